@@ -1,0 +1,1 @@
+//! Boot loaders: their files, and what must be patched into them.

@@ -1,0 +1,73 @@
+//! What must be undone however the program ends: by success, error, panic or signal.
+//!
+//! A [`Guard`] runs its action when it is dropped. Should a signal come first, the signal
+//! thread runs the actions of all guards that are still there, newest first, and ends the
+//! process. So a container, a child process or a half-written file never outlives us.
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+type Action = Box<dyn FnOnce() + Send>;
+
+static ACTIONS: Mutex<Vec<(u64, Action)>> = Mutex::new(Vec::new());
+static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+/// A panic inside an action must not keep the others from running.
+fn actions() -> MutexGuard<'static, Vec<(u64, Action)>> {
+    ACTIONS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs an action when dropped, or when a signal ends the program before that.
+#[derive(Debug)]
+#[must_use = "the action runs as soon as the guard is dropped"]
+pub struct Guard(u64);
+
+impl Guard {
+    /// Registers `action`. It must not block for long and must not panic.
+    pub fn new(action: impl FnOnce() + Send + 'static) -> Guard {
+        let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        actions().push((id, Box::new(action)));
+        Guard(id)
+    }
+
+    /// Forgets the action: there is nothing left to undo.
+    pub fn disarm(self) {
+        drop(take(self.0));
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(action) = take(self.0) {
+            action();
+        }
+    }
+}
+
+fn take(id: u64) -> Option<Action> {
+    let mut all = actions();
+    let place = all.iter().position(|(i, _)| *i == id)?;
+    Some(all.swap_remove(place).1)
+}
+
+/// From now on SIGINT, SIGTERM and SIGHUP run every registered action and then end the process
+/// with exit code 128 + signal, as a shell would report it.
+pub fn on_signals() -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                // The lock stays ours: nothing may register or undo anything any more.
+                let mut all = actions();
+                all.sort_by_key(|(id, _)| *id);
+                while let Some((_, action)) = all.pop() {
+                    action();
+                }
+                std::process::exit(128 + signal);
+            }
+        })?;
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! The disk: partition tables around file systems, emitted in one ascending pass.

@@ -1,0 +1,1 @@
+//! Container engines: docker and podman. They build and export; everything after is ours.

@@ -1,0 +1,193 @@
+//! File systems: each is laid out in memory first (every place is known before a byte is
+//! written) and then emitted in ascending order.
+
+pub mod ext4;
+
+use crate::format::Sink;
+use crate::rootfs::{Content, Stores};
+use std::io;
+
+/// Largest read from a store, in bytes.
+const CHUNK: usize = 1 << 20;
+
+/// What lies at one place of a file system.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// These bytes: metadata, or what the tool itself makes.
+    Bytes(Vec<u8>),
+    /// Part of a file: the bytes of `content` from byte `from` on.
+    Content {
+        /// The content of the file.
+        content: Content,
+        /// First byte of the file that lies here.
+        from: u64,
+    },
+}
+
+/// One run of bytes of a file system.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// Where it starts, in bytes from the start of the file system.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Its bytes.
+    pub source: Source,
+}
+
+/// A file system that was laid out: what lies where. Places without a piece are zero.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Size of the file system in bytes.
+    pub size: u64,
+    /// Its pieces: ascending and disjoint.
+    pub pieces: Vec<Piece>,
+}
+
+impl Layout {
+    /// A layout of these pieces, put into order. Overlapping pieces are an error.
+    pub fn new(size: u64, mut pieces: Vec<Piece>) -> io::Result<Layout> {
+        pieces.sort_unstable_by_key(|p| p.offset);
+        let mut at = 0;
+        for p in &pieces {
+            if p.offset < at || p.len > size.saturating_sub(p.offset) {
+                return Err(io::Error::other(format!(
+                    "the file system's piece of {} bytes at {} lies over another or past its end",
+                    p.len, p.offset
+                )));
+            }
+            at = p.offset + p.len;
+        }
+        Ok(Layout { size, pieces })
+    }
+
+    /// Emits the whole file system at byte `base` of the disk, and tells `progress` how many
+    /// bytes of file contents were read since it was last told.
+    pub fn emit(
+        &self,
+        stores: &Stores,
+        base: u64,
+        sink: &mut dyn Sink,
+        progress: &dyn Fn(u64),
+    ) -> io::Result<()> {
+        let mut window = Window::default();
+        let mut at = 0;
+        for p in &self.pieces {
+            if p.offset > at {
+                sink.zeros(base + at, p.offset - at)?;
+            }
+            match &p.source {
+                Source::Bytes(bytes) => sink.data(base + p.offset, bytes)?,
+                Source::Content { content, from } => {
+                    emit_content(
+                        stores,
+                        content,
+                        *from,
+                        p.len,
+                        base + p.offset,
+                        sink,
+                        &mut window,
+                    )?;
+                    progress(p.len);
+                }
+            }
+            at = p.offset + p.len;
+        }
+        if self.size > at {
+            sink.zeros(base + at, self.size - at)?;
+        }
+        Ok(())
+    }
+}
+
+fn emit_content(
+    stores: &Stores,
+    content: &Content,
+    from: u64,
+    len: u64,
+    at: u64,
+    sink: &mut dyn Sink,
+    window: &mut Window,
+) -> io::Result<()> {
+    match content {
+        Content::Bytes(bytes) => {
+            let start = usize::try_from(from).map_err(io::Error::other)?;
+            let len = usize::try_from(len).map_err(io::Error::other)?;
+            let part = bytes
+                .get(start..start + len)
+                .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            sink.data(at, part)
+        }
+        Content::Stored { store, start, .. } => {
+            let mut done = 0;
+            while done < len {
+                let part = window.get(stores, *store, start + from + done, len - done)?;
+                sink.data(at + done, part)?;
+                done += part.len() as u64;
+            }
+            Ok(())
+        }
+        Content::Sparse { .. } | Content::Late { .. } => {
+            let mut buf = vec![0; CHUNK.min(usize::try_from(len).unwrap_or(CHUNK))];
+            let mut done = 0;
+            while done < len {
+                let n = buf.len().min(usize::try_from(len - done).unwrap_or(CHUNK));
+                stores.read_at(content, from + done, &mut buf[..n])?;
+                sink.data(at + done, &buf[..n])?;
+                done += n as u64;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A window of a store in memory. Files lie in a tar nearly in the order in which they are
+/// written, with a header between two: one large read serves hundreds of small files.
+#[derive(Default)]
+struct Window {
+    store: u32,
+    start: u64,
+    filled: usize,
+    buf: Vec<u8>,
+}
+
+/// A read that starts at most this far behind the last one counts as reading on.
+const NEAR: u64 = 64 << 10;
+
+impl Window {
+    /// At least one and at most `len` bytes of the store from byte `at` on.
+    fn get(&mut self, stores: &Stores, store: u32, at: u64, len: u64) -> io::Result<&[u8]> {
+        let end = self.start + self.filled as u64;
+        let inside = self.store == store && at >= self.start && at < end;
+        if !inside {
+            // Reading on: fill the whole window. A jump: only what is asked for, so that
+            // contents in another order than the tar's do not cost a window each.
+            let sequential = self.store == store && at >= end && at - end <= NEAR;
+            let want = if sequential {
+                CHUNK
+            } else {
+                CHUNK
+                    .min(usize::try_from(len).unwrap_or(CHUNK))
+                    .max(16 << 10)
+            };
+            self.buf.resize(CHUNK, 0);
+            let mut filled = 0;
+            while (filled as u64) < len.min(want as u64) {
+                let n = stores
+                    .get(store)?
+                    .read_at(&mut self.buf[filled..want], at + filled as u64)?;
+                if n == 0 {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the file contents end too soon: the tar was changed while it was read",
+                    ));
+                }
+                filled += n;
+            }
+            (self.store, self.start, self.filled) = (store, at, filled);
+        }
+        let skip = usize::try_from(at - self.start).map_err(io::Error::other)?;
+        let n = (self.filled - skip).min(usize::try_from(len).unwrap_or(CHUNK));
+        Ok(&self.buf[skip..skip + n])
+    }
+}

@@ -1,0 +1,24 @@
+//! docker-to-linux: turns a container into a Linux disk image that boots.
+//!
+//! The flow, each step a type and each arrow a module:
+//! [`recipe::Recipe`] → ([`engine`]) → [`rootfs::Rootfs`] → ([`guest`]) → the same, edited →
+//! [`plan::Plan`] → ([`disk`], [`fs`], [`bootloader`]) → [`format::Sink`] → an image.
+//! ARCHITECTURE.md walks through it.
+
+pub mod boot;
+pub mod bootloader;
+pub mod cleanup;
+pub mod cli;
+pub mod disk;
+pub mod engine;
+pub mod error;
+pub mod format;
+pub mod fs;
+pub mod guest;
+pub mod output;
+pub mod plan;
+pub mod publish;
+pub mod recipe;
+pub mod rootfs;
+pub mod size;
+pub mod tool;

@@ -1,0 +1,164 @@
+//! The plan: every decision about an image, made before anything is written. No I/O here.
+//!
+//! A plan is a pure function of a recipe, the options of the command line and the facts that
+//! were read from the root file system. Executors (`disk`, `fs`, `bootloader`, `format`) do
+//! what it says and look at nothing else. It is serialisable: `--plan` prints it, golden
+//! tests read it, the manifest contains it.
+
+use crate::recipe::{Arch, BootMode, Format};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Everything that an image will be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Plan {
+    /// Name of the image, without an ending.
+    pub name: String,
+    /// Architecture of the machine.
+    pub arch: Arch,
+    /// What firmware it boots on.
+    pub boot: BootMode,
+    /// "Now" for everything that is made, in seconds since 1970.
+    pub epoch: i64,
+    /// The disk.
+    pub disk: Disk,
+    /// The EFI system partition, if there is one.
+    pub esp: Option<Esp>,
+    /// The root file system.
+    pub root: Root,
+    /// What the boot loaders offer, the default first.
+    pub entries: Vec<BootEntry>,
+    /// Formats to write.
+    pub formats: Vec<Format>,
+}
+
+/// The disk and its partition table. All places and lengths are in bytes, multiples of 512.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Disk {
+    /// Size of the disk.
+    pub size: u64,
+    /// The partition table.
+    pub table: Table,
+    /// The partitions in the order of their places; the root is the last.
+    pub partitions: Vec<Partition>,
+}
+
+/// Partition table and its identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Table {
+    /// Master boot record.
+    Mbr {
+        /// Disk signature: the u32 at byte 440.
+        signature: u32,
+    },
+    /// GUID partition table with a protective MBR.
+    Gpt {
+        /// GUID of the disk.
+        guid: Uuid,
+    },
+}
+
+/// What a partition is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// EFI system partition.
+    Esp,
+    /// Root file system.
+    Root,
+}
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Partition {
+    /// What it is for.
+    pub role: Role,
+    /// Number, from 1.
+    pub number: u32,
+    /// First byte.
+    pub start: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// Type byte in an MBR.
+    pub mbr_type: u8,
+    /// Type GUID in a GPT.
+    pub gpt_type: Uuid,
+    /// GUID of the partition in a GPT.
+    pub guid: Uuid,
+    /// Name in a GPT.
+    pub name: String,
+    /// MBR: the active flag. GPT: attribute bit 2, "legacy BIOS bootable".
+    pub bios_bootable: bool,
+}
+
+/// The EFI system partition's file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Esp {
+    /// FAT volume id.
+    pub volume_id: u32,
+    /// FAT volume label, at most 11 bytes of upper-case ASCII.
+    pub label: String,
+    /// Its files, in the order in which they are made.
+    pub files: Vec<EspFile>,
+}
+
+/// One file of the ESP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EspFile {
+    /// Path on the ESP, with `/` and without a leading one.
+    pub path: String,
+    /// What is in it.
+    pub content: EspContent,
+}
+
+/// Where the content of a file of the ESP comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EspContent {
+    /// A file of the root file system, by its canonical path.
+    Rootfs(String),
+    /// systemd-boot's EFI program for the architecture.
+    SystemdBoot,
+    /// This text.
+    Text(String),
+}
+
+/// The root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Root {
+    /// UUID of the file system.
+    pub uuid: Uuid,
+    /// Volume label.
+    pub label: String,
+    /// Number of inodes that the file system must have room for.
+    pub inodes: u32,
+    /// Blocks that only root may use, in percent.
+    pub reserved_percent: u8,
+    /// Directory of EXTLINUX in it (`/boot/extlinux`), if it boots on BIOS.
+    pub extlinux: Option<String>,
+}
+
+/// What a boot loader can start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BootEntry {
+    /// File name of the entry: letters, digits, `.`, `-`, `_`, `+`.
+    pub id: String,
+    /// What the menu shows.
+    pub title: String,
+    /// Version of the kernel, for the order of the entries.
+    pub version: String,
+    /// Kernel, as a canonical path in the root file system.
+    pub linux: String,
+    /// Initrd, as a canonical path in the root file system.
+    pub initrd: Option<String>,
+    /// Kernel arguments.
+    pub arguments: String,
+}

@@ -1,0 +1,1 @@
+//! The papers of an image: manifest, checksums, package list.

@@ -1,0 +1,216 @@
+//! Recipes: what `recipe.yaml` says.
+
+use crate::size::Size;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `recipe.yaml`: what the machine is to be. Everything has a default; the software itself is
+/// the Dockerfile's affair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Recipe {
+    /// Name of the image file, without its ending. The recipe's folder name if it is left out.
+    pub name: Option<String>,
+    /// One line for `cargo xtask list`.
+    pub description: Option<String>,
+    /// The container image that the Dockerfile starts from: its `ARG BASE`.
+    pub base: Option<String>,
+    /// Further build arguments for the Dockerfile.
+    pub build_args: BTreeMap<String, String>,
+    /// Architectures that the recipe can be built for.
+    pub architectures: Vec<Arch>,
+    /// Size of the disk: `auto` (content and some room), or a size.
+    pub size: DiskSize,
+    /// What firmware the image boots on.
+    pub boot: BootMode,
+    /// Partition table, where the boot mode leaves a choice.
+    pub table: Option<TableKind>,
+    /// Kernel arguments besides `root=`, `ro` and the consoles, which are added by themselves.
+    pub kernel_arguments: Vec<String>,
+    /// Host name of the machine; the recipe's name if it is left out.
+    pub hostname: Option<String>,
+    /// Serial console, or `off`.
+    pub serial_console: SerialConsole,
+    /// The root file system.
+    pub root: RootOptions,
+    /// Image formats to write.
+    pub formats: Vec<Format>,
+}
+
+impl Default for Recipe {
+    fn default() -> Recipe {
+        Recipe {
+            name: None,
+            description: None,
+            base: None,
+            build_args: BTreeMap::new(),
+            architectures: vec![Arch::Amd64],
+            size: DiskSize::Auto,
+            boot: BootMode::Hybrid,
+            table: None,
+            kernel_arguments: Vec::new(),
+            hostname: None,
+            serial_console: SerialConsole::default(),
+            root: RootOptions::default(),
+            formats: vec![Format::Raw],
+        }
+    }
+}
+
+/// Processor architecture, by Docker's and Debian's name.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Arch {
+    /// x86-64.
+    Amd64,
+    /// AArch64; boots by UEFI only.
+    Arm64,
+}
+
+/// What firmware an image boots on.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum BootMode {
+    /// PC BIOS, by EXTLINUX.
+    Bios,
+    /// UEFI, by systemd-boot.
+    Uefi,
+    /// Both, from one disk.
+    Hybrid,
+}
+
+/// Partition table.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum TableKind {
+    /// Master boot record.
+    Mbr,
+    /// GUID partition table.
+    Gpt,
+}
+
+/// Size of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum DiskSize {
+    /// As much as the content takes, and some room.
+    #[serde(serialize_with = "auto")]
+    Auto,
+    /// Exactly this, rounded up to whole MiB.
+    Fixed(Size),
+}
+
+fn auto<S: serde::Serializer>(s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str("auto")
+}
+
+impl std::str::FromStr for DiskSize {
+    type Err = crate::size::SizeError;
+    fn from_str(text: &str) -> Result<DiskSize, Self::Err> {
+        if text.trim() == "auto" {
+            return Ok(DiskSize::Auto);
+        }
+        text.parse().map(DiskSize::Fixed)
+    }
+}
+
+impl<'de> Deserialize<'de> for DiskSize {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<DiskSize, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(u64),
+            Text(String),
+        }
+        match Either::deserialize(d)? {
+            Either::Number(n) => Ok(DiskSize::Fixed(Size(n))),
+            Either::Text(t) => t.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+/// The serial console of the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct SerialConsole {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Linux's name of the port; the architecture's usual one (`ttyS0`, `ttyAMA0`) if left out.
+    pub port: Option<String>,
+    /// Speed in bits per second.
+    pub baud: u32,
+}
+
+impl Default for SerialConsole {
+    fn default() -> SerialConsole {
+        SerialConsole {
+            enabled: true,
+            port: None,
+            baud: 115_200,
+        }
+    }
+}
+
+/// The root file system (ext4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct RootOptions {
+    /// Volume label, at most 16 bytes.
+    pub label: String,
+    /// Least room that `size: auto` leaves free.
+    pub free: Size,
+    /// Blocks that only root may use, in percent (0 to 50).
+    pub reserved_percent: u8,
+    /// Mount options in fstab.
+    pub mount_options: Vec<String>,
+}
+
+impl Default for RootOptions {
+    fn default() -> RootOptions {
+        RootOptions {
+            label: "root".into(),
+            free: Size(256 << 20),
+            reserved_percent: 1,
+            mount_options: vec!["errors=remount-ro".into()],
+        }
+    }
+}
+
+/// Format of an image file.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Byte for byte the disk, sparse.
+    Raw,
+}

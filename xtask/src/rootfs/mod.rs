@@ -1,0 +1,54 @@
+//! The root file system of the machine to be: a tree of metadata in memory, and the
+//! stores its file contents still lie in.
+
+pub mod store;
+pub mod tree;
+
+pub use store::{Store, Stores};
+pub use tree::{Content, Kind, Meta, Node, NodeId, ROOT, Segment, Time, Tree, TreeError, Xattrs};
+
+use std::io;
+
+/// A root file system: a [`Tree`] and the [`Stores`] that hold its file contents.
+#[derive(Debug)]
+pub struct Rootfs {
+    /// Names, owners, modes, times, links: everything but file contents.
+    pub tree: Tree,
+    /// Where file contents lie (the tar file itself, or a spool of what came through a pipe).
+    pub stores: Stores,
+    /// The time that stands for "now" in everything that is made for this root file system,
+    /// in seconds since 1970: `SOURCE_DATE_EPOCH`, else the image's creation time, else the
+    /// newest time in the tar. No clock is ever read.
+    pub epoch: i64,
+}
+
+impl Rootfs {
+    /// Reads a whole regular file (through links, inside the tree) of at most `limit` bytes.
+    ///
+    /// Returns `Ok(None)` if there is no regular file at `path`. Fails if the file is larger
+    /// than `limit`, or its store cannot be read.
+    pub fn read(&self, path: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let Some(id) = self.tree.resolve(path) else {
+            return Ok(None);
+        };
+        let Kind::File(content) = &self.tree.node(id).kind else {
+            return Ok(None);
+        };
+        let len = content.len();
+        if len > limit {
+            return Err(io::Error::other(format!(
+                "{path} has {len} bytes, more than the {limit} that make sense there"
+            )));
+        }
+        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        self.stores.read_at(content, 0, &mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// As [`Rootfs::read`], for text. Bytes that are not UTF-8 become U+FFFD.
+    pub fn read_text(&self, path: &str, limit: u64) -> io::Result<Option<String>> {
+        Ok(self
+            .read(path, limit)?
+            .map(|b| String::from_utf8_lossy(&b).into_owned()))
+    }
+}

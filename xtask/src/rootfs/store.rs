@@ -1,0 +1,92 @@
+//! Where file contents lie until they are written to the disk image.
+
+use super::tree::Content;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// A file with contents in it: a tar, or a spool. Only read by position.
+#[derive(Debug, Clone)]
+pub struct Store {
+    file: Arc<File>,
+}
+
+impl Store {
+    /// Takes `file` as a store. Its cursor is neither used nor moved.
+    pub fn new(file: File) -> Store {
+        Store {
+            file: Arc::new(file),
+        }
+    }
+
+    /// Fills `buf` from byte `offset` of the store; an end of file before that is an error.
+    pub fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
+    /// Reads at most `buf.len()` bytes from byte `offset` on, as much as one call gives.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+}
+
+/// All stores of a root file system, numbered from 0.
+#[derive(Debug, Clone, Default)]
+pub struct Stores(Vec<Store>);
+
+impl Stores {
+    /// Adds a store and returns its number, for [`Content::Stored`].
+    pub fn add(&mut self, store: Store) -> u32 {
+        self.0.push(store);
+        u32::try_from(self.0.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// The store of that number.
+    pub fn get(&self, number: u32) -> io::Result<&Store> {
+        self.0
+            .get(number as usize)
+            .ok_or_else(|| io::Error::other(format!("no content store has the number {number}")))
+    }
+
+    /// Fills `buf` with the bytes of `content` from byte `from` on.
+    ///
+    /// Holes of a sparse content, and a content whose bytes are only known once the disk is
+    /// laid out ([`Content::Late`]), read as zeros.
+    pub fn read_at(&self, content: &Content, from: u64, buf: &mut [u8]) -> io::Result<()> {
+        let end = from + buf.len() as u64;
+        if end > content.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match content {
+            Content::Bytes(bytes) => {
+                let start = usize::try_from(from).map_err(io::Error::other)?;
+                buf.copy_from_slice(&bytes[start..start + buf.len()]);
+                Ok(())
+            }
+            Content::Stored { store, start, .. } => {
+                self.get(*store)?.read_exact_at(buf, start + from)
+            }
+            Content::Late { .. } => {
+                buf.fill(0);
+                Ok(())
+            }
+            Content::Sparse {
+                store, segments, ..
+            } => {
+                buf.fill(0);
+                let store = self.get(*store)?;
+                for s in segments.iter() {
+                    let lo = s.offset.max(from);
+                    let hi = (s.offset + s.len).min(end);
+                    if lo < hi {
+                        let a = usize::try_from(lo - from).map_err(io::Error::other)?;
+                        let b = usize::try_from(hi - from).map_err(io::Error::other)?;
+                        store.read_exact_at(&mut buf[a..b], s.start + (lo - s.offset))?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The external programs that may be run: all of them, in one place.
+//!
+//! An image needs none but a container engine. The others boot images, make a base where no
+//! registry can be reached, or judge what the tests wrote.
+
+use crate::error::Report;
+use camino::Utf8PathBuf;
+
+/// An external program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tool {
+    /// Docker's client.
+    Docker,
+    /// Podman.
+    Podman,
+    /// QEMU for PCs.
+    QemuX86,
+    /// QEMU for 64-bit ARM machines.
+    QemuAarch64,
+    /// Makes a Debian base without a registry.
+    Mmdebstrap,
+    /// Python's installer: brings the Alpine base where the official one cannot be had.
+    Pip,
+    /// Tests: checks and repairs ext file systems.
+    E2fsck,
+    /// Tests: checks FAT file systems.
+    FsckFat,
+    /// Tests: reads and checks partition tables.
+    Sfdisk,
+    /// Tests: checks GPTs.
+    Sgdisk,
+    /// Tests: checks and compares image formats.
+    QemuImg,
+    /// Tests: EXTLINUX's own installer.
+    Extlinux,
+}
+
+/// A package manager, for the name of the package that brings a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackageManager {
+    /// Debian, Ubuntu.
+    Apt,
+    /// Fedora.
+    Dnf,
+    /// Alpine.
+    Apk,
+    /// Arch Linux.
+    Pacman,
+    /// macOS.
+    Brew,
+}
+
+impl Tool {
+    /// Every program, in the order in which `doctor` lists them.
+    pub const ALL: [Tool; 12] = [
+        Tool::Docker,
+        Tool::Podman,
+        Tool::QemuX86,
+        Tool::QemuAarch64,
+        Tool::Mmdebstrap,
+        Tool::Pip,
+        Tool::E2fsck,
+        Tool::FsckFat,
+        Tool::Sfdisk,
+        Tool::Sgdisk,
+        Tool::QemuImg,
+        Tool::Extlinux,
+    ];
+
+    /// File name of the program.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tool::Docker => "docker",
+            Tool::Podman => "podman",
+            Tool::QemuX86 => "qemu-system-x86_64",
+            Tool::QemuAarch64 => "qemu-system-aarch64",
+            Tool::Mmdebstrap => "mmdebstrap",
+            Tool::Pip => "pip3",
+            Tool::E2fsck => "e2fsck",
+            Tool::FsckFat => "fsck.fat",
+            Tool::Sfdisk => "sfdisk",
+            Tool::Sgdisk => "sgdisk",
+            Tool::QemuImg => "qemu-img",
+            Tool::Extlinux => "extlinux",
+        }
+    }
+
+    /// What it is needed for, to stand behind "is needed to".
+    pub fn why(self) -> &'static str {
+        match self {
+            Tool::Docker | Tool::Podman => "build and export containers",
+            Tool::QemuX86 => "boot images for PCs",
+            Tool::QemuAarch64 => "boot images for 64-bit ARM machines",
+            Tool::Mmdebstrap => "make a Debian base where no registry can be reached",
+            Tool::Pip => "fetch an Alpine base where no registry can be reached",
+            Tool::E2fsck => "check root file systems in tests",
+            Tool::FsckFat => "check EFI system partitions in tests",
+            Tool::Sfdisk | Tool::Sgdisk => "check partition tables in tests",
+            Tool::QemuImg => "check image formats in tests",
+            Tool::Extlinux => "compare our EXTLINUX with the original in tests",
+        }
+    }
+
+    /// The package that brings it, or `None` where there is none.
+    pub fn package(self, manager: PackageManager) -> Option<&'static str> {
+        use PackageManager::{Apk, Apt, Brew, Dnf, Pacman};
+        Some(match (self, manager) {
+            (Tool::Docker, Apt) => "docker.io",
+            (Tool::Docker, Dnf) => "moby-engine",
+            (Tool::Docker, _) => "docker",
+            (Tool::Podman, _) => "podman",
+            (Tool::QemuX86, Apt) => "qemu-system-x86",
+            (Tool::QemuX86, Dnf) => "qemu-system-x86-core",
+            (Tool::QemuX86, Apk) => "qemu-system-x86_64",
+            (Tool::QemuX86, Pacman) => "qemu-system-x86",
+            (Tool::QemuAarch64, Apt) => "qemu-system-arm",
+            (Tool::QemuAarch64, Dnf) => "qemu-system-aarch64-core",
+            (Tool::QemuAarch64, Apk | Pacman) => "qemu-system-aarch64",
+            (Tool::QemuX86 | Tool::QemuAarch64 | Tool::QemuImg, Brew) => "qemu",
+            (Tool::Mmdebstrap, Apt | Dnf) => "mmdebstrap",
+            (Tool::Mmdebstrap, _) => return None,
+            (Tool::Pip, Apt | Dnf) => "python3-pip",
+            (Tool::Pip, Apk) => "py3-pip",
+            (Tool::Pip, Pacman) => "python-pip",
+            (Tool::Pip, Brew) => "python",
+            (Tool::E2fsck, _) => "e2fsprogs",
+            (Tool::FsckFat, _) => "dosfstools",
+            (Tool::Sfdisk, Apt) => "fdisk",
+            (Tool::Sfdisk, Apk) => "sfdisk",
+            (Tool::Sfdisk, Dnf) => "util-linux-core",
+            (Tool::Sfdisk, _) => "util-linux",
+            (Tool::Sgdisk, Apt | Dnf) => "gdisk",
+            (Tool::Sgdisk, Apk) => "sgdisk",
+            (Tool::Sgdisk, Pacman | Brew) => "gptfdisk",
+            (Tool::QemuImg, Apt) => "qemu-utils",
+            (Tool::QemuImg, _) => "qemu-img",
+            (Tool::Extlinux, Apt) => "extlinux",
+            (Tool::Extlinux, Dnf) => "syslinux-extlinux",
+            (Tool::Extlinux, Apk | Pacman) => "syslinux",
+            (Tool::Extlinux, Brew) => return None,
+        })
+    }
+
+    /// Where the program lies: the first executable of its name in `PATH`, then in the `sbin`
+    /// folders, which an unprivileged user's `PATH` leaves out.
+    pub fn find(self) -> Option<Utf8PathBuf> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        path.split(':')
+            .filter(|d| !d.is_empty())
+            .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"])
+            .map(|dir| Utf8PathBuf::from(dir).join(self.name()))
+            .find(|file| {
+                rustix::fs::access(file.as_std_path(), rustix::fs::Access::EXEC_OK).is_ok()
+                    && file.is_file()
+            })
+    }
+
+    /// As [`Tool::find`]; an error that names the need and the package if it is missing.
+    pub fn require(self) -> Result<Utf8PathBuf, Report> {
+        self.find().ok_or_else(|| {
+            let hint = match PackageManager::of_host().and_then(|m| Some((m, self.package(m)?))) {
+                Some((m, package)) => format!("`{}`, or `cargo xtask setup`", m.install(package)),
+                None => "run `cargo xtask doctor` to see what is missing".to_owned(),
+            };
+            Report::failure(format!(
+                "{} is needed to {}, and is not installed",
+                self.name(),
+                self.why()
+            ))
+            .hint(hint)
+        })
+    }
+}
+
+impl PackageManager {
+    /// The package manager of this host.
+    pub fn of_host() -> Option<PackageManager> {
+        let has = |name: &str| {
+            [
+                "/usr/bin",
+                "/bin",
+                "/sbin",
+                "/usr/sbin",
+                "/opt/homebrew/bin",
+                "/usr/local/bin",
+            ]
+            .iter()
+            .any(|d| std::path::Path::new(d).join(name).exists())
+        };
+        [
+            ("apt-get", PackageManager::Apt),
+            ("dnf", PackageManager::Dnf),
+            ("apk", PackageManager::Apk),
+            ("pacman", PackageManager::Pacman),
+            ("brew", PackageManager::Brew),
+        ]
+        .into_iter()
+        .find_map(|(name, m)| has(name).then_some(m))
+    }
+
+    /// The command that installs these packages (separated by spaces).
+    pub fn install(self, packages: &str) -> String {
+        match self {
+            PackageManager::Apt => format!("sudo apt-get install {packages}"),
+            PackageManager::Dnf => format!("sudo dnf install {packages}"),
+            PackageManager::Apk => format!("doas apk add {packages}"),
+            PackageManager::Pacman => format!("sudo pacman -S {packages}"),
+            PackageManager::Brew => format!("brew install {packages}"),
+        }
+    }
+}
