@@ -1,1 +1,3 @@
 //! Boot loaders: their files, and what must be patched into them.
+
+pub mod extlinux;

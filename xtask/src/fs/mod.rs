@@ -61,6 +61,60 @@ impl Layout {
         Ok(Layout { size, pieces })
     }
 
+    /// Where the one file of the tree whose content is [`Content::Late`] lies: its runs as
+    /// (offset, length) in bytes, in the order of the file.
+    pub fn late(&self) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64, u64)> = self
+            .pieces
+            .iter()
+            .filter_map(|p| match &p.source {
+                Source::Content {
+                    content: Content::Late { .. },
+                    from,
+                } => Some((*from, p.offset, p.len)),
+                _ => None,
+            })
+            .collect();
+        runs.sort_unstable();
+        runs.into_iter().map(|(_, at, len)| (at, len)).collect()
+    }
+
+    /// Supplies the bytes of that file.
+    pub fn supply(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for p in &mut self.pieces {
+            if let Source::Content {
+                content: Content::Late { .. },
+                from,
+            } = &p.source
+            {
+                let start = usize::try_from(*from).map_err(io::Error::other)?;
+                let len = usize::try_from(p.len).map_err(io::Error::other)?;
+                let part = bytes
+                    .get(start..start + len)
+                    .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+                p.source = Source::Bytes(part.to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes` over what the file system itself has at its very start (a boot sector).
+    pub fn overwrite_start(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.pieces.first_mut() {
+            Some(Piece {
+                offset: 0,
+                source: Source::Bytes(start),
+                ..
+            }) if start.len() >= bytes.len() => {
+                start[..bytes.len()].copy_from_slice(bytes);
+                Ok(())
+            }
+            _ => Err(io::Error::other(
+                "the file system does not start with metadata",
+            )),
+        }
+    }
+
     /// Emits the whole file system at byte `base` of the disk, and tells `progress` how many
     /// bytes of file contents were read since it was last told.
     pub fn emit(
