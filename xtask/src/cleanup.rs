@@ -6,8 +6,9 @@
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 type Action = Box<dyn FnOnce() + Send>;
 
@@ -52,10 +53,24 @@ fn take(id: u64) -> Option<Action> {
     Some(all.swap_remove(place).1)
 }
 
+static SIGNALLED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Does not return if a signal came: its thread is undoing things and will end the process.
+pub fn wait_if_signalled() {
+    while SIGNALLED.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
+}
+
 /// From now on SIGINT, SIGTERM and SIGHUP run every registered action and then end the process
 /// with exit code 128 + signal, as a shell would report it.
 pub fn on_signals() -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    const ALL: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+    for signal in ALL {
+        // Set by the handler itself, so before anything that the signal causes is seen.
+        signal_hook::flag::register(signal, Arc::clone(&SIGNALLED))?;
+    }
+    let mut signals = Signals::new(ALL)?;
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
@@ -66,6 +81,11 @@ pub fn on_signals() -> io::Result<()> {
                 while let Some((_, action)) = all.pop() {
                     action();
                 }
+                let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
+                let _ = writeln!(
+                    io::stderr(),
+                    "error: interrupted by {name}; what was half done is removed"
+                );
                 std::process::exit(128 + signal);
             }
         })?;

@@ -116,5 +116,7 @@ pub fn describe(error: &anyhow::Error) -> (String, Class) {
         line.push_str("; hint: ");
         line.push_str(hint);
     }
-    (line, class)
+    // Some libraries and engines speak in paragraphs.
+    let line: Vec<&str> = line.lines().map(str::trim).collect();
+    (line.join(" "), class)
 }

@@ -15,6 +15,7 @@ pub mod error;
 pub mod format;
 pub mod fs;
 pub mod guest;
+pub mod image;
 pub mod output;
 pub mod plan;
 pub mod publish;

@@ -33,6 +33,10 @@ pub enum Tool {
     QemuImg,
     /// Tests: EXTLINUX's own installer.
     Extlinux,
+    /// Tests: reads FAT file systems.
+    Mtools,
+    /// Tests: makes ext file systems, to compare with.
+    Mke2fs,
 }
 
 /// A package manager, for the name of the package that brings a program.
@@ -52,7 +56,7 @@ pub enum PackageManager {
 
 impl Tool {
     /// Every program, in the order in which `doctor` lists them.
-    pub const ALL: [Tool; 12] = [
+    pub const ALL: [Tool; 14] = [
         Tool::Docker,
         Tool::Podman,
         Tool::QemuX86,
@@ -65,6 +69,8 @@ impl Tool {
         Tool::Sgdisk,
         Tool::QemuImg,
         Tool::Extlinux,
+        Tool::Mtools,
+        Tool::Mke2fs,
     ];
 
     /// File name of the program.
@@ -82,6 +88,8 @@ impl Tool {
             Tool::Sgdisk => "sgdisk",
             Tool::QemuImg => "qemu-img",
             Tool::Extlinux => "extlinux",
+            Tool::Mtools => "mcopy",
+            Tool::Mke2fs => "mke2fs",
         }
     }
 
@@ -94,9 +102,10 @@ impl Tool {
             Tool::Mmdebstrap => "make a Debian base where no registry can be reached",
             Tool::Pip => "fetch an Alpine base where no registry can be reached",
             Tool::E2fsck => "check root file systems in tests",
-            Tool::FsckFat => "check EFI system partitions in tests",
+            Tool::FsckFat | Tool::Mtools => "check EFI system partitions in tests",
             Tool::Sfdisk | Tool::Sgdisk => "check partition tables in tests",
             Tool::QemuImg => "check image formats in tests",
+            Tool::Mke2fs => "be compared with by the benchmark",
             Tool::Extlinux => "compare our EXTLINUX with the original in tests",
         }
     }
@@ -123,7 +132,7 @@ impl Tool {
             (Tool::Pip, Apk) => "py3-pip",
             (Tool::Pip, Pacman) => "python-pip",
             (Tool::Pip, Brew) => "python",
-            (Tool::E2fsck, _) => "e2fsprogs",
+            (Tool::E2fsck | Tool::Mke2fs, _) => "e2fsprogs",
             (Tool::FsckFat, _) => "dosfstools",
             (Tool::Sfdisk, Apt) => "fdisk",
             (Tool::Sfdisk, Apk) => "sfdisk",
@@ -134,6 +143,7 @@ impl Tool {
             (Tool::Sgdisk, Pacman | Brew) => "gptfdisk",
             (Tool::QemuImg, Apt) => "qemu-utils",
             (Tool::QemuImg, _) => "qemu-img",
+            (Tool::Mtools, _) => "mtools",
             (Tool::Extlinux, Apt) => "extlinux",
             (Tool::Extlinux, Dnf) => "syslinux-extlinux",
             (Tool::Extlinux, Apk | Pacman) => "syslinux",
@@ -208,4 +218,12 @@ impl PackageManager {
             PackageManager::Brew => format!("brew install {packages}"),
         }
     }
+}
+
+/// A value of this host's os-release(5), without quotes.
+pub fn os_release(key: &str) -> Option<String> {
+    let text = std::fs::read_to_string("/etc/os-release").ok()?;
+    text.lines()
+        .find_map(|l| l.strip_prefix(key)?.strip_prefix('='))
+        .map(|v| v.trim_matches(['"', '\'']).to_owned())
 }

@@ -158,9 +158,9 @@ impl Parts {
         let sectors16 =
             u16::try_from(data_sectors).map_err(|_| wrong("ldlinux.sys is too long"))?;
         let dwords = self.ldlinux_sys.len() / 4;
-        put(&mut sys, MAGIC_AT + 4, &sectors16.to_le_bytes())?;
-        put(&mut sys, MAGIC_AT + 6, &[ADV_SECTORS as u8, 0])?;
-        put(&mut sys, MAGIC_AT + 8, &(dwords as u32).to_le_bytes())?;
+        put(&mut sys, MAGIC_AT + 8, &sectors16.to_le_bytes())?;
+        put(&mut sys, MAGIC_AT + 10, &[ADV_SECTORS as u8, 0])?;
+        put(&mut sys, MAGIC_AT + 12, &(dwords as u32).to_le_bytes())?;
 
         let extents = extents(&lbas[1..data_sectors]);
         if extents.len() > extents_count {
@@ -188,12 +188,12 @@ impl Parts {
         put(&mut sys, dir_at, dir.as_bytes())?;
         put(&mut sys, dir_at + dir.len(), &[0])?;
 
-        put(&mut sys, MAGIC_AT + 12, &[0; 4])?;
+        put(&mut sys, MAGIC_AT + 16, &[0; 4])?;
         let sum = sys[..dwords * 4]
             .chunks_exact(4)
             .filter_map(|c| le32(c, 0))
             .fold(MAGIC, u32::wrapping_sub);
-        put(&mut sys, MAGIC_AT + 12, &sum.to_le_bytes())?;
+        put(&mut sys, MAGIC_AT + 16, &sum.to_le_bytes())?;
 
         for _ in 0..ADV_SECTORS {
             sys.extend_from_slice(&adv());
@@ -232,10 +232,9 @@ fn adv() -> [u8; SECTOR] {
 fn bpb(boot: &mut [u8], start: u64, len: u64) -> Result<(), Report> {
     let total = len / SECTOR as u64;
     let hidden = u32::try_from(start / SECTOR as u64).unwrap_or(0);
-    let (small, large) = match u16::try_from(total) {
-        Ok(n) => (n, 0),
-        Err(_) => (0, u32::try_from(total).unwrap_or(u32::MAX)),
-    };
+    // The installer fills the large field also where the small one would do.
+    let small = u16::try_from(total).unwrap_or(0);
+    let large = u32::try_from(total).unwrap_or(u32::MAX);
     put(boot, 0x0B, &(SECTOR as u16).to_le_bytes())?;
     put(boot, 0x13, &small.to_le_bytes())?;
     put(boot, 0x18, &SECTORS_PER_TRACK.to_le_bytes())?;

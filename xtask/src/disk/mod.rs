@@ -1,5 +1,6 @@
 //! The disk: partition tables around file systems, emitted in one ascending pass.
 
+pub mod gpt;
 pub mod mbr;
 
 use crate::error::Report;

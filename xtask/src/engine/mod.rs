@@ -1,1 +1,263 @@
-//! Container engines: docker and podman. They build and export; everything after is ours.
+//! Container engines: docker and podman, through their command lines.
+//!
+//! Everything that is made in an engine carries a name of ours and has a guard, so it is
+//! removed however the program ends.
+
+mod base;
+mod build;
+mod export;
+
+pub use base::{Base, ensure_base};
+pub use build::{Build, build, host_arch};
+pub use export::{Exported, export};
+
+use crate::cleanup::Guard;
+use crate::error::Report;
+use crate::recipe::Arch;
+use crate::tool::Tool;
+use camino::Utf8PathBuf;
+use duct::{Expression, cmd};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A kind of engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Docker, or what answers to its name.
+    Docker,
+    /// Podman.
+    Podman,
+}
+
+/// An engine that was found and answers.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    kind: Kind,
+    path: Utf8PathBuf,
+    version: String,
+}
+
+impl Engine {
+    /// The engine `wanted`, else docker, else podman: the first that is installed and answers.
+    pub fn find(wanted: Option<Kind>) -> Result<Engine, Report> {
+        let kinds = match wanted {
+            Some(kind) => vec![kind],
+            None => vec![Kind::Docker, Kind::Podman],
+        };
+        let mut silent = None;
+        for kind in kinds {
+            let Some(path) = kind.tool().find() else {
+                continue;
+            };
+            match answer(kind, &path) {
+                Ok(version) => {
+                    return Ok(Engine {
+                        kind,
+                        path,
+                        version,
+                    });
+                }
+                Err(e) => silent = silent.or(Some(e)),
+            }
+        }
+        if let Some(report) = silent {
+            return Err(report);
+        }
+        match wanted {
+            Some(kind) => Err(match kind.tool().require() {
+                Err(report) => report,
+                // It was installed between two looks: rare enough to be told plainly.
+                Ok(_) => Report::failure("the container engine came and went; try again"),
+            }),
+            None => Err(Report::failure(
+                "a container engine is needed to build and export containers, and neither docker nor podman is installed",
+            )
+            .hint("run `cargo xtask setup`, or give a root file system by --from rootfs.tar")),
+        }
+    }
+
+    /// What it calls itself, with its version.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.kind.tool().name(), self.version)
+    }
+
+    /// Where its program lies.
+    pub fn path(&self) -> &str {
+        self.path.as_str()
+    }
+
+    /// Which kind it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// A command of the engine.
+    fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Expression {
+        cmd(self.path.as_std_path(), arguments)
+    }
+
+    /// Runs a command and returns its output without the last line feed; `doing` says what
+    /// for, should it fail.
+    fn run<'a>(
+        &self,
+        arguments: impl IntoIterator<Item = &'a str>,
+        doing: &str,
+    ) -> Result<String, Report> {
+        let output = self
+            .command(arguments)
+            .stdin_null()
+            .stdout_capture()
+            .stderr_capture()
+            .unchecked()
+            .run()
+            .map_err(|e| Report::failure(doing.to_owned()).because(e))?;
+        if !output.status.success() {
+            return Err(Report::failure(format!(
+                "{doing}: {}",
+                last_line(&output.stderr)
+            )));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned())
+    }
+
+    /// Whether the engine has this image.
+    pub fn has_image(&self, image: &str) -> bool {
+        self.run(["image", "inspect", image], "looking for an image")
+            .is_ok()
+    }
+
+    /// When the image was made, in seconds since 1970 (0 if the engine does not tell).
+    pub fn created(&self, image: &str) -> Result<i64, Report> {
+        let text = self.run(
+            ["image", "inspect", "--format", "{{.Created}}", image],
+            &format!("asking for the creation time of {image}"),
+        )?;
+        // podman prints Go's form: `2024-05-01 10:00:00.5 +0000 UTC`.
+        let text = text.trim_end_matches(" UTC");
+        Ok(chrono::DateTime::parse_from_rfc3339(text)
+            .or_else(|_| chrono::DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f %z"))
+            .map_or(0, |t| t.timestamp().max(0)))
+    }
+}
+
+impl Kind {
+    /// Its program.
+    pub fn tool(self) -> Tool {
+        match self {
+            Kind::Docker => Tool::Docker,
+            Kind::Podman => Tool::Podman,
+        }
+    }
+}
+
+/// Prefix of the tags of images that recipes are built into.
+const TAGS: &str = "docker-to-linux/";
+
+/// The tag of the image that a recipe is built into.
+pub fn tag(name: &str, arch: Arch) -> String {
+    format!("{TAGS}{}:{arch}", name.to_ascii_lowercase())
+}
+
+/// Every image that a recipe was built into.
+pub fn own_images(engine: &Engine) -> Result<Vec<String>, Report> {
+    let all = engine.run(
+        ["images", "--format", "{{.Repository}}:{{.Tag}}"],
+        "listing the engine's images",
+    )?;
+    Ok(all
+        .lines()
+        // podman puts `localhost/` in front.
+        .filter(|l| l.trim_start_matches("localhost/").starts_with(TAGS))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Removes an image.
+pub fn remove_image(engine: &Engine, image: &str) -> Result<(), Report> {
+    engine
+        .run(
+            ["image", "rm", image],
+            &format!("removing the image {image}"),
+        )
+        .map(drop)
+}
+
+/// The version of the engine's server; an error that says why it does not answer.
+fn answer(kind: Kind, path: &Utf8PathBuf) -> Result<String, Report> {
+    let format = match kind {
+        Kind::Docker => "{{.Server.Version}}",
+        Kind::Podman => "{{.Client.Version}}",
+    };
+    let name = kind.tool().name();
+    let output = cmd!(path.as_std_path(), "version", "--format", format)
+        .stdin_null()
+        .stdout_capture()
+        .stderr_capture()
+        .unchecked()
+        .run()
+        .map_err(|e| Report::failure(format!("starting {path}")).because(e))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let said = last_line(&output.stderr);
+    let hint = if said.contains("permission denied") {
+        "your user may not use the engine: `sudo usermod -aG docker $USER`, then log in again; or use --engine podman"
+    } else {
+        "start it, as `sudo systemctl start docker`, or name another by --engine"
+    };
+    Err(Report::failure(format!("{name} is installed but does not answer: {said}")).hint(hint))
+}
+
+/// The last line that has something in it: where engines say what went wrong.
+fn last_line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text)
+        .lines()
+        .rev()
+        .find(|l| !l.trim().is_empty())
+        .unwrap_or("it said nothing")
+        .trim()
+        .to_owned()
+}
+
+/// Starts children that `end` ends if a signal, an error or a panic comes before they are done;
+/// it is given only what is running or was not waited for.
+///
+/// A signal that comes while they are being started waits until they are there: none is
+/// forgotten.
+fn guarded<H: Send + Sync + 'static>(
+    start: impl FnOnce() -> io::Result<H>,
+    end: impl FnOnce(&H) + Send + 'static,
+) -> io::Result<(Arc<H>, Guard)> {
+    let slot = Arc::new(Mutex::new(None::<Arc<H>>));
+    let mut place = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let theirs = Arc::clone(&slot);
+    let guard = Guard::new(move || {
+        let children = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(children) = children {
+            end(&children);
+        }
+    });
+    let started = start().map(Arc::new);
+    *place = started.as_ref().ok().map(Arc::clone);
+    // Before the guard can be dropped: its action takes the lock.
+    drop(place);
+    Ok((started?, guard))
+}
+
+/// Sends a signal to a child process.
+fn send(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// A name for something temporary in the engine, unlike any other of this machine's.
+fn temporary_name(what: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("docker-to-linux-{what}-{}-{n}", std::process::id())
+}

@@ -31,6 +31,25 @@ const INODE: u64 = 256;
 /// (`EXT4_GOOD_OLD_FIRST_INO`, Linux fs/ext4/ext4.h).
 const FIRST_INODE: u64 = 11;
 
+/// Largest file system in bytes: 2^32 - 1 blocks, for there is no `64bit`.
+pub const LARGEST: u64 = ((1 << 32) - 1) * BLOCK;
+
+/// Smallest file system in bytes: mkext4 wants four times the smallest journal.
+const LEAST: u64 = 16 * MIB;
+
+/// Sizes of journals in blocks, and from which size of the file system in blocks each holds
+/// (e2fsprogs, lib/ext2fs/mkjournal.c, `ext2fs_default_journal_size`).
+const JOURNALS: [(u64, u64); 8] = [
+    (0, 1024),
+    (32768, 4096),
+    (262_144, 8192),
+    (524_288, 16384),
+    (4_194_304, 32768),
+    (8_388_608, 65536),
+    (16_777_216, 131_072),
+    (33_554_432, 262_144),
+];
+
 /// Longest extent in blocks (`EXT_INIT_MAX_LEN`, Linux fs/ext4/ext4_extents.h).
 const EXTENT_BLOCKS: u64 = 32768;
 
@@ -112,26 +131,44 @@ impl Need {
         }
     }
 
-    /// The smallest file system, in bytes, that surely holds this: a multiple of 1 MiB.
+    /// The smallest file system, in bytes, that surely holds this, as every larger one does: a
+    /// multiple of 1 MiB.
     pub fn smallest(&self) -> u64 {
+        self.smallest_with(0, 0)
+    }
+
+    /// The smallest file system, in bytes, that holds this and has `free` bytes for everybody
+    /// besides, if `reserved_percent` of its blocks are root's: a multiple of 1 MiB.
+    pub fn smallest_with(&self, free: u64, reserved_percent: u8) -> u64 {
+        let blocks = self.blocks + free.div_ceil(BLOCK);
+        let mut size = LEAST;
+        // Where the journal gets larger, a larger file system may hold less.
+        for (from, _) in JOURNALS {
+            if self.wanted(from * BLOCK, blocks, reserved_percent) > from * BLOCK {
+                size = size.max(from * BLOCK);
+            }
+        }
         // Each round adds what the file system of the last round's size takes for itself;
         // that grows far slower than the size, so it settles within a few rounds.
-        let mut size = 8 * MIB;
         loop {
-            let wanted = (self.blocks + overhead(size, self.inodes)) * BLOCK;
-            let for_inodes = self.inodes.div_ceil(GROUP_INODES) * GROUP_BLOCKS * BLOCK;
-            let wanted = wanted
-                .max(if self.inodes > GROUP_INODES {
-                    for_inodes
-                } else {
-                    0
-                })
-                .next_multiple_of(MIB);
+            let wanted = self.wanted(size, blocks, reserved_percent);
             if wanted <= size {
                 return size;
             }
             size = wanted;
         }
+    }
+
+    /// What this, as `blocks` blocks, takes in a file system that has `size` bytes, in bytes.
+    fn wanted(&self, size: u64, blocks: u64, reserved_percent: u8) -> u64 {
+        let reserved = size / BLOCK * u64::from(reserved_percent) / 100;
+        let wanted = (blocks + reserved + overhead(size, self.inodes)) * BLOCK;
+        let for_inodes = if self.inodes > GROUP_INODES {
+            self.inodes.div_ceil(GROUP_INODES) * GROUP_BLOCKS * BLOCK
+        } else {
+            0
+        };
+        wanted.max(for_inodes).next_multiple_of(MIB)
     }
 
     /// How many inodes a file system of `size` bytes shall have: mke2fs's usual one for 16 KiB
@@ -166,17 +203,11 @@ fn overhead(size: u64, inodes: u64) -> u64 {
     let backups = (1..groups)
         .filter(|&g| g == 1 || power_of(g, 3) || power_of(g, 5) || power_of(g, 7))
         .count() as u64;
-    // Journal sizes of mke2fs (lib/ext2fs/mkjournal.c, ext2fs_default_journal_size).
-    let journal = match blocks {
-        0..32768 => 1024,
-        32768..262_144 => 4096,
-        262_144..524_288 => 8192,
-        524_288..4_194_304 => 16384,
-        4_194_304..8_388_608 => 32768,
-        8_388_608..16_777_216 => 65536,
-        16_777_216..33_554_432 => 131_072,
-        _ => 262_144,
-    };
+    let journal = JOURNALS
+        .iter()
+        .rev()
+        .find(|(from, _)| blocks >= *from)
+        .map_or(0, |(_, journal)| *journal);
     (1 + backups) * (1 + descriptors) + groups * (2 + table) + journal + 8
 }
 
@@ -195,25 +226,31 @@ pub struct Spec {
     pub inodes: u32,
     /// Blocks that only root may use, in percent (0 to 50).
     pub reserved_percent: u8,
+    /// What the tree takes, for an error that says so.
+    pub need: Need,
 }
 
 /// Lays out `tree` as an ext4 file system.
+///
+/// The tree is gone as soon as everything in it is declared: mkext4's own tables take most of
+/// the memory that an image needs, and both at once would be a quarter more.
 ///
 /// Files below one of the directories `dense` (paths in the tree), and files named there, get
 /// no holes even if the tar declared some: EXTLINUX cannot read a sparse extent.
 ///
 /// Fails if the tree does not fit, or holds something that ext4 cannot: the error says what.
-pub fn layout(tree: &Tree, spec: &Spec, dense: &[&str]) -> Result<Layout, Report> {
+pub fn layout(tree: Tree, spec: &Spec, dense: &[&str]) -> Result<Layout, Report> {
     let mut options = Options::new(spec.size, *spec.uuid.as_bytes(), spec.epoch);
     options.label = Some(spec.label.clone());
     options.inodes = InodeCount::Exact(spec.inodes);
     options.reserved_percent = spec.reserved_percent;
-    let failed = |e: mkext4::Error| refused(tree, spec, &e);
+    let failed = |e: mkext4::Error| refused(spec, &e);
 
     let mut declared = Declared {
         builder: FsBuilder::new(options).map_err(failed)?,
         files: Vec::new(),
         linked: HashMap::new(),
+        attributes: (String::new(), 0),
         dense,
     };
     let root = tree.node(ROOT);
@@ -221,11 +258,23 @@ pub fn layout(tree: &Tree, spec: &Spec, dense: &[&str]) -> Result<Layout, Report
         .builder
         .set_meta(mkext4::ROOT, meta(&root.meta))
         .map_err(failed)?;
-    declared.xattrs(tree, ROOT, mkext4::ROOT, "/")?;
-    declared.tree(tree)?;
+    declared.xattrs(&tree, ROOT, mkext4::ROOT, "/")?;
+    declared.tree(&tree)?;
+    drop(tree);
 
-    let Declared { builder, files, .. } = declared;
-    let sealed = builder.seal().map_err(failed)?;
+    let Declared {
+        builder,
+        files,
+        attributes,
+        ..
+    } = declared;
+    let sealed = builder.seal().map_err(|e| {
+        if e.to_string().contains("xattr") {
+            too_many_attributes(&attributes)
+        } else {
+            failed(e)
+        }
+    })?;
     let mut recorder = Recorder(Vec::new());
     // The writer emits all metadata at once and would then take file contents; we emit those
     // ourselves, in one ascending pass with the metadata.
@@ -234,11 +283,11 @@ pub fn layout(tree: &Tree, spec: &Spec, dense: &[&str]) -> Result<Layout, Report
     pieces.reserve(files.len());
     for (handle, content, holes_kept) in files {
         let runs = if holes_kept {
-            data_runs(content)
+            data_runs(&content)
         } else {
             vec![(0, content.len())]
         };
-        place(&sealed.extents(handle), &runs, content, &mut pieces);
+        place(&sealed.extents(handle), &runs, &content, &mut pieces);
     }
     Layout::new(spec.size, pieces)
         .map_err(|e| Report::failure("laying out the root file system").because(e))
@@ -296,20 +345,30 @@ fn data_runs(content: &Content) -> Vec<(u64, u64)> {
     runs
 }
 
-fn refused(tree: &Tree, spec: &Spec, error: &mkext4::Error) -> Report {
+fn refused(spec: &Spec, error: &mkext4::Error) -> Report {
     let text = error.to_string();
     if text.contains("too small") || text.contains("full") || text.contains("geometry provides") {
-        return too_small(&Need::of(tree), spec.size);
+        return too_small(&spec.need, spec.size, 0);
     }
     Report::failure(format!("laying out the root file system: {text}"))
 }
 
-/// The error for a file system of `size` bytes that cannot hold `need`.
-pub fn too_small(need: &Need, size: u64) -> Report {
+/// The error for extended attributes that do not fit: mkext4 does not say whose, but those of
+/// the path that has the most of them do not.
+fn too_many_attributes((path, bytes): &(String, usize)) -> Report {
+    Report::failure(format!(
+        "the extended attributes of {path:?} take {bytes} bytes, more than the block of 4096 that an ext4 file system gives each file"
+    ))
+    .hint("remove some of them in the Dockerfile, by `setfattr -x`")
+}
+
+/// The error for a disk of `size` bytes, `around` of them outside of the root file system,
+/// that cannot hold `need`.
+pub fn too_small(need: &Need, size: u64, around: u64) -> Report {
     Report::mistake(format!(
-        "the root file system of {} is too small for its content: it needs at least {} ({} of files, {} inodes)",
+        "a disk of {} is too small for the root file system: it takes at least {} ({} of files, {} inodes)",
         Size(size),
-        Size(need.smallest()),
+        Size(need.smallest() + around),
         Size(need.content),
         need.inodes
     ))
@@ -331,15 +390,17 @@ fn meta(meta: &Meta) -> mkext4::Meta {
 struct Declared<'a> {
     builder: FsBuilder,
     /// Every file that has content, whether its holes are kept, in the order of declaration.
-    files: Vec<(InodeHandle, &'a Content, bool)>,
+    files: Vec<(InodeHandle, Content, bool)>,
     /// Nodes with several names that were declared already.
     linked: HashMap<NodeId, InodeHandle>,
+    /// The path whose extended attributes take the most bytes, and how many.
+    attributes: (String, usize),
     dense: &'a [&'a str],
 }
 
-impl<'a> Declared<'a> {
+impl Declared<'_> {
     /// Declares everything below the root, in the tree's own order.
-    fn tree(&mut self, tree: &'a Tree) -> Result<(), Report> {
+    fn tree(&mut self, tree: &Tree) -> Result<(), Report> {
         let children = |id: NodeId| match &tree.node(id).kind {
             Kind::Dir(children) => children.iter(),
             _ => std::collections::btree_map::Iter::default(),
@@ -376,7 +437,7 @@ impl<'a> Declared<'a> {
     /// Declares one name; the handle of a directory, so that its entries can follow.
     fn node(
         &mut self,
-        tree: &'a Tree,
+        tree: &Tree,
         parent: InodeHandle,
         name: &str,
         id: NodeId,
@@ -424,7 +485,7 @@ impl<'a> Declared<'a> {
         parent: InodeHandle,
         name: &str,
         meta: mkext4::Meta,
-        content: &'a Content,
+        content: &Content,
         path: &str,
     ) -> mkext4::Result<InodeHandle> {
         let dense = !matches!(content, Content::Sparse { .. })
@@ -450,7 +511,7 @@ impl<'a> Declared<'a> {
             self.builder.file_sparse(parent, name, meta, &segments)?
         };
         if !content.is_empty() {
-            self.files.push((handle, content, !dense));
+            self.files.push((handle, content.clone(), !dense));
         }
         Ok(handle)
     }
@@ -462,7 +523,9 @@ impl<'a> Declared<'a> {
         handle: InodeHandle,
         path: &str,
     ) -> Result<(), Report> {
+        let mut bytes = 0;
         for (name, value) in tree.node(id).xattrs.iter().flat_map(|x| x.iter()) {
+            bytes += name.len() + value.len();
             let acl = match &**name {
                 "system.posix_acl_access" | "system.posix_acl_default" => {
                     Some(acl_on_disk(value).ok_or_else(|| {
@@ -480,6 +543,9 @@ impl<'a> Declared<'a> {
                         "the extended attribute {name:?} of {path:?} cannot be stored: {e}"
                     ))
                 })?;
+        }
+        if bytes > self.attributes.1 {
+            self.attributes = (path.to_owned(), bytes);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! written) and then emitted in ascending order.
 
 pub mod ext4;
+pub mod fat;
 
 use crate::format::Sink;
 use crate::rootfs::{Content, Stores};

@@ -1,1 +1,193 @@
-//! What a container lacks to be a machine, as edits of the tree.
+//! What a container lacks to be a machine, as edits of its tree.
+//!
+//! Nothing here knows a distribution by name; it knows families of facts: which init there is,
+//! which files exist.
+
+mod accounts;
+pub mod boot;
+mod console;
+mod fstab;
+mod network;
+#[cfg(test)]
+mod tests;
+
+use crate::error::Report;
+use crate::recipe::{Arch, SerialConsole};
+use crate::rootfs::{Kind, Meta, Node, Rootfs, TreeError};
+pub use boot::BootUpdate;
+pub use fstab::Mount;
+
+/// Largest configuration file that is read, in bytes.
+const LIMIT: u64 = 1 << 20;
+
+/// What the machine is to be.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its host name.
+    pub hostname: String,
+    /// Its architecture.
+    pub arch: Arch,
+    /// Its serial console.
+    pub serial: SerialConsole,
+    /// What it mounts, the root first.
+    pub mounts: Vec<Mount>,
+    /// Kernel arguments of the recipe: an `init=` there makes every other init needless.
+    pub kernel_arguments: Vec<String>,
+    /// How its boot loaders follow upgrades of its kernel; nothing where they read the root
+    /// file system themselves.
+    pub boot_update: Option<BootUpdate>,
+}
+
+/// What runs as process 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    /// systemd.
+    Systemd,
+    /// OpenRC, started by an init that reads /etc/inittab.
+    OpenRc,
+    /// Another one.
+    Other,
+}
+
+impl Init {
+    /// Finds out. Fails if there is none.
+    pub fn of(rootfs: &Rootfs, kernel_arguments: &[String]) -> Result<Init, Report> {
+        let tree = &rootfs.tree;
+        let named = kernel_arguments
+            .iter()
+            .find_map(|a| a.strip_prefix("init="));
+        let path = named.unwrap_or("/sbin/init");
+        let Some(real) = tree.canonical(path) else {
+            return Err(Report::mistake(format!(
+                "the root file system has no init: there is no {path}"
+            ))
+            .hint("install one in the Dockerfile, as `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how"));
+        };
+        Ok(if real.ends_with("/systemd") {
+            Init::Systemd
+        } else if tree.exists("/sbin/openrc") || tree.exists("/usr/sbin/openrc") {
+            Init::OpenRc
+        } else {
+            Init::Other
+        })
+    }
+}
+
+/// Removes what belongs to the container and not to its image. Comes before the digest of the
+/// tree is taken: none of it may make two exports of one image differ.
+pub fn clean(rootfs: &mut Rootfs) -> Result<(), Report> {
+    let epoch = rootfs.epoch;
+    let tree = &mut rootfs.tree;
+    for marker in ["/.dockerenv", "/.dockerinit", "/run/.containerenv"] {
+        tree.remove(marker);
+    }
+    // A machine mounts its own file systems there; what a container left would lie below them
+    // for ever.
+    for (dir, mode) in [
+        ("/dev", 0o755),
+        ("/proc", 0o555),
+        ("/sys", 0o555),
+        ("/run", 0o755),
+        ("/tmp", 0o1777),
+    ] {
+        tree.clear(dir);
+        let id = tree.mkdir(dir, mode, epoch).map_err(edit)?;
+        tree.node_mut(id).meta = Meta::root(mode, epoch);
+    }
+    // The engine mounts its own over these: an empty one is only where it was mounted.
+    for file in ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"] {
+        let empty = tree
+            .lookup(file)
+            .is_some_and(|id| match &tree.node(id).kind {
+                Kind::File(content) => content.is_empty(),
+                _ => false,
+            });
+        if empty {
+            tree.remove(file);
+        }
+    }
+    // Everything that was touched above got a new time in its directory.
+    for dir in ["/", "/etc"] {
+        if let Some(id) = tree.resolve(dir) {
+            let time = &mut tree.node_mut(id).meta.mtime;
+            if time.secs >= epoch {
+                *time = crate::rootfs::Time {
+                    secs: epoch,
+                    nanos: 0,
+                };
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a machine of a container. Returns what people should know of it, a line each.
+pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, Report> {
+    let mut notes = Vec::new();
+    let init = Init::of(rootfs, &settings.kernel_arguments)?;
+    fstab::write(rootfs, init, &settings.mounts)?;
+    network::write(rootfs, &settings.hostname)?;
+    machine_id(rootfs, init)?;
+    console::add(rootfs, init, settings)?;
+    if let Some(update) = &settings.boot_update {
+        notes.extend(boot::add(rootfs, init, update)?);
+    }
+    notes.extend(accounts::lock_empty_passwords(rootfs)?);
+    Ok(notes)
+}
+
+/// An empty machine-id: the first boot fills it, each machine with its own
+/// (machine-id(5), "First Boot Semantics").
+fn machine_id(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
+    const ID: &str = "/etc/machine-id";
+    const DBUS: &str = "/var/lib/dbus/machine-id";
+    let epoch = rootfs.epoch;
+    let tree = &mut rootfs.tree;
+    if init == Init::Systemd || tree.exists(ID) {
+        tree.write(ID, &b""[..], 0o444, epoch).map_err(edit)?;
+    }
+    let dbus_has_its_own = tree
+        .lookup(DBUS)
+        .is_some_and(|id| matches!(tree.node(id).kind, Kind::File(_)));
+    if dbus_has_its_own {
+        if init == Init::Systemd {
+            tree.symlink(DBUS, ID, epoch).map_err(edit)?;
+        } else {
+            // dbus-uuidgen makes a new one where the file is missing.
+            tree.remove(DBUS);
+        }
+    }
+    // The seed of the random number generator must never be shared.
+    tree.remove("/var/lib/systemd/random-seed");
+    tree.remove("/var/lib/seedrng");
+    Ok(())
+}
+
+/// Replaces the text of a file and keeps its owner and mode; a new file is root's, 0644. A
+/// link is followed.
+fn rewrite(rootfs: &mut Rootfs, path: &str, text: String) -> Result<(), Report> {
+    let epoch = rootfs.epoch;
+    let tree = &mut rootfs.tree;
+    let real = tree.canonical(path).unwrap_or_else(|| path.to_owned());
+    let mut meta = match tree.lookup(&real) {
+        Some(id) => tree.node(id).meta,
+        None => Meta::root(0o644, epoch),
+    };
+    meta.mtime.secs = epoch;
+    meta.mtime.nanos = 0;
+    let node = Node::new(Kind::bytes(text.into_bytes()), meta);
+    tree.insert(&real, node).map_err(edit)?;
+    Ok(())
+}
+
+/// Reads a configuration file; an absent one is empty.
+fn read(rootfs: &Rootfs, path: &str) -> Result<String, Report> {
+    rootfs
+        .read_text(path, LIMIT)
+        .map(Option::unwrap_or_default)
+        .map_err(|e| Report::failure(format!("reading {path} of the root file system")).because(e))
+}
+
+fn edit(error: TreeError) -> Report {
+    Report::failure("making a machine of the container").because(error)
+}

@@ -5,6 +5,20 @@
 //! what it says and look at nothing else. It is serialisable: `--plan` prints it, golden
 //! tests read it, the manifest contains it.
 
+mod decide;
+mod ids;
+pub mod kernels;
+#[cfg(test)]
+mod tests;
+
+pub use decide::{
+    EXTLINUX_DIR, Facts, boot_entries, boot_mode, check, efi_architecture, entry_token,
+    kernel_arguments,
+};
+pub use ids::Ids;
+pub use kernels::{BootFile, Kernel};
+
+use crate::error::Report;
 use crate::recipe::{Arch, BootMode, Format};
 use serde::Serialize;
 use uuid::Uuid;
@@ -15,6 +29,8 @@ use uuid::Uuid;
 pub struct Plan {
     /// Name of the image, without an ending.
     pub name: String,
+    /// Identity of the image, for formats that have one.
+    pub id: Uuid,
     /// Architecture of the machine.
     pub arch: Arch,
     /// What firmware it boots on.
@@ -59,6 +75,46 @@ pub enum Table {
         /// GUID of the disk.
         guid: Uuid,
     },
+}
+
+impl Disk {
+    /// The partition of the root file system: the last one.
+    pub fn root(&self) -> &Partition {
+        // `validate` makes sure that there is one.
+        &self.partitions[self.partitions.len() - 1]
+    }
+
+    /// The EFI system partition, if there is one.
+    pub fn esp(&self) -> Option<&Partition> {
+        self.partitions.iter().find(|p| p.role == Role::Esp)
+    }
+
+    /// Whether the partitions can lie as planned: aligned, in order, inside the disk, the root
+    /// last. Runs on every plan: a bug here must not reach a disk.
+    pub fn validate(&self) -> Result<(), Report> {
+        let wrong = |what: String| {
+            Err(Report::failure(format!(
+                "planning the partitions: {what} (a bug of this program)"
+            )))
+        };
+        let mut free = 1;
+        for p in &self.partitions {
+            if !p.start.is_multiple_of(crate::size::MIB) || !p.len.is_multiple_of(4096) {
+                return wrong(format!("partition {} is not aligned", p.number));
+            }
+            if p.start < free || p.len == 0 || p.start + p.len > self.size {
+                return wrong(format!(
+                    "partition {} overlaps another or ends past the disk",
+                    p.number
+                ));
+            }
+            free = p.start + p.len;
+        }
+        match self.partitions.last() {
+            Some(p) if p.role == Role::Root => Ok(()),
+            _ => wrong("the root is not the last partition".into()),
+        }
+    }
 }
 
 /// What a partition is for.
@@ -141,6 +197,12 @@ pub struct Root {
     pub inodes: u32,
     /// Blocks that only root may use, in percent.
     pub reserved_percent: u8,
+    /// Bytes of file contents.
+    pub content: u64,
+    /// The smallest file system that holds the content, in bytes.
+    pub smallest: u64,
+    /// Room beyond that, in bytes.
+    pub free: u64,
     /// Directory of EXTLINUX in it (`/boot/extlinux`), if it boots on BIOS.
     pub extlinux: Option<String>,
 }
@@ -155,10 +217,10 @@ pub struct BootEntry {
     pub title: String,
     /// Version of the kernel, for the order of the entries.
     pub version: String,
-    /// Kernel, as a canonical path in the root file system.
-    pub linux: String,
-    /// Initrd, as a canonical path in the root file system.
-    pub initrd: Option<String>,
+    /// Kernel.
+    pub linux: BootFile,
+    /// Initrd.
+    pub initrd: BootFile,
     /// Kernel arguments.
     pub arguments: String,
 }

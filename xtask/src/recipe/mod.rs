@@ -1,4 +1,12 @@
-//! Recipes: what `recipe.yaml` says.
+//! Recipes: what `recipe.yaml` says, where it lies, how it is read.
+
+mod find;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub use find::{Found, all, find, home};
+pub use parse::{closest, is_hostname, is_name, parse};
 
 use crate::size::Size;
 use schemars::JsonSchema;
@@ -58,6 +66,13 @@ impl Default for Recipe {
     }
 }
 
+/// The JSON Schema of `recipe.yaml`, as text.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Recipe);
+    // A schema is a JSON value already: turning it into text cannot fail.
+    serde_json::to_string_pretty(&schema).unwrap_or_default()
+}
+
 /// Processor architecture, by Docker's and Debian's name.
 #[derive(
     Debug,
@@ -79,6 +94,15 @@ pub enum Arch {
     Amd64,
     /// AArch64; boots by UEFI only.
     Arm64,
+}
+
+impl std::fmt::Display for Arch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Arch::Amd64 => "amd64",
+            Arch::Arm64 => "arm64",
+        })
+    }
 }
 
 /// What firmware an image boots on.
@@ -134,16 +158,21 @@ impl std::str::FromStr for DiskSize {
 
 impl<'de> Deserialize<'de> for DiskSize {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<DiskSize, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Number(u64),
-            Text(String),
+        // Not an untagged enum: that forgets where in the file the text stood.
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = DiskSize;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("`auto`, or a size such as 512M, 4G or a number of bytes")
+            }
+            fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<DiskSize, E> {
+                Ok(DiskSize::Fixed(Size(n)))
+            }
+            fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<DiskSize, E> {
+                s.parse().map_err(E::custom)
+            }
         }
-        match Either::deserialize(d)? {
-            Either::Number(n) => Ok(DiskSize::Fixed(Size(n))),
-            Either::Text(t) => t.parse().map_err(serde::de::Error::custom),
-        }
+        d.deserialize_any(Visitor)
     }
 }
 
@@ -157,6 +186,16 @@ pub struct SerialConsole {
     pub port: Option<String>,
     /// Speed in bits per second.
     pub baud: u32,
+}
+
+impl SerialConsole {
+    /// Linux's name of the port: the one that was given, or the architecture's usual one.
+    pub fn port_for(&self, arch: Arch) -> &str {
+        self.port.as_deref().unwrap_or(match arch {
+            Arch::Amd64 => "ttyS0",
+            Arch::Arm64 => "ttyAMA0",
+        })
+    }
 }
 
 impl Default for SerialConsole {
@@ -209,8 +248,47 @@ impl Default for RootOptions {
     JsonSchema,
     clap::ValueEnum,
 )]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Byte for byte the disk, sparse.
     Raw,
+    /// QEMU, Proxmox, most clouds.
+    Qcow2,
+    /// VirtualBox, dynamic.
+    Vdi,
+    /// VMware Workstation, Player and Fusion ("monolithicSparse").
+    Vmdk,
+    /// VMware's compressed form for transport ("streamOptimized").
+    VmdkStream,
+    /// A whole virtual machine for VirtualBox and VMware, with a streamOptimized VMDK.
+    Ova,
+    /// Virtual PC, Hyper-V's first generation, XenServer; dynamic. At most 2040 GiB.
+    Vhd,
+    /// Azure: a VHD of fixed size, in whole MiB.
+    VhdFixed,
+    /// Hyper-V, dynamic.
+    Vhdx,
+}
+
+impl Format {
+    /// What follows the image's name in the name of its file, without the first dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Raw => "img",
+            Format::Qcow2 => "qcow2",
+            Format::Vdi => "vdi",
+            Format::Vmdk => "vmdk",
+            Format::VmdkStream => "stream.vmdk",
+            Format::Ova => "ova",
+            Format::Vhd => "vhd",
+            // Azure insists on the last ending.
+            Format::VhdFixed => "fixed.vhd",
+            Format::Vhdx => "vhdx",
+        }
+    }
+
+    /// File name of an image in this format.
+    pub fn file_name(self, name: &str) -> String {
+        format!("{name}.{}", self.extension())
+    }
 }

@@ -1,7 +1,9 @@
 //! The root file system of the machine to be: a tree of metadata in memory, and the
 //! stores its file contents still lie in.
 
+mod digest;
 pub mod store;
+pub mod tar;
 pub mod tree;
 
 pub use store::{Store, Stores};
@@ -23,6 +25,13 @@ pub struct Rootfs {
 }
 
 impl Rootfs {
+    /// Takes `epoch` for "now", and takes back every later time to it: what was written while
+    /// a container was made or exported must not make one image differ from the next.
+    pub fn set_epoch(&mut self, epoch: i64) {
+        self.epoch = epoch;
+        self.tree.clamp_times(epoch);
+    }
+
     /// Reads a whole regular file (through links, inside the tree) of at most `limit` bytes.
     ///
     /// Returns `Ok(None)` if there is no regular file at `path`. Fails if the file is larger

@@ -448,6 +448,18 @@ impl Tree {
         }
     }
 
+    /// Takes every time after `epoch` (seconds since 1970) back to it.
+    pub fn clamp_times(&mut self, epoch: i64) {
+        for node in &mut self.nodes {
+            if node.meta.mtime.secs >= epoch {
+                node.meta.mtime = Time {
+                    secs: epoch,
+                    nanos: 0,
+                };
+            }
+        }
+    }
+
     /// Every name in the tree, a directory before its entries, entries in name order: the
     /// one order in which everything is written. The root is not in it.
     pub fn walk(&self) -> Walk<'_> {

@@ -1,0 +1,148 @@
+//! The files of the boot loaders. They are GPL or LGPL programs of other projects: each comes
+//! from a distribution's package when an image is made, none is part of this one.
+
+use super::extlinux;
+use crate::error::Report;
+use crate::recipe::{Arch, BootMode};
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use std::sync::Arc;
+
+/// What the boot modes of an architecture take.
+#[derive(Debug, Clone)]
+pub struct Loaders {
+    /// EXTLINUX and the boot code of the disk, where there is a BIOS.
+    pub bios: Option<Bios>,
+    /// systemd-boot's EFI program, where there is UEFI.
+    pub systemd_boot: Option<Arc<[u8]>>,
+}
+
+/// What a BIOS starts.
+#[derive(Debug, Clone)]
+pub struct Bios {
+    /// EXTLINUX.
+    pub extlinux: extlinux::Parts,
+    /// Boot code for an MBR: at most 440 bytes.
+    pub mbr: Vec<u8>,
+    /// Boot code for a GPT: at most 440 bytes.
+    pub gptmbr: Vec<u8>,
+}
+
+/// File name of systemd-boot's EFI program.
+pub fn systemd_boot_name(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Amd64 => "systemd-bootx64.efi",
+        Arch::Arm64 => "systemd-bootaa64.efi",
+    }
+}
+
+/// Where the packages of Debian and Ubuntu, Fedora, Arch and Alpine put the files; a folder
+/// for `{}`.
+const HOST: [(&str, &[&str]); 4] = [
+    ("extlinux", &["/usr/bin", "/usr/sbin", "/sbin"]),
+    (
+        "mbr.bin",
+        &[
+            "/usr/lib/EXTLINUX",
+            "/usr/lib/syslinux/mbr",
+            "/usr/share/syslinux",
+            "/usr/lib/syslinux/bios",
+        ],
+    ),
+    (
+        "gptmbr.bin",
+        &[
+            "/usr/lib/EXTLINUX",
+            "/usr/lib/syslinux/mbr",
+            "/usr/share/syslinux",
+            "/usr/lib/syslinux/bios",
+        ],
+    ),
+    ("systemd-boot", &["/usr/lib/systemd/boot/efi"]),
+];
+
+/// Where the files may come from.
+#[derive(Debug, Clone)]
+pub enum From<'a> {
+    /// One folder with all of them.
+    Dir(&'a Utf8Path),
+    /// The packages of this host.
+    Host,
+}
+
+impl From<'_> {
+    /// Finds the file `name` of the list above.
+    fn find(&self, name: &str, file: &str) -> Option<Utf8PathBuf> {
+        let dirs: Vec<&Utf8Path> = match self {
+            From::Dir(dir) => vec![dir],
+            From::Host => HOST
+                .iter()
+                .filter(|(n, _)| *n == name)
+                .flat_map(|(_, dirs)| dirs.iter().map(Utf8Path::new))
+                .collect(),
+        };
+        dirs.into_iter().map(|d| d.join(file)).find(|f| f.is_file())
+    }
+
+    /// Names of the files that are missing for this mode and architecture.
+    pub fn missing(&self, boot: BootMode, arch: Arch) -> Vec<String> {
+        wanted(boot, arch)
+            .into_iter()
+            .filter(|(name, file)| self.find(name, file).is_none())
+            .map(|(_, file)| file.to_owned())
+            .collect()
+    }
+
+    /// Reads what this mode and architecture take.
+    pub fn load(&self, boot: BootMode, arch: Arch) -> Result<Loaders, Report> {
+        let read = |name: &str, file: &str| -> Result<Vec<u8>, Report> {
+            let path = self.find(name, file).ok_or_else(|| {
+                let place = match self {
+                    From::Dir(dir) => format!("{dir} has none"),
+                    From::Host => "no package of this host brings it".to_owned(),
+                };
+                Report::failure(format!("reading the boot loader's file {file}: {place}"))
+                    .hint("install the packages extlinux, syslinux-common and systemd-boot-efi, or give a folder that has it by --bootloader-dir")
+            })?;
+            fs::read(&path).map_err(|e| Report::failure("reading a boot loader's file").because(e))
+        };
+        let code = |name: &str| -> Result<Vec<u8>, Report> {
+            let bytes = read(name, name)?;
+            if bytes.len() > crate::disk::mbr::BOOT_CODE {
+                return Err(Report::failure(format!(
+                    "the boot code {name} has {} bytes, more than the 440 there is room for",
+                    bytes.len()
+                )));
+            }
+            Ok(bytes)
+        };
+        Ok(Loaders {
+            bios: match boot {
+                BootMode::Uefi => None,
+                BootMode::Bios | BootMode::Hybrid => Some(Bios {
+                    extlinux: extlinux::Parts::from_installer(&read("extlinux", "extlinux")?)?,
+                    mbr: code("mbr.bin")?,
+                    gptmbr: code("gptmbr.bin")?,
+                }),
+            },
+            systemd_boot: match boot {
+                BootMode::Bios => None,
+                BootMode::Uefi | BootMode::Hybrid => {
+                    Some(read("systemd-boot", systemd_boot_name(arch))?.into())
+                }
+            },
+        })
+    }
+}
+
+/// (name in [`HOST`], file name) of what is needed.
+fn wanted(boot: BootMode, arch: Arch) -> Vec<(&'static str, &'static str)> {
+    let mut all = Vec::new();
+    if boot != BootMode::Uefi {
+        all.extend(["extlinux", "mbr.bin", "gptmbr.bin"].map(|n| (n, n)));
+    }
+    if boot != BootMode::Bios {
+        all.push(("systemd-boot", systemd_boot_name(arch)));
+    }
+    all
+}

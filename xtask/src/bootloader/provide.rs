@@ -1,0 +1,126 @@
+//! Where the boot loaders' files come from: a folder the user names, the cache, the small
+//! container of recipes/bootloader, this host's packages.
+
+use super::files::{From, Loaders};
+use crate::engine::{self, Build, Engine};
+use crate::error::Report;
+use crate::output::Pending;
+use crate::recipe::{self, Arch, BootMode};
+use crate::rootfs::{Kind, tar};
+use camino::{Utf8Path, Utf8PathBuf};
+use std::io::Write;
+
+/// What is needed, and what may be used to get it.
+pub struct Wanted<'a> {
+    /// What firmware the image boots on.
+    pub boot: BootMode,
+    /// Architecture of the machine.
+    pub arch: Arch,
+    /// The folder the user named.
+    pub dir: Option<&'a Utf8Path>,
+    /// Folder of the cache.
+    pub cache: &'a Utf8Path,
+    /// A container engine, if there is one.
+    pub engine: Option<&'a Engine>,
+    /// Network of the build's containers.
+    pub network: Option<&'a str>,
+    /// Is told what happens.
+    pub say: &'a dyn Fn(&str),
+    /// Is told every line of a build's output.
+    pub show: &'a dyn Fn(&str),
+}
+
+impl std::fmt::Debug for Wanted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wanted")
+            .field("boot", &self.boot)
+            .field("arch", &self.arch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Largest file of a boot loader that is believed, in bytes.
+const LIMIT: u64 = 16 << 20;
+
+/// Gets the files. The container comes before the host's packages: it gives the same files,
+/// and so the same image, on every host.
+pub fn loaders(wanted: &Wanted<'_>) -> Result<Loaders, Report> {
+    let &Wanted { boot, arch, .. } = wanted;
+    if let Some(dir) = wanted.dir {
+        return From::Dir(dir).load(boot, arch);
+    }
+    let cache = wanted.cache.join(arch.to_string());
+    if From::Dir(&cache).missing(boot, arch).is_empty() {
+        return From::Dir(&cache).load(boot, arch);
+    }
+    let building = match wanted.engine {
+        Some(engine) => match build(engine, wanted, &cache) {
+            Ok(()) => return From::Dir(&cache).load(boot, arch),
+            Err(e) => Some(e),
+        },
+        None => None,
+    };
+    let missing = From::Host.missing(boot, arch);
+    match (missing.is_empty(), building) {
+        (true, None) => From::Host.load(boot, arch),
+        (true, Some(e)) => {
+            let (why, _) = crate::error::describe(&e.into());
+            (wanted.say)(&format!("using this host's boot loader packages: {why}"));
+            From::Host.load(boot, arch)
+        }
+        (false, Some(e)) => Err(e),
+        (false, None) => Err(Report::failure(format!(
+            "the boot loader's files are missing: {} (looked in {cache} and in the places of this host's packages)",
+            missing.join(", ")
+        ))
+        .hint("start a container engine, so that they can be fetched once; or install the packages extlinux, syslinux-common and systemd-boot-efi; or give a folder that has them by --bootloader-dir")),
+    }
+}
+
+/// What the container of recipes/bootloader starts from.
+const BASE: &str = "debian:trixie-slim";
+
+/// Builds the container and copies its files into the cache.
+fn build(engine: &Engine, wanted: &Wanted<'_>, cache: &Utf8Path) -> Result<(), Report> {
+    let recipes = recipe::home().join("recipes");
+    let dir = recipes.join("bootloader");
+    (wanted.say)("fetching the boot loaders, once, by the container of recipes/bootloader");
+    let bootstrap = recipes.join("debian/bootstrap");
+    let base = engine::ensure_base(engine, BASE, wanted.arch, Some(&bootstrap), wanted.say)?;
+    let image = engine::build(
+        engine,
+        &Build {
+            context: &dir,
+            dockerfile: None,
+            args: [("BASE".to_owned(), base.name)].into(),
+            platform: base.platform,
+            tag: engine::tag("bootloader", wanted.arch),
+            network: wanted.network,
+        },
+        wanted.show,
+    )?;
+    let stream = engine::export(engine, &image)?;
+    let rootfs = tar::from_stream(stream, cache)?;
+    let names: Vec<String> = rootfs
+        .tree
+        .entries("/bootloader")
+        .filter(|(_, id)| matches!(rootfs.tree.node(*id).kind, Kind::File(_)))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    for name in names {
+        let path: Utf8PathBuf = cache.join(&name);
+        let failed =
+            |e| Report::failure(format!("keeping the boot loader's file {path}")).because(e);
+        if let Some(bytes) = rootfs
+            .read(&format!("/bootloader/{name}"), LIMIT)
+            .map_err(failed)?
+        {
+            let file = Pending::create(&path).map_err(failed)?;
+            file.file()
+                .and_then(|mut f| f.write_all(&bytes))
+                .map_err(failed)?;
+            file.commit().map_err(failed)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! The GUID partition table, by the `gptman` crate.
+//!
+//! Layout (UEFI Specification 2.10, chapter 5): sector 0 holds the protective MBR, sector 1 the
+//! header, sectors 2 to 33 its 128 entries of 128 bytes each; the last 33 sectors of the disk
+//! hold the backup, entries first, header last.
+
+use super::mbr::install_boot_code;
+use crate::error::Report;
+use crate::plan::{Disk, Partition, Table};
+use crate::size::Size;
+use gptman::{GPT, GPTPartitionEntry};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+/// Size of a sector in bytes.
+const SECTOR: u64 = 512;
+
+/// Sectors before the first usable one: protective MBR, header and 32 sectors of entries.
+pub const HEAD_SECTORS: u64 = 34;
+
+/// Sectors behind the last usable one: 32 sectors of entries and the header.
+pub const TAIL_SECTORS: u64 = 33;
+
+/// Entries of the table.
+const ENTRIES: u32 = 128;
+
+/// Length of a name in UTF-16 units (UEFI Specification 2.10, table 5.7).
+const NAME_UNITS: usize = 36;
+
+/// Attribute bit 2, "Legacy BIOS Bootable" (UEFI Specification 2.10, table 5.8): what
+/// SYSLINUX's gptmbr.bin looks for.
+const LEGACY_BIOS_BOOTABLE: u64 = 1 << 2;
+
+/// Everything of a disk with a GPT that is not in a partition, as (offset in bytes, bytes): the
+/// protective MBR with `boot_code` (at most 440 bytes) and the table, and the table's backup.
+///
+/// Fails for a disk with another kind of table, one that is no multiple of 512 bytes or has no
+/// room for the tables, and for partitions that overlap, share a GUID, or lie over the tables.
+pub fn tables(disk: &Disk, boot_code: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Report> {
+    let Table::Gpt { guid } = disk.table else {
+        return Err(wrong("the plan has an MBR"));
+    };
+    if !disk.size.is_multiple_of(SECTOR) {
+        return Err(wrong("the size of the disk is no multiple of 512 bytes"));
+    }
+    if disk.size / SECTOR <= HEAD_SECTORS + TAIL_SECTORS {
+        return Err(Report::mistake(format!(
+            "a disk of {} has no room for a GPT and a partition",
+            Size(disk.size)
+        ))
+        .hint("give a larger `size:` in recipe.yaml or --size, or leave it `auto`"));
+    }
+    let refused = |e: gptman::Error| wrong(&e.to_string());
+    let mut edges = Edges::new(disk.size);
+    let mut gpt = GPT::new_from(&mut edges, SECTOR, guid.to_bytes_le()).map_err(refused)?;
+    for p in &disk.partitions {
+        // gptman would panic at another number, and overwrite an entry that is there.
+        if !(1..=ENTRIES).contains(&p.number) || gpt[p.number].is_used() {
+            return Err(wrong(&format!(
+                "partition number {} is used twice or not within 1 to {ENTRIES}",
+                p.number
+            )));
+        }
+        gpt[p.number] = entry(p)?;
+    }
+    GPT::write_protective_mbr_into(&mut edges, SECTOR).map_err(refused)?;
+    gpt.write_into(&mut edges).map_err(refused)?;
+    let Edges { mut head, tail, .. } = edges;
+    install_boot_code(&mut head[..SECTOR as usize], boot_code)?;
+    Ok(vec![(0, head), (disk.size - tail.len() as u64, tail)])
+}
+
+fn wrong(what: &str) -> Report {
+    Report::failure(format!("writing the GPT: {what}"))
+}
+
+fn entry(p: &Partition) -> Result<GPTPartitionEntry, Report> {
+    let end = p.start.checked_add(p.len).filter(|end| *end > p.start);
+    let (true, Some(end)) = (p.start.is_multiple_of(SECTOR), end) else {
+        return Err(wrong(&format!(
+            "partition {} is empty or does not start at a multiple of 512 bytes",
+            p.number
+        )));
+    };
+    if !end.is_multiple_of(SECTOR) {
+        return Err(wrong(&format!(
+            "the length of partition {} is no multiple of 512 bytes",
+            p.number
+        )));
+    }
+    if p.name.encode_utf16().count() > NAME_UNITS {
+        return Err(wrong(&format!(
+            "the name {:?} of partition {} is longer than {NAME_UNITS} characters",
+            p.name, p.number
+        )));
+    }
+    Ok(GPTPartitionEntry {
+        // A GUID lies on the disk with its first three fields in little-endian order.
+        partition_type_guid: p.gpt_type.to_bytes_le(),
+        unique_partition_guid: p.guid.to_bytes_le(),
+        starting_lba: p.start / SECTOR,
+        // Both ends belong to the partition.
+        ending_lba: end / SECTOR - 1,
+        attribute_bits: if p.bios_bootable {
+            LEGACY_BIOS_BOOTABLE
+        } else {
+            0
+        },
+        partition_name: p.name.as_str().into(),
+    })
+}
+
+/// The two ends of a disk, for gptman to write to as if it were the whole disk.
+struct Edges {
+    /// Size of the disk in bytes.
+    size: u64,
+    /// Where the next byte goes, in bytes from the start of the disk.
+    at: u64,
+    /// The first 34 sectors.
+    head: Vec<u8>,
+    /// The last 33 sectors.
+    tail: Vec<u8>,
+}
+
+impl Edges {
+    fn new(size: u64) -> Edges {
+        Edges {
+            size,
+            at: 0,
+            head: vec![0; (HEAD_SECTORS * SECTOR) as usize],
+            tail: vec![0; (TAIL_SECTORS * SECTOR) as usize],
+        }
+    }
+
+    /// The bytes from the current place to the end of the edge that it lies in.
+    fn here(&mut self) -> io::Result<&mut [u8]> {
+        let tail = self.size - self.tail.len() as u64;
+        let (edge, skip) = if self.at < self.head.len() as u64 {
+            (&mut self.head, self.at)
+        } else if self.at >= tail {
+            (&mut self.tail, self.at - tail)
+        } else {
+            return Err(io::Error::other(format!(
+                "byte {} lies in a partition, not in a table",
+                self.at
+            )));
+        };
+        let skip = usize::try_from(skip).map_err(io::Error::other)?;
+        Ok(edge.get_mut(skip..).unwrap_or_default())
+    }
+}
+
+impl Read for Edges {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let here = self.here()?;
+        let n = here.len().min(buf.len());
+        buf[..n].copy_from_slice(&here[..n]);
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Write for Edges {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let here = self.here()?;
+        let n = here.len().min(buf.len());
+        here[..n].copy_from_slice(&buf[..n]);
+        self.at += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Edges {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.size.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::plan::Role;
+    use crate::size::MIB;
+    use std::io::Cursor;
+    use uuid::{Uuid, uuid};
+
+    const GUID: Uuid = uuid!("00112233-4455-6677-8899-aabbccddeeff");
+
+    fn partition(number: u32, start: u64, len: u64) -> Partition {
+        Partition {
+            role: Role::Root,
+            number,
+            start,
+            len,
+            mbr_type: 0x83,
+            gpt_type: uuid!("4f68bce3-e8cd-4db1-96e7-fbcaf984b709"),
+            guid: Uuid::from_u128(number.into()),
+            name: format!("part {number}"),
+            bios_bootable: number == 2,
+        }
+    }
+
+    fn disk(size: u64, partitions: Vec<Partition>) -> Disk {
+        Disk {
+            size,
+            table: Table::Gpt { guid: GUID },
+            partitions,
+        }
+    }
+
+    /// The whole of a small disk.
+    fn whole(disk: &Disk) -> Vec<u8> {
+        let mut bytes = vec![0; disk.size as usize];
+        for (at, piece) in tables(disk, &[0xFA; 440]).unwrap() {
+            bytes[at as usize..at as usize + piece.len()].copy_from_slice(&piece);
+        }
+        bytes
+    }
+
+    #[test]
+    fn fields_lie_where_the_specification_puts_them() {
+        let disk = disk(
+            16 * MIB,
+            vec![
+                partition(1, MIB, 4 * MIB),
+                partition(2, 5 * MIB, 10 * MIB + 512),
+            ],
+        );
+        let bytes = whole(&disk);
+        assert_eq!(bytes[..440], [0xFA; 440]);
+        assert_eq!(bytes[440..446], [0; 6]);
+        assert_eq!(
+            bytes[446..462],
+            [
+                0, 0, 2, 0, 0xEE, 255, 255, 255, 1, 0, 0, 0, 0xFF, 0x7F, 0, 0
+            ]
+        );
+        assert_eq!(bytes[510..514], [0x55, 0xAA, b'E', b'F']);
+        // The disk's GUID, mixed-endian.
+        assert_eq!(
+            bytes[568..576],
+            [0x33, 0x22, 0x11, 0, 0x55, 0x44, 0x77, 0x66]
+        );
+        let second = &bytes[2 * 512 + 128..2 * 512 + 256];
+        assert_eq!(second[32..40], (5 * 2048_u64).to_le_bytes());
+        assert_eq!(second[40..48], (15 * 2048_u64).to_le_bytes());
+        assert_eq!(second[48..56], 4_u64.to_le_bytes());
+        assert_eq!(second[56..60], [b'p', 0, b'a', 0]);
+        let backup = bytes.len() - 512;
+        assert_eq!(&bytes[backup..backup + 8], b"EFI PART");
+    }
+
+    #[test]
+    fn the_primary_and_the_backup_both_read_back() {
+        let disk = disk(64 * MIB, vec![partition(1, MIB, 62 * MIB)]);
+        let mut bytes = whole(&disk);
+        let gpt = GPT::find_from(&mut Cursor::new(&bytes)).unwrap();
+        assert!(gpt.is_primary());
+        assert_eq!(gpt[1].partition_name.as_str(), "part 1");
+        assert_eq!(gpt[1].size().unwrap(), 62 * 2048);
+        bytes[512..1024].fill(0);
+        let gpt = GPT::read_from(&mut Cursor::new(&bytes), SECTOR).unwrap();
+        assert!(gpt.is_backup());
+        assert_eq!(gpt[1].size().unwrap(), 62 * 2048);
+    }
+
+    #[test]
+    fn the_smallest_and_the_largest_partition_fit_exactly() {
+        let size = 64 * MIB;
+        let first = HEAD_SECTORS * SECTOR;
+        let all = size - (HEAD_SECTORS + TAIL_SECTORS) * SECTOR;
+        assert!(tables(&disk(size, vec![partition(1, first, all)]), &[]).is_ok());
+        assert!(tables(&disk(size, vec![partition(1, first, all + 512)]), &[]).is_err());
+        assert!(tables(&disk(size, vec![partition(1, first - 512, 512)]), &[]).is_err());
+        let least = (HEAD_SECTORS + TAIL_SECTORS + 1) * SECTOR;
+        assert!(tables(&disk(least, vec![partition(1, first, 512)]), &[]).is_ok());
+        assert!(tables(&disk(least - 512, vec![]), &[]).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_an_error() {
+        let refused = |partitions: Vec<Partition>| {
+            tables(&disk(64 * MIB, partitions), &[])
+                .unwrap_err()
+                .to_string()
+        };
+        let ok = partition(1, MIB, MIB);
+        assert!(refused(vec![partition(0, MIB, MIB)]).contains("number 0"));
+        assert!(refused(vec![partition(129, MIB, MIB)]).contains("number 129"));
+        assert!(refused(vec![ok.clone(), partition(1, 4 * MIB, MIB)]).contains("twice"));
+        assert!(refused(vec![partition(1, MIB, 0)]).contains("empty"));
+        assert!(refused(vec![partition(1, MIB + 1, MIB)]).contains("512"));
+        assert!(refused(vec![partition(1, MIB, MIB + 1)]).contains("512"));
+        assert!(refused(vec![partition(1, MIB, u64::MAX)]).contains("empty"));
+        assert!(refused(vec![ok.clone(), partition(2, MIB, MIB)]).contains("boundaries"));
+        let mut same_guid = partition(2, 4 * MIB, MIB);
+        same_guid.guid = ok.guid;
+        assert!(refused(vec![ok.clone(), same_guid]).contains("GUID"));
+        let mut long = ok.clone();
+        long.name = "x".repeat(37);
+        assert!(refused(vec![long]).contains("longer than 36"));
+        let plan = disk(64 * MIB, vec![ok]);
+        assert!(tables(&plan, &[0; 441]).is_err());
+        let odd = Disk {
+            size: 64 * MIB + 1,
+            ..plan.clone()
+        };
+        assert!(tables(&odd, &[]).is_err());
+        let mbr = Disk {
+            table: Table::Mbr { signature: 1 },
+            ..plan
+        };
+        assert!(tables(&mbr, &[]).is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! The base image: local, pulled, or made by the recipe's `bootstrap`.
+
+use super::build::host_arch;
+use super::{Engine, Kind, guarded, last_line, send};
+use crate::error::Report;
+use crate::recipe::Arch;
+use camino::{Utf8Path, Utf8PathBuf};
+use duct::cmd;
+use rustix::process::Signal;
+use std::io::{Read, Seek};
+
+/// A base image that the engine has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// Its name.
+    pub name: String,
+    /// What a build from it must be told, if it is for another architecture than the host's.
+    /// Nothing for an image that was imported here: the engine would look for it elsewhere.
+    pub platform: Option<Arch>,
+}
+
+impl Base {
+    fn plain(name: &str, arch: Arch) -> Base {
+        Base {
+            name: name.to_owned(),
+            platform: (arch != host_arch()).then_some(arch),
+        }
+    }
+
+    fn imported(name: String) -> Base {
+        Base {
+            name,
+            platform: None,
+        }
+    }
+}
+
+/// Makes sure that the engine has the image `base` for `arch`, and returns the name it has
+/// there; `say` is told what happens.
+///
+/// It is there, or can be pulled, or `bootstrap` (an executable; arguments: image name and
+/// architecture) writes a root file system as a tar to its standard output, which is imported
+/// under that name. For another architecture than the host's it gets a name of our own:
+/// `base` itself must go on meaning the host's.
+pub fn ensure_base(
+    engine: &Engine,
+    base: &str,
+    arch: Arch,
+    bootstrap: Option<&Utf8Path>,
+    say: &dyn Fn(&str),
+) -> Result<Base, Report> {
+    let own = own_name(base, arch);
+    if has_arch(engine, base, arch) {
+        return Ok(Base::plain(base, arch));
+    }
+    // Its name says what it is; older engines record an import as the host's architecture.
+    if own != base && engine.has_image(&own) {
+        return Ok(Base::imported(own));
+    }
+    say(&format!("pulling {base}"));
+    let platform = format!("--platform=linux/{arch}");
+    let mut pull = vec!["pull", "--quiet"];
+    if arch != host_arch() {
+        pull.push(&platform);
+    }
+    pull.push(base);
+    let Err(pulling) = engine.run(pull, &format!("pulling {base}")) else {
+        return Ok(Base::plain(base, arch));
+    };
+    let tried = format!(
+        "the base image {base} is not here and cannot be pulled ({})",
+        pulling.message
+    );
+    let Some(bootstrap) = bootstrap.filter(|b| b.is_file()) else {
+        return Err(Report::failure(tried).hint(
+            "check the name and the network, `docker import` a root file system under that name, or give the recipe an executable `bootstrap` that writes one as a tar",
+        ));
+    };
+    say(&format!("{tried}; making it by {bootstrap}"));
+    run_bootstrap(engine, base, &own, arch, bootstrap, say)?;
+    Ok(Base::imported(own))
+}
+
+/// What a base that a bootstrap made is called: `base` itself for the host's architecture.
+fn own_name(base: &str, arch: Arch) -> String {
+    if arch == host_arch() {
+        return base.to_owned();
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+    let tag: String = base
+        .chars()
+        .map(|c| if fits(c) { c } else { '-' })
+        .collect();
+    format!("docker-to-linux/base:{tag}-{arch}")
+}
+
+fn has_arch(engine: &Engine, base: &str, arch: Arch) -> bool {
+    engine
+        .run(
+            ["image", "inspect", "--format", "{{.Architecture}}", base],
+            "asking for an image's architecture",
+        )
+        .is_ok_and(|found| found == arch.to_string())
+}
+
+fn run_bootstrap(
+    engine: &Engine,
+    base: &str,
+    imported: &str,
+    arch: Arch,
+    bootstrap: &Utf8Path,
+    say: &dyn Fn(&str),
+) -> Result<(), Report> {
+    let doing = format!("making the base image {base} by {bootstrap}");
+    let failed = |e: std::io::Error| Report::failure(doing.clone()).because(e);
+    let program = bootstrap.canonicalize_utf8().map_err(failed)?;
+    let own: Utf8PathBuf = std::env::current_exe()
+        .map_err(failed)?
+        .try_into()
+        .map_err(|e: camino::FromPathBufError| Report::failure(doing.clone()).because(e))?;
+    // Nameless: nothing is left of it even if a signal ends the program.
+    let mut log = tempfile::tempfile().map_err(failed)?;
+    let arch_name = arch.to_string();
+    let platform = format!("linux/{arch}");
+    // A bootstrap may need a hand with file systems that it cannot mount: XTASK names us.
+    let make = cmd!(program.as_std_path(), base, &arch_name)
+        .env("XTASK", own.as_std_path())
+        .stdin_null()
+        .stderr_file(log.try_clone().map_err(failed)?);
+    let mut import = vec!["import"];
+    if arch != host_arch() {
+        import.extend(["--platform", &platform]);
+    }
+    // Without a name: half a base must never look like a whole one, however this ends.
+    import.push("-");
+    let import = engine.command(import).stdout_capture().stderr_capture();
+    // The left side's status decides before the right one's: an import of half a tar fails
+    // too, but that is not the cause.
+    let both = make.pipe(import).unchecked();
+    // The import would take the end of the bootstrap for the end of the tar, so it goes first
+    // and at once; its server drops what it has when it is gone. (Podman has no server.)
+    let import_end = match engine.kind() {
+        Kind::Docker => Signal::KILL,
+        Kind::Podman => Signal::TERM,
+    };
+    let (running, _guard) = guarded(
+        || both.start(),
+        move |running| {
+            if matches!(running.try_wait(), Ok(None)) {
+                let pids = running.pids();
+                pids.iter().skip(1).for_each(|pid| send(*pid, import_end));
+                // A bootstrap can remove what it made so far.
+                pids.iter().take(1).for_each(|pid| send(*pid, Signal::TERM));
+            }
+        },
+    )
+    .map_err(failed)?;
+    let output = running.wait().map_err(failed)?;
+    let mut said = Vec::new();
+    log.rewind().map_err(failed)?;
+    log.read_to_end(&mut said).map_err(failed)?;
+    for line in String::from_utf8_lossy(&said).lines() {
+        tracing::debug!("bootstrap: {line}");
+    }
+    let id = last_line(&output.stdout);
+    if output.status.success() {
+        engine.run(
+            ["tag", &id, imported],
+            &format!("naming the base image {imported}"),
+        )?;
+        say(&format!("imported the base image {imported}"));
+        return Ok(());
+    }
+    if !output.stdout.is_empty() {
+        let _ = engine.run(["image", "rm", &id], "removing half a base image");
+    }
+    let cause = if said.is_empty() {
+        last_line(&output.stderr)
+    } else {
+        first_own_line(&said).unwrap_or_else(|| last_line(&said))
+    };
+    Err(Report::failure(format!("{doing}: {cause}"))
+        .hint("`cargo xtask setup` installs what the project's own bootstraps need; -v shows all of its output"))
+}
+
+/// What the bootstrap itself says is worth more than the last word of a program it ran.
+fn first_own_line(said: &[u8]) -> Option<String> {
+    String::from_utf8_lossy(said)
+        .lines()
+        .rev()
+        .find_map(|l| l.strip_prefix("bootstrap: ").map(str::to_owned))
+}

@@ -1,0 +1,142 @@
+//! `docker build`.
+
+use super::{Engine, guarded, last_line, send};
+use crate::cleanup::Guard;
+use crate::error::Report;
+use crate::recipe::Arch;
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::process::Signal;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{BufRead, BufReader};
+
+/// What is to be built.
+#[derive(Debug, Clone)]
+pub struct Build<'a> {
+    /// The context: the recipe's folder.
+    pub context: &'a Utf8Path,
+    /// The Dockerfile; the context's own one if `None`.
+    pub dockerfile: Option<Utf8PathBuf>,
+    /// Build arguments.
+    pub args: BTreeMap<String, String>,
+    /// Architecture to ask for, if it is not the base's or the host's own.
+    pub platform: Option<Arch>,
+    /// Tag of the image.
+    pub tag: String,
+    /// Network of the build's containers; the engine's default if `None`.
+    pub network: Option<&'a str>,
+}
+
+/// Lines of output that an error repeats.
+const TAIL: usize = 12;
+
+/// Builds an image and returns its id. Every line that the engine prints goes to `show` as
+/// soon as it is there.
+pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<String, Report> {
+    let doing = format!("building {}", what.context);
+    let failed = |e: std::io::Error| Report::failure(doing.clone()).because(e);
+    let dir = tempfile::tempdir().map_err(failed)?;
+    let doomed = dir.path().to_owned();
+    // A signal ends the program without dropping anything.
+    let _dir = Guard::new(move || {
+        let _ = std::fs::remove_dir_all(doomed);
+    });
+    let id_file = dir.path().join("id");
+    let id_file = id_file.to_string_lossy();
+    let dockerfile = what
+        .dockerfile
+        .clone()
+        .unwrap_or_else(|| what.context.join("Dockerfile"));
+    if !dockerfile.is_file() {
+        return Err(
+            Report::mistake(format!("{doing}: there is no {dockerfile}"))
+                .hint("a recipe needs a Dockerfile that starts with ARG BASE and FROM ${BASE}"),
+        );
+    }
+    let mut arguments: Vec<String> = [
+        "build",
+        "--force-rm",
+        "--iidfile",
+        &id_file,
+        "--tag",
+        &what.tag,
+    ]
+    .map(str::to_owned)
+    .into();
+    arguments.extend(["--file".into(), dockerfile.into_string()]);
+    if let Some(arch) = what.platform {
+        arguments.push(format!("--platform=linux/{arch}"));
+    }
+    if let Some(network) = what.network {
+        arguments.push(format!("--network={network}"));
+    }
+    for (name, value) in &what.args {
+        arguments.push("--build-arg".into());
+        arguments.push(format!("{name}={value}"));
+    }
+    arguments.push(what.context.to_string());
+
+    tracing::debug!("{} {}", engine.path, arguments.join(" "));
+    let build = engine
+        .command(arguments.iter().map(String::as_str))
+        .stdin_null()
+        .stderr_to_stdout()
+        .unchecked();
+    // A signal that only we get must not leave the build running. The engine's client is asked
+    // to end, not killed: it has to tell its server and its helpers.
+    let (output, _guard) = guarded(
+        || build.reader(),
+        |running| {
+            if matches!(running.try_wait(), Ok(None)) {
+                running
+                    .pids()
+                    .into_iter()
+                    .for_each(|pid| send(pid, Signal::TERM));
+            }
+        },
+    )
+    .map_err(failed)?;
+    let mut tail: VecDeque<String> = VecDeque::new();
+    let mut lines = BufReader::new(&*output);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).map_err(failed)? > 0 {
+        // Progress bars of package managers redraw one line: its last state counts.
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end().rsplit('\r').next().unwrap_or_default();
+        if !text.is_empty() {
+            show(text);
+            if tail.len() == TAIL {
+                tail.pop_front();
+            }
+            tail.push_back(text.to_owned());
+        }
+        line.clear();
+    }
+    let done = output.try_wait().map_err(failed)?;
+    if !done.is_some_and(|o| o.status.success()) {
+        let tail: Vec<String> = tail.into();
+        let last = last_line(tail.join("\n").as_bytes());
+        return Err(Report::failure(format!("{doing}: {last}")).hint(hint(&tail)));
+    }
+    let id = fs_err::read_to_string(&*id_file).map_err(failed)?;
+    Ok(id.trim().to_owned())
+}
+
+fn hint(tail: &[String]) -> &'static str {
+    let said = |what: &str| tail.iter().any(|l| l.contains(what));
+    if said("Temporary failure resolving") || said("Could not resolve") || said("bad address") {
+        "the build has no network: try --network host, or look at the engine's DNS settings"
+    } else if said("no space left on device") {
+        "free some space where the engine keeps its images, as by `docker system prune`"
+    } else {
+        "mend the Dockerfile and run this again; without -q the engine's own output is shown"
+    }
+}
+
+/// The architecture of this host.
+pub fn host_arch() -> Arch {
+    if cfg!(target_arch = "aarch64") {
+        Arch::Arm64
+    } else {
+        Arch::Amd64
+    }
+}

@@ -1,0 +1,106 @@
+//! `docker create` and `docker export`: an image as a stream of tar.
+
+use super::{Engine, guarded, last_line, temporary_name};
+use crate::cleanup::Guard;
+use crate::error::Report;
+use duct::Expression;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::time::{Duration, Instant};
+
+/// The tar of a container's root file system. The container is removed when this is dropped.
+#[derive(Debug)]
+pub struct Exported {
+    handle: duct::ReaderHandle,
+    image: String,
+    _container: Guard,
+}
+
+/// How long a signal waits for a container that is just being made.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Starts to export an image's root file system.
+pub fn export(engine: &Engine, image: &str) -> Result<Exported, Report> {
+    let doing = format!("making a container of {image}");
+    let failed = |e: io::Error| Report::failure(doing.clone()).because(e);
+    let name = temporary_name("export");
+    let quiet = |command: Expression| apart(command.stdin_null().unchecked());
+    let create = quiet(
+        engine
+            // The command is never started; an image without one would be refused.
+            .command([
+                "create",
+                "--name",
+                &name,
+                "--network",
+                "none",
+                image,
+                "/bin/true",
+            ])
+            .stdout_null()
+            .stderr_capture(),
+    );
+    let remove = quiet(
+        engine
+            .command(["rm", "--force", "--volumes", &name])
+            .stdout_null()
+            .stderr_null(),
+    );
+    let (created, container) = guarded(
+        || create.start(),
+        move |created| {
+            // What is not there yet cannot be removed, and would be there a moment later.
+            let begun = Instant::now();
+            while matches!(created.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            // Also after a failed `create`: the engine may have got further than its client.
+            let _ = remove.run();
+        },
+    )
+    .map_err(failed)?;
+    let output = created.wait().map_err(failed)?;
+    if !output.status.success() {
+        let said = last_line(&output.stderr);
+        return Err(Report::failure(format!("{doing}: {said}")));
+    }
+    let handle = engine
+        .command(["export", &name])
+        .stdin_null()
+        .stderr_capture()
+        .unchecked()
+        .reader()
+        .map_err(|e| Report::failure(format!("exporting {image}")).because(e))?;
+    Ok(Exported {
+        handle,
+        image: image.to_owned(),
+        _container: container,
+    })
+}
+
+/// In a process group of its own: the terminal's Ctrl-C is for us, who then wait for it.
+fn apart(command: Expression) -> Expression {
+    command.before_spawn(|command| {
+        command.process_group(0);
+        Ok(())
+    })
+}
+
+impl Read for Exported {
+    /// The end of the tar is only its end if the engine says that it went well.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.handle.read(buf)?;
+        if n == 0
+            && !buf.is_empty()
+            && let Some(output) = self.handle.try_wait()?
+            && !output.status.success()
+        {
+            return Err(io::Error::other(format!(
+                "the engine could not export {}: {}",
+                self.image,
+                last_line(&output.stderr)
+            )));
+        }
+        Ok(n)
+    }
+}

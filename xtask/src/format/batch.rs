@@ -1,0 +1,287 @@
+//! Gathers small writes into large ones, and streams tables of fixed-size entries.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+
+/// How much is gathered before one write. File contents come in pieces of a few KiB each;
+/// measured on a Debian rootfs, single writes of 1 MiB take a third of the time.
+const BATCH: usize = 1 << 20;
+
+/// Zeros no longer than this between two writes are written with them: one write of a few
+/// more bytes is cheaper than two.
+const SHORT: u64 = 4096;
+
+/// Batches that may wait to be written: what bounds the memory.
+const WAITING: usize = 4;
+
+/// A file that is written at given places, mostly in ascending order.
+///
+/// A thread of its own does the writing, so that the next batch is read meanwhile (measured:
+/// a raw image takes 1.7 instead of 2.1 times as long as copying its tar).
+///
+/// Zeros are never asked for: what is not written is a hole, and [`Batch::finish`] gives the
+/// file its length. Up to [`SHORT`] bytes between two writes may be written as zeros, so what
+/// lies ahead of the last write, and nearer than that, must not have been written before.
+#[derive(Debug)]
+pub(super) struct Batch {
+    file: File,
+    gathered: Gathered,
+    writer: Option<Writer>,
+}
+
+/// What was gathered and not written yet.
+#[derive(Debug, Default)]
+struct Gathered {
+    buf: Vec<u8>,
+    /// Where in the file `buf` begins.
+    start: u64,
+}
+
+#[derive(Debug)]
+struct Writer {
+    full: SyncSender<Gathered>,
+    empty: Receiver<Vec<u8>>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Writer {
+    fn start(file: File) -> io::Result<Writer> {
+        let (full, batches) = sync_channel::<Gathered>(WAITING);
+        let (back, empty) = channel();
+        for _ in 0..WAITING {
+            // The other end is right here: this cannot fail.
+            let _ = back.send(Vec::new());
+        }
+        let thread = std::thread::Builder::new()
+            .name("image".into())
+            .spawn(move || {
+                for mut batch in batches {
+                    file.write_all_at(&batch.buf, batch.start)?;
+                    batch.buf.clear();
+                    // Nobody takes the buffer back once the image is complete.
+                    let _ = back.send(batch.buf);
+                }
+                Ok(())
+            })?;
+        Ok(Writer {
+            full,
+            empty,
+            thread,
+        })
+    }
+
+    /// Hands over a batch; an empty buffer for the next, or `None` if the thread has ended.
+    fn hand_over(&self, batch: Gathered) -> Option<Vec<u8>> {
+        self.full.send(batch).ok()?;
+        self.empty.recv().ok()
+    }
+
+    /// Waits for the thread. Its error is the one that tells what happened.
+    fn stop(self) -> io::Result<()> {
+        drop((self.full, self.empty));
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that writes an image panicked")))
+    }
+}
+
+impl Batch {
+    /// Takes an empty file.
+    pub(super) fn new(file: File) -> Batch {
+        Batch {
+            file,
+            gathered: Gathered::default(),
+            writer: None,
+        }
+    }
+
+    /// Writes `bytes` at byte `at` of the file, now or later.
+    pub(super) fn write(&mut self, at: u64, mut bytes: &[u8]) -> io::Result<()> {
+        let end = self.gathered.start + self.gathered.buf.len() as u64;
+        let gap = at.checked_sub(end).filter(|gap| *gap <= SHORT);
+        match gap.and_then(|gap| usize::try_from(gap).ok()) {
+            Some(gap)
+                if !self.gathered.buf.is_empty() && self.gathered.buf.len() + gap <= BATCH =>
+            {
+                let len = self.gathered.buf.len();
+                self.gathered.buf.resize(len + gap, 0);
+            }
+            _ => self.send(at)?,
+        }
+        while !bytes.is_empty() {
+            let room = BATCH - self.gathered.buf.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.gathered.buf.extend_from_slice(now);
+            bytes = later;
+            if self.gathered.buf.len() == BATCH {
+                self.send(self.gathered.start + BATCH as u64)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands what was gathered to the writer; what comes next begins at byte `next`.
+    fn send(&mut self, next: u64) -> io::Result<()> {
+        if self.gathered.buf.is_empty() {
+            self.gathered.start = next;
+            return Ok(());
+        }
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => Writer::start(self.file.try_clone()?)?,
+        };
+        match writer.hand_over(std::mem::take(&mut self.gathered)) {
+            Some(buf) => {
+                self.gathered = Gathered { buf, start: next };
+                self.writer = Some(writer);
+                Ok(())
+            }
+            None => writer.stop(),
+        }
+    }
+
+    /// Writes what was gathered, and waits until all is written.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.send(self.gathered.start + self.gathered.buf.len() as u64)?;
+        match self.writer.take() {
+            Some(writer) => writer.stop(),
+            None => Ok(()),
+        }
+    }
+
+    /// The file, for a write that goes past the batch: it must not touch what is gathered.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Writes what was gathered and gives the file its length in bytes.
+    pub(super) fn finish(&mut self, len: u64) -> io::Result<()> {
+        self.flush()?;
+        self.file.set_len(len)
+    }
+}
+
+/// How much of a table is held before it is written.
+const WINDOW: usize = 64 << 10;
+
+/// A table of entries of `N` bytes at a fixed place of the file, set in ascending order and
+/// written in windows, so that the tables of a disk of many TiB take no memory.
+#[derive(Debug)]
+pub(super) struct Table<const N: usize> {
+    /// Where in the file `buf` will lie.
+    at: u64,
+    buf: Vec<u8>,
+    /// Number of the first entry that was not set yet.
+    next: u64,
+    /// What an entry that is never set holds.
+    hole: fn(u64) -> [u8; N],
+}
+
+impl<const N: usize> Table<N> {
+    /// A table at byte `at` of the file. `hole` gives the entries that are not set.
+    pub(super) fn new(at: u64, hole: fn(u64) -> [u8; N]) -> Table<N> {
+        Table {
+            at,
+            buf: Vec::with_capacity(WINDOW),
+            next: 0,
+            hole,
+        }
+    }
+
+    /// Sets entry `index`, which must be above all that were set before.
+    pub(super) fn set(&mut self, file: &File, index: u64, entry: [u8; N]) -> io::Result<()> {
+        self.fill(file, index)?;
+        self.push(file, entry)
+    }
+
+    /// Fills up to `entries` entries and writes what is still held back.
+    pub(super) fn finish(&mut self, file: &File, entries: u64) -> io::Result<()> {
+        self.fill(file, entries)?;
+        self.write(file)
+    }
+
+    fn fill(&mut self, file: &File, until: u64) -> io::Result<()> {
+        if until < self.next {
+            return Err(io::Error::other(format!(
+                "entry {until} of a table was set after entry {}",
+                self.next
+            )));
+        }
+        while self.next < until {
+            let entry = (self.hole)(self.next);
+            self.push(file, entry)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, file: &File, entry: [u8; N]) -> io::Result<()> {
+        self.buf.extend_from_slice(&entry);
+        self.next += 1;
+        if self.buf.len() >= WINDOW {
+            self.write(file)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, file: &File) -> io::Result<()> {
+        // The file is empty: zeros are there already.
+        if !super::blocks::is_zero(&self.buf) {
+            file.write_all_at(&self.buf, self.at)?;
+        }
+        self.at += self.buf.len() as u64;
+        self.buf.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::{BATCH, Batch, SHORT, Table};
+    use std::io::{Read, Seek};
+
+    fn content(mut file: std::fs::File) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn writes_land_where_they_belong() {
+        let file = tempfile::tempfile().unwrap();
+        let mut batch = Batch::new(file.try_clone().unwrap());
+        let big: Vec<u8> = (0..BATCH + 3).map(|i| (i % 251) as u8 + 1).collect();
+        let len = 4 * BATCH;
+        let mut wanted = vec![0; len];
+        for (at, bytes) in [
+            (5, &big[..10]),
+            (15, &big[..7]),
+            (22 + SHORT as usize, &big[..9]),
+            (10_000, &big[..BATCH - 1]),
+            (10_000 + BATCH, &big[..]),
+            (3 * BATCH, &big[..100]),
+            (1, &big[..2]),
+        ] {
+            batch.write(at as u64, bytes).unwrap();
+            wanted[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        batch.finish(len as u64).unwrap();
+        assert!(content(file) == wanted);
+    }
+
+    #[test]
+    fn a_table_fills_its_holes_and_refuses_to_go_back() {
+        let file = tempfile::tempfile().unwrap();
+        let mut table = Table::new(8, |i| if i == 3 { [7, 7] } else { [1, 0] });
+        table.set(&file, 1, [9, 9]).unwrap();
+        table.set(&file, 4, [8, 8]).unwrap();
+        assert!(table.set(&file, 4, [8, 8]).is_err());
+        table.finish(&file, 6).unwrap();
+        assert_eq!(content(file)[8..], [1, 0, 9, 9, 1, 0, 7, 7, 8, 8, 1, 0]);
+    }
+}

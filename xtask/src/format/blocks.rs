@@ -1,0 +1,119 @@
+//! What formats that store a disk in blocks have in common: splitting regions at the borders
+//! of blocks, and leaving out the blocks that hold nothing but zeros.
+
+use super::Sink;
+use super::batch::Batch;
+use std::io;
+
+/// Size of a sector in bytes. All formats but raw count in sectors: a disk that ends within a
+/// sector is filled up to its end with zeros.
+pub(super) const SECTOR: u64 = 512;
+
+/// The disk's size in bytes, in whole sectors.
+pub(super) fn whole_sectors(size: u64) -> u64 {
+    size.next_multiple_of(SECTOR)
+}
+
+/// Whether all of `bytes` are zero.
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    // Groups of 64 bytes: the compiler makes vector instructions of it, and data is
+    // recognised by its first group nearly always.
+    let mut groups = bytes.chunks_exact(64);
+    groups.all(|g| g.iter().fold(0, |sum, b| sum | b) == 0)
+        && groups.remainder().iter().all(|b| *b == 0)
+}
+
+/// Puts `bytes` into a header, at byte `at` of it.
+pub(super) fn put(header: &mut [u8], at: usize, bytes: &[u8]) {
+    header[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// Where a format puts the blocks of a disk into its file.
+pub(super) trait Layout: Send {
+    /// Size of a block in bytes.
+    fn block(&self) -> u64;
+
+    /// Gives block `index` a place; returns the byte of the file where its data begins.
+    ///
+    /// Called once for each block that holds something else than zeros, in ascending order,
+    /// and before any of its data is written.
+    fn place(&mut self, file: &mut Batch, index: u64) -> io::Result<u64>;
+
+    /// All blocks have come: writes tables and headers. Returns the file's length in bytes.
+    fn finish(&mut self, file: &mut Batch) -> io::Result<u64>;
+}
+
+/// A sink that writes blocks straight to the places which `L` gives them.
+///
+/// A block gets its place at its first byte that is not zero. So it does not depend on how the
+/// regions are split, and no block has to be held in memory.
+#[derive(Debug)]
+pub(super) struct Blocks<L> {
+    file: Batch,
+    layout: L,
+    /// The block that got its place last, and that place.
+    last: Option<(u64, u64)>,
+}
+
+impl<L: Layout> Blocks<L> {
+    /// Writes into `file`.
+    pub(super) fn new(file: Batch, layout: L) -> Blocks<L> {
+        Blocks {
+            file,
+            layout,
+            last: None,
+        }
+    }
+}
+
+impl<L: Layout> Sink for Blocks<L> {
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let block = self.layout.block();
+        let mut offset = offset;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (index, within) = (offset / block, offset % block);
+            let len = usize::try_from(block - within).map_or(rest.len(), |n| n.min(rest.len()));
+            let (piece, after) = rest.split_at(len);
+            if !is_zero(piece) {
+                let at = match self.last {
+                    Some((last, at)) if last == index => at,
+                    _ => {
+                        let at = self.layout.place(&mut self.file, index)?;
+                        self.last = Some((index, at));
+                        at
+                    }
+                };
+                self.file.write(at + within, piece)?;
+            }
+            offset += len as u64;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn zeros(&mut self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let len = self.layout.finish(&mut self.file)?;
+        self.file.finish(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_zero;
+
+    #[test]
+    fn zero_is_only_what_is_all_zero() {
+        let mut bytes = [0; 200];
+        assert!(is_zero(&bytes) && is_zero(&[]));
+        for at in [0, 63, 64, 127, 128, 199] {
+            bytes[at] = 1;
+            assert!(!is_zero(&bytes), "byte {at}");
+            bytes[at] = 0;
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The device that fatfs writes to: it keeps what is not zero, in sectors, and of the bodies
+//! of files only where they went.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::rc::Rc;
+
+/// Size of a sector in bytes.
+pub(super) const SECTOR: usize = 512;
+
+type Sector = [u8; SECTOR];
+
+/// A sparse device in memory. Its clones are handles of the same device, each with a cursor of
+/// its own.
+#[derive(Clone)]
+pub(super) struct Device {
+    state: Rc<RefCell<State>>,
+    /// Where the next byte goes, in bytes from the start of the device.
+    at: u64,
+}
+
+struct State {
+    /// Size in bytes.
+    size: u64,
+    /// The sectors that were written, by number. All others are zero.
+    sectors: HashMap<u64, Box<Sector>>,
+    /// While the body of a file is written: the body's place so far.
+    body: Option<Body>,
+}
+
+struct Body {
+    /// Writes from here on belong to the body: the first byte of the data area.
+    from: u64,
+    /// Where the body lies, as (offset, length) in bytes and in its own order.
+    runs: Vec<(u64, u64)>,
+}
+
+impl Device {
+    /// A device of `size` bytes, all zero.
+    pub(super) fn new(size: u64) -> Device {
+        let state = State {
+            size,
+            sectors: HashMap::new(),
+            body: None,
+        };
+        Device {
+            state: Rc::new(RefCell::new(state)),
+            at: 0,
+        }
+    }
+
+    /// From now on, and until [`Device::end_body`], a write at or behind byte `from` is part of
+    /// the body of one file: its place is recorded, its bytes are not looked at.
+    pub(super) fn start_body(&self, from: u64) {
+        self.state.borrow_mut().body = Some(Body {
+            from,
+            runs: Vec::new(),
+        });
+    }
+
+    /// The runs of the body since [`Device::start_body`], as (offset, length) in bytes.
+    pub(super) fn end_body(&self) -> Vec<(u64, u64)> {
+        let body = self.state.borrow_mut().body.take();
+        body.map(|b| b.runs).unwrap_or_default()
+    }
+
+    /// Fills `buf` with the bytes from `at` on.
+    pub(super) fn load(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
+        let mut device = self.clone();
+        device.seek(SeekFrom::Start(at))?;
+        device.read_exact(buf)
+    }
+
+    /// The little-endian number at byte `at`.
+    pub(super) fn load_u32(&self, at: u64) -> io::Result<u32> {
+        let mut bytes = [0; 4];
+        self.load(at, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// Writes `bytes` from byte `at` on.
+    pub(super) fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut device = self.clone();
+        device.seek(SeekFrom::Start(at))?;
+        device.write_all(bytes)
+    }
+
+    /// All that is not zero, as (offset, bytes), ascending; neighbours are one run.
+    pub(super) fn runs(&self) -> Vec<(u64, Vec<u8>)> {
+        let state = self.state.borrow();
+        let mut numbers: Vec<u64> = state
+            .sectors
+            .iter()
+            .filter(|(_, sector)| sector.iter().any(|b| *b != 0))
+            .map(|(number, _)| *number)
+            .collect();
+        numbers.sort_unstable();
+        let mut runs: Vec<(u64, Vec<u8>)> = Vec::new();
+        for number in numbers {
+            let at = number * SECTOR as u64;
+            let sector = &state.sectors[&number][..];
+            match runs.last_mut() {
+                Some((start, run)) if *start + run.len() as u64 == at => {
+                    run.extend_from_slice(sector);
+                }
+                _ => runs.push((at, sector.to_vec())),
+            }
+        }
+        runs
+    }
+}
+
+impl State {
+    /// The sector of byte `at`, the place in it, and how much of `len` bytes fits there.
+    fn here(&self, at: u64, len: usize) -> (u64, usize, usize) {
+        let skip = (at % SECTOR as u64) as usize;
+        let left = usize::try_from(self.size.saturating_sub(at)).unwrap_or(SECTOR);
+        (at / SECTOR as u64, skip, len.min(SECTOR - skip).min(left))
+    }
+}
+
+impl Read for Device {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let state = self.state.borrow();
+        let (number, skip, n) = state.here(self.at, buf.len());
+        match state.sectors.get(&number) {
+            Some(sector) => buf[..n].copy_from_slice(&sector[skip..skip + n]),
+            None => buf[..n].fill(0),
+        }
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Write for Device {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let mut state = self.state.borrow_mut();
+        let (number, skip, n) = state.here(self.at, buf.len());
+        if let Some(body) = state.body.as_mut().filter(|b| self.at >= b.from) {
+            match body.runs.last_mut() {
+                Some((start, run)) if *start + *run == self.at => *run += n as u64,
+                _ => body.runs.push((self.at, n as u64)),
+            }
+        } else if let Some(sector) = state.sectors.get_mut(&number) {
+            sector[skip..skip + n].copy_from_slice(&buf[..n]);
+        } else if buf[..n].iter().any(|b| *b != 0) {
+            let mut sector = Box::new([0; SECTOR]);
+            sector[skip..skip + n].copy_from_slice(&buf[..n]);
+            state.sectors.insert(number, sector);
+        }
+        self.at += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Device {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.state.borrow().size.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at)
+    }
+}

@@ -1,0 +1,116 @@
+//! Kernel upgrades inside the machine: the boot loaders follow them.
+//!
+//! systemd-boot reads nothing but FAT, so the EFI system partition (ESP) holds copies of the
+//! kernels and initrds of the root file system. A program in the machine keeps them in step,
+//! and hooks of the machine's own tools call it:
+//!
+//! * `/etc/kernel/postinst.d` and `postrm.d`, which kernel packages of Debian's family run after
+//!   a kernel came or went (Debian Linux Kernel Handbook, "Kernel hooks"), and
+//!   `/etc/initramfs/post-update.d`, which update-initramfs(8) runs after each initrd.
+//! * `/etc/apk/commit_hooks.d`, which apk runs with `post-commit` after the triggers of all
+//!   packages (apk-tools, `apk_solver_commit_changeset`). It is there without any package;
+//!   `/etc/kernel-hooks.d` takes the package kernel-hooks, and its trigger may run before the one
+//!   that makes the initrd, so it is not used.
+//! * mkinitfs knows no hook. Where OpenRC is, a service calls the program at shutdown, so that an
+//!   initrd made by hand is on the ESP when the machine boots again.
+
+use super::{Init, Report, Rootfs, edit};
+
+/// The program that does it.
+pub const PROGRAM: &str = "/usr/lib/docker-to-linux/update-boot";
+/// Its settings.
+pub const SETTINGS: &str = "/etc/docker-to-linux/boot.conf";
+
+const PROGRAM_TEXT: &str = include_str!("files/update-boot.sh");
+const HOOK_TEXT: &str = include_str!("files/boot-hook.sh");
+const APK_HOOK_TEXT: &str = include_str!("files/apk-hook.sh");
+const SERVICE_TEXT: &str = include_str!("files/update-boot.initd");
+
+/// Name of a hook among others: run-parts(8) takes letters, digits, `-` and `_` only, and runs
+/// them in the order of their names; this one comes after those that make initrds.
+const HOOK: &str = "zz-docker-to-linux";
+
+/// What the program in the machine has to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootUpdate {
+    /// Entry token (Boot Loader Specification): what the entries and the folder of the kernels
+    /// on the ESP are named by.
+    pub token: String,
+    /// Kernel arguments of every entry.
+    pub arguments: String,
+    /// Architecture as the Boot Loader Specification names it (`x64`, `aa64`).
+    pub architecture: String,
+    /// Where the ESP is mounted (`/efi`).
+    pub esp: String,
+    /// EXTLINUX's configuration file, if the machine boots on BIOS as well.
+    pub extlinux: Option<String>,
+}
+
+/// Adds the program, its settings and the hooks that the machine's tools call. Returns a note
+/// if nothing in the machine would call it.
+pub(super) fn add(
+    rootfs: &mut Rootfs,
+    init: Init,
+    update: &BootUpdate,
+) -> Result<Option<String>, Report> {
+    let epoch = rootfs.epoch;
+    let mut hooks = hooks(rootfs);
+    if init == Init::OpenRc {
+        let link = "/etc/runlevels/default/update-boot";
+        hooks.push(("/etc/init.d/update-boot".into(), SERVICE_TEXT));
+        let tree = &mut rootfs.tree;
+        tree.symlink(link, "/etc/init.d/update-boot", epoch)
+            .map_err(edit)?;
+    }
+    let tree = &mut rootfs.tree;
+    tree.mkdir(&update.esp, 0o755, epoch).map_err(edit)?;
+    tree.write(PROGRAM, PROGRAM_TEXT.as_bytes(), 0o755, epoch)
+        .map_err(edit)?;
+    tree.write(SETTINGS, settings(update).into_bytes(), 0o644, epoch)
+        .map_err(edit)?;
+    for (path, text) in &hooks {
+        tree.write(path, text.as_bytes(), 0o755, epoch)
+            .map_err(edit)?;
+    }
+    Ok(hooks.is_empty().then(|| {
+        format!(
+            "nothing in this root file system calls {PROGRAM} when its kernel is upgraded: run it by hand then, or UEFI goes on booting the old kernel"
+        )
+    }))
+}
+
+/// The hooks that this root file system's tools would run, by the tools and folders that it has.
+fn hooks(rootfs: &Rootfs) -> Vec<(String, &'static str)> {
+    let exists = |paths: &[&str]| paths.iter().any(|p| rootfs.tree.exists(p));
+    let mut hooks = Vec::new();
+    if exists(&["/etc/kernel/postinst.d"]) {
+        hooks.push((format!("/etc/kernel/postinst.d/{HOOK}"), HOOK_TEXT));
+        hooks.push((format!("/etc/kernel/postrm.d/{HOOK}"), HOOK_TEXT));
+    }
+    if exists(&["/usr/sbin/update-initramfs"]) {
+        hooks.push((format!("/etc/initramfs/post-update.d/{HOOK}"), HOOK_TEXT));
+    }
+    if exists(&["/sbin/apk", "/usr/sbin/apk", "/usr/bin/apk"]) {
+        hooks.push((format!("/etc/apk/commit_hooks.d/{HOOK}"), APK_HOOK_TEXT));
+    }
+    hooks
+}
+
+/// The settings as the program reads them: assignments of a shell.
+fn settings(update: &BootUpdate) -> String {
+    let mut text = format!(
+        "# Written by docker-to-linux: settings of {PROGRAM},\n\
+         # which writes the boot loaders' entries. Run it after a change here. A line\n\
+         # title='...' replaces the name that /etc/os-release gives.\n"
+    );
+    for (name, value) in [
+        ("token", update.token.as_str()),
+        ("arguments", &update.arguments),
+        ("architecture", &update.architecture),
+        ("esp", &update.esp),
+        ("extlinux", update.extlinux.as_deref().unwrap_or_default()),
+    ] {
+        text.push_str(&format!("{name}='{}'\n", value.replace('\'', r"'\''")));
+    }
+    text
+}

@@ -1,0 +1,58 @@
+//! /etc/fstab.
+
+use super::{Init, Report, Rootfs, edit, read, rewrite};
+
+/// One line of fstab(5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// What is mounted (`UUID=…`).
+    pub what: String,
+    /// Where.
+    pub at: String,
+    /// Its file system.
+    pub kind: String,
+    /// Options; `defaults` if empty. Those of systemd (`x-systemd.automount`) are left out where
+    /// it is not the init: busybox's mount hands them to the kernel, which refuses them.
+    pub options: Vec<String>,
+    /// In which pass it is checked at boot: 1 the root, 2 others, 0 never.
+    pub pass: u8,
+}
+
+/// Writes our mounts in front of those that the image has; lines of the image for the same
+/// places go, comments stay.
+pub(super) fn write(rootfs: &mut Rootfs, init: Init, mounts: &[Mount]) -> Result<(), Report> {
+    const FSTAB: &str = "/etc/fstab";
+    let old = read(rootfs, FSTAB)?;
+    let mut text = String::from("# Written by docker-to-linux; see fstab(5).\n");
+    for m in mounts {
+        let options: Vec<&str> = m
+            .options
+            .iter()
+            .map(String::as_str)
+            .filter(|o| init == Init::Systemd || !o.starts_with("x-systemd."))
+            .collect();
+        let options = if options.is_empty() {
+            "defaults".to_owned()
+        } else {
+            options.join(",")
+        };
+        let epoch = rootfs.epoch;
+        rootfs.tree.mkdir(&m.at, 0o755, epoch).map_err(edit)?;
+        text.push_str(&format!(
+            "{} {} {} {options} 0 {}\n",
+            m.what, m.at, m.kind, m.pass
+        ));
+    }
+    for line in old.lines() {
+        let ours = |at: &str| mounts.iter().any(|m| m.at == at);
+        let replaced =
+            !line.trim_start().starts_with('#') && line.split_whitespace().nth(1).is_some_and(ours);
+        // What a Debian base says in a file that nobody filled yet.
+        let unconfigured = line.contains("UNCONFIGURED FSTAB");
+        if !replaced && !unconfigured && !line.trim().is_empty() {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    rewrite(rootfs, FSTAB, text)
+}

@@ -1,0 +1,300 @@
+//! From a root file system to a disk: puts together what the plan says and hands it to a
+//! sink. The order of the steps is decided here, nothing else.
+
+use crate::bootloader::config::extlinux_conf;
+use crate::bootloader::files::{Bios, Loaders};
+use crate::disk::{Image, Part, gpt, mbr};
+use crate::error::Report;
+use crate::format::{Checked, Sink};
+use crate::fs::{Layout, ext4, fat};
+use crate::guest;
+use crate::plan::{self, EXTLINUX_DIR, Esp, EspContent, Facts, Ids, Plan, Table, kernels};
+use crate::recipe::{Arch, BootMode, Recipe};
+use crate::rootfs::{Content, Kind, Meta, Node, Rootfs, Stores, Tree, TreeError};
+
+/// What image is wanted.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Name of the image.
+    pub name: String,
+    /// Architecture of the machine.
+    pub arch: Arch,
+    /// The recipe, with what the command line changed of it.
+    pub recipe: Recipe,
+}
+
+/// A disk that is planned and laid out, and only has to be written.
+#[derive(Debug)]
+pub struct Assembly {
+    /// What it will be.
+    pub plan: Plan,
+    /// What people should know of it.
+    pub notes: Vec<String>,
+    stores: Stores,
+    table: Vec<(u64, Vec<u8>)>,
+    esp: Option<Layout>,
+    root: Layout,
+}
+
+impl Assembly {
+    /// Makes a machine of `rootfs`, plans its disk and lays it out.
+    pub fn new(
+        mut rootfs: Rootfs,
+        request: &Request,
+        loaders: &Loaders,
+    ) -> Result<Assembly, Report> {
+        let Request { name, arch, recipe } = request;
+        let arch = *arch;
+        let boot = plan::boot_mode(arch, recipe)?;
+        guest::clean(&mut rootfs)?;
+        let ids = Ids::new(name, arch, &rootfs.tree.digest());
+        let notes = guest::prepare(&mut rootfs, &settings(request, boot, &ids))?;
+        let kernels = kernels::find(&rootfs)?;
+        let os = os_name(&rootfs, name)?;
+        let entries = plan::boot_entries(recipe, name, &os, &ids, &kernels, arch);
+        if boot != BootMode::Uefi {
+            let bios = bios(loaders)?;
+            let conf = extlinux_conf(&entries, extlinux_serial(recipe, arch));
+            add_extlinux(&mut rootfs, bios, conf)?;
+        }
+        let need = ext4::Need::of(&rootfs.tree);
+        let facts = Facts {
+            epoch: rootfs.epoch,
+            ids,
+            entries,
+            kernel_bytes: kernels.iter().map(|k| k.linux.len + k.initrd.len).collect(),
+            systemd_boot_bytes: loaders.systemd_boot.as_ref().map_or(0, |b| b.len() as u64),
+            need,
+        };
+        let plan = Plan::new(name, arch, recipe, facts)?;
+        let esp = match &plan.esp {
+            Some(esp) => Some(lay_out_esp(esp, &rootfs, &plan, loaders)?),
+            None => None,
+        };
+        // From here on only the contents are needed.
+        let Rootfs { tree, stores, .. } = rootfs;
+        let mut root = lay_out_root(tree, need, &plan)?;
+        if plan.root.extlinux.is_some() {
+            install_extlinux(&mut root, &plan, bios(loaders)?)?;
+        }
+        let table = table(&plan, loaders)?;
+        Ok(Assembly {
+            plan,
+            notes,
+            stores,
+            table,
+            esp,
+            root,
+        })
+    }
+
+    /// Writes the disk into `sink`, once, in ascending order. `progress` is told bytes of file
+    /// contents as they are read.
+    pub fn write(&self, sink: &mut dyn Sink, progress: &dyn Fn(u64)) -> std::io::Result<()> {
+        let disk = &self.plan.disk;
+        let mut parts = vec![Part {
+            start: disk.root().start,
+            layout: &self.root,
+        }];
+        if let (Some(partition), Some(layout)) = (disk.esp(), &self.esp) {
+            parts.push(Part {
+                start: partition.start,
+                layout,
+            });
+        }
+        let image = Image {
+            size: disk.size,
+            table: self.table.clone(),
+            parts,
+        };
+        let mut checked = Checked::new(sink, self.plan.disk.size);
+        image.emit(&self.stores, &mut checked, progress)
+    }
+}
+
+fn bios(loaders: &Loaders) -> Result<&Bios, Report> {
+    loaders
+        .bios
+        .as_ref()
+        .ok_or_else(|| Report::failure("the files of EXTLINUX were not loaded"))
+}
+
+/// EXTLINUX's configuration file, in its directory.
+const EXTLINUX_CONF: &str = "extlinux.conf";
+
+/// Where the machine mounts its EFI system partition (UAPI group, Boot Loader Specification,
+/// "The Partitions").
+const ESP_MOUNT: &str = "/efi";
+
+fn settings(request: &Request, boot: BootMode, ids: &Ids) -> guest::Settings {
+    let recipe = &request.recipe;
+    let mut mounts = vec![guest::Mount {
+        what: format!("UUID={}", ids.root),
+        at: "/".into(),
+        kind: "ext4".into(),
+        options: recipe.root.mount_options.clone(),
+        pass: 1,
+    }];
+    if boot != BootMode::Bios {
+        mounts.push(guest::Mount {
+            what: format!("UUID={}", ids.esp_uuid()),
+            at: ESP_MOUNT.into(),
+            kind: "vfat".into(),
+            // Boot loaders are root's affair; a machine whose ESP is broken still boots.
+            options: ["umask=0077", "nofail", "x-systemd.automount"]
+                .map(str::to_owned)
+                .into(),
+            pass: 0,
+        });
+    }
+    guest::Settings {
+        hostname: recipe
+            .hostname
+            .clone()
+            .unwrap_or_else(|| request.name.clone()),
+        arch: request.arch,
+        serial: recipe.serial_console.clone(),
+        mounts,
+        kernel_arguments: recipe.kernel_arguments.clone(),
+        boot_update: (boot != BootMode::Bios).then(|| guest::BootUpdate {
+            token: plan::entry_token(&request.name),
+            arguments: plan::kernel_arguments(recipe, ids, request.arch),
+            architecture: plan::efi_architecture(request.arch).to_owned(),
+            esp: ESP_MOUNT.to_owned(),
+            extlinux: (boot == BootMode::Hybrid).then(|| format!("{EXTLINUX_DIR}/{EXTLINUX_CONF}")),
+        }),
+    }
+}
+
+/// `PRETTY_NAME` of os-release(5), or the image's name.
+fn os_name(rootfs: &Rootfs, name: &str) -> Result<String, Report> {
+    for path in ["/etc/os-release", "/usr/lib/os-release"] {
+        let text = rootfs
+            .read_text(path, 1 << 20)
+            .map_err(|e| Report::failure(format!("reading {path}")).because(e))?
+            .unwrap_or_default();
+        let found = text
+            .lines()
+            .find_map(|l| l.strip_prefix("PRETTY_NAME="))
+            .map(|v| v.trim().trim_matches(['"', '\'']).to_owned());
+        if let Some(os) = found.filter(|os| !os.is_empty()) {
+            return Ok(os);
+        }
+    }
+    Ok(name.to_owned())
+}
+
+/// The number of the PC's serial port for EXTLINUX, if it can drive the console's.
+fn extlinux_serial(recipe: &Recipe, arch: Arch) -> Option<(u8, u32)> {
+    let serial = &recipe.serial_console;
+    let number = serial.port_for(arch).strip_prefix("ttyS")?.parse().ok()?;
+    serial.enabled.then_some((number, serial.baud))
+}
+
+/// Puts EXTLINUX's files into the tree; ldlinux.sys gets its bytes when its place is known.
+fn add_extlinux(rootfs: &mut Rootfs, bios: &Bios, conf: String) -> Result<(), Report> {
+    let epoch = rootfs.epoch;
+    let edit = |e: TreeError| Report::failure("adding EXTLINUX").because(e);
+    let tree = &mut rootfs.tree;
+    tree.mkdir(EXTLINUX_DIR, 0o755, epoch).map_err(edit)?;
+    let path = |name: &str| format!("{EXTLINUX_DIR}/{name}");
+    let late = Content::Late {
+        len: bios.extlinux.ldlinux_sys_len(),
+    };
+    let sys = Node::new(Kind::File(late), Meta::root(0o444, epoch));
+    tree.insert(&path("ldlinux.sys"), sys).map_err(edit)?;
+    let c32 = bios.extlinux.ldlinux_c32();
+    tree.write(&path("ldlinux.c32"), c32, 0o444, epoch)
+        .map_err(edit)?;
+    tree.write(&path(EXTLINUX_CONF), conf.into_bytes(), 0o644, epoch)
+        .map_err(edit)?;
+    Ok(())
+}
+
+fn lay_out_root(tree: Tree, need: ext4::Need, plan: &Plan) -> Result<Layout, Report> {
+    let spec = ext4::Spec {
+        size: plan.disk.root().len,
+        uuid: plan.root.uuid,
+        label: plan.root.label.clone(),
+        epoch: plan.epoch,
+        inodes: plan.root.inodes,
+        reserved_percent: plan.root.reserved_percent,
+        need,
+    };
+    // EXTLINUX cannot read sparse extents: what it reads is dense.
+    let mut dense = vec![EXTLINUX_DIR];
+    for entry in &plan.entries {
+        dense.push(&entry.linux.path);
+        dense.push(&entry.initrd.path);
+    }
+    ext4::layout(tree, &spec, &dense)
+}
+
+/// Patches EXTLINUX for the place that ldlinux.sys got.
+fn install_extlinux(root: &mut Layout, plan: &Plan, bios: &Bios) -> Result<(), Report> {
+    let failed = |e: std::io::Error| Report::failure("installing EXTLINUX").because(e);
+    let partition = plan.disk.root();
+    let installed =
+        bios.extlinux
+            .install(&root.late(), EXTLINUX_DIR, partition.start, partition.len)?;
+    root.supply(&installed.ldlinux_sys).map_err(failed)?;
+    root.overwrite_start(&installed.boot_sector).map_err(failed)
+}
+
+/// Lays out the EFI system partition. Kernels and initrds are streamed from where the root
+/// file system has them; they lie on the disk twice, for systemd-boot reads FAT only.
+fn lay_out_esp(
+    esp: &Esp,
+    rootfs: &Rootfs,
+    plan: &Plan,
+    loaders: &Loaders,
+) -> Result<Layout, Report> {
+    let missing = |what: &str| Report::failure(format!("filling the EFI system partition: {what}"));
+    let size = plan
+        .disk
+        .esp()
+        .ok_or_else(|| missing("the plan has no such partition"))?
+        .len;
+    let mut files = Vec::new();
+    for file in &esp.files {
+        let content = match &file.content {
+            EspContent::Rootfs(path) => match rootfs
+                .tree
+                .lookup(path)
+                .map(|id| &rootfs.tree.node(id).kind)
+            {
+                Some(Kind::File(content)) => content.clone(),
+                _ => return Err(missing(&format!("the root file system has no file {path}"))),
+            },
+            EspContent::SystemdBoot => loaders
+                .systemd_boot
+                .clone()
+                .map(Content::Bytes)
+                .ok_or_else(|| missing("systemd-boot was not loaded"))?,
+            EspContent::Text(text) => Content::Bytes(text.as_bytes().into()),
+        };
+        files.push(fat::File {
+            path: &file.path,
+            content,
+        });
+    }
+    let spec = fat::Spec {
+        size,
+        volume_id: esp.volume_id,
+        label: esp.label.clone(),
+        epoch: plan.epoch,
+    };
+    fat::layout(&files, &spec)
+}
+
+/// What lies outside of the partitions.
+fn table(plan: &Plan, loaders: &Loaders) -> Result<Vec<(u64, Vec<u8>)>, Report> {
+    let bios = loaders.bios.as_ref();
+    match plan.disk.table {
+        Table::Mbr { .. } => {
+            let code = bios.map_or(&[][..], |b| &b.mbr);
+            Ok(vec![(0, mbr::sector(&plan.disk, code)?)])
+        }
+        Table::Gpt { .. } => gpt::tables(&plan.disk, bios.map_or(&[][..], |b| &b.gptmbr)),
+    }
+}

@@ -1,0 +1,330 @@
+//! From a recipe and the facts of a root file system to a plan.
+
+use super::kernels::Kernel;
+use super::{BootEntry, Disk, Esp, EspContent, EspFile, Ids, Partition, Plan, Role, Root, Table};
+use crate::error::Report;
+use crate::fs::ext4::{self, Need};
+use crate::recipe::{Arch, BootMode, DiskSize, Recipe, TableKind};
+use crate::size::{MIB, Size};
+use uuid::Uuid;
+
+/// Directory of EXTLINUX in the root file system.
+pub const EXTLINUX_DIR: &str = "/boot/extlinux";
+
+/// First byte of the first partition: what every partitioner aligns to, and room for the gap
+/// in which other boot loaders live.
+const FIRST: u64 = MIB;
+
+/// Room behind the last partition of a disk with a GPT, in bytes. The backup table takes 33
+/// sectors; a whole MiB keeps the disk's size one of whole MiB.
+const GPT_TAIL: u64 = MIB;
+
+/// What an MBR reaches: 2^32 sectors of 512 bytes.
+const MBR_MOST: u64 = (1 << 32) * 512;
+
+/// EFI system partition (UEFI specification 2.10, 5.3.3, table 5.7).
+const ESP_TYPE: Uuid = Uuid::from_u128(0xc12a_7328_f81f_11d2_ba4b_00a0_c93e_c93b);
+/// Root partition for x86-64 (UAPI group, Discoverable Partitions Specification).
+const ROOT_AMD64: Uuid = Uuid::from_u128(0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709);
+/// Root partition for 64-bit ARM (the same).
+const ROOT_ARM64: Uuid = Uuid::from_u128(0xb921_b045_1df0_41c3_af44_4c6f_280d_3fae);
+
+/// What a plan needs to know of a root file system that has everything in it but the contents
+/// that depend on the plan.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// "Now", in seconds since 1970.
+    pub epoch: i64,
+    /// Its ids.
+    pub ids: Ids,
+    /// What the machine offers to boot.
+    pub entries: Vec<BootEntry>,
+    /// Lengths of kernels and initrds, in bytes, in the order of `entries`.
+    pub kernel_bytes: Vec<u64>,
+    /// Length of systemd-boot's EFI program in bytes.
+    pub systemd_boot_bytes: u64,
+    /// What it takes on the disk.
+    pub need: Need,
+}
+
+/// The boot mode that an architecture and a recipe give, or why there is none.
+pub fn boot_mode(arch: Arch, recipe: &Recipe) -> Result<BootMode, Report> {
+    match (arch, recipe.boot) {
+        // `hybrid` means "wherever this architecture boots".
+        (Arch::Arm64, BootMode::Hybrid) => Ok(BootMode::Uefi),
+        (Arch::Arm64, BootMode::Bios) => Err(Report::mistake(
+            "arm64 cannot boot in the mode bios: there is no BIOS on 64-bit ARM machines",
+        )
+        .hint("use `boot: uefi`")),
+        (_, mode) => Ok(mode),
+    }
+}
+
+/// Whether a recipe can be planned for an architecture at all.
+pub fn check(arch: Arch, recipe: &Recipe) -> Result<(), Report> {
+    table(boot_mode(arch, recipe)?, recipe.table).map(drop)
+}
+
+/// The partition table that a boot mode and a recipe give, or why there is none.
+pub(super) fn table(mode: BootMode, wanted: Option<TableKind>) -> Result<TableKind, Report> {
+    match (mode, wanted) {
+        (BootMode::Uefi, Some(TableKind::Mbr)) => Err(Report::mistake(
+            "the boot mode uefi takes no MBR: some firmware looks for an EFI system partition in a GPT only",
+        )
+        .hint("use `table: gpt`, or `boot: hybrid` with `table: mbr`")),
+        (BootMode::Bios, None) => Ok(TableKind::Mbr),
+        (_, None) => Ok(TableKind::Gpt),
+        (_, Some(kind)) => Ok(kind),
+    }
+}
+
+/// The entries of the boot loaders, the default first.
+///
+/// `os` is the name of the system in the menu (`PRETTY_NAME` of os-release); `base` names the
+/// recipe in the files of the entries.
+pub fn boot_entries(
+    recipe: &Recipe,
+    name: &str,
+    os: &str,
+    ids: &Ids,
+    kernels: &[Kernel],
+    arch: Arch,
+) -> Vec<BootEntry> {
+    let arguments = kernel_arguments(recipe, ids, arch);
+    kernels
+        .iter()
+        .map(|k| BootEntry {
+            id: format!("{}-{}", entry_token(name), file_name(&k.version)),
+            title: format!("{os} ({})", k.version),
+            version: k.version.clone(),
+            linux: k.linux.clone(),
+            initrd: k.initrd.clone(),
+            arguments: arguments.clone(),
+        })
+        .collect()
+}
+
+/// The kernel arguments of every boot entry.
+pub fn kernel_arguments(recipe: &Recipe, ids: &Ids, arch: Arch) -> String {
+    let mut arguments = vec![format!("root=UUID={}", ids.root), "ro".to_owned()];
+    arguments.extend(recipe.kernel_arguments.iter().cloned());
+    // The last console is the one that init writes to.
+    arguments.push("console=tty0".into());
+    if recipe.serial_console.enabled {
+        let serial = &recipe.serial_console;
+        arguments.push(format!("console={},{}", serial.port_for(arch), serial.baud));
+    }
+    arguments.join(" ")
+}
+
+/// What the boot entries and their kernels on the ESP are named by (Boot Loader Specification,
+/// "entry token"), for an image of this name.
+pub fn entry_token(name: &str) -> String {
+    file_name(name)
+}
+
+/// The architecture in the words of the Boot Loader Specification (`architecture` of a type 1
+/// entry), which are those of EFI programs' file names.
+pub fn efi_architecture(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Amd64 => "x64",
+        Arch::Arm64 => "aa64",
+    }
+}
+
+/// A text as a file name that every file system and boot loader takes.
+fn file_name(text: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".-_+".contains(c);
+    text.chars()
+        .map(|c| if fits(c) { c } else { '-' })
+        .collect()
+}
+
+impl Plan {
+    /// Decides everything that is left to decide.
+    pub fn new(name: &str, arch: Arch, recipe: &Recipe, facts: Facts) -> Result<Plan, Report> {
+        let boot = boot_mode(arch, recipe)?;
+        let table = table(boot, recipe.table)?;
+        let esp = (boot != BootMode::Bios).then(|| esp(name, arch, &facts));
+        let disk = disk(arch, recipe, boot, table, &facts)?;
+        let root_len = disk.root().len;
+        Ok(Plan {
+            name: name.to_owned(),
+            id: facts.ids.image,
+            arch,
+            boot,
+            epoch: facts.epoch,
+            esp,
+            root: Root {
+                uuid: facts.ids.root,
+                label: recipe.root.label.clone(),
+                inodes: facts.need.inodes_for(root_len),
+                reserved_percent: recipe.root.reserved_percent,
+                content: facts.need.content,
+                smallest: facts.need.smallest(),
+                free: root_len.saturating_sub(facts.need.smallest()),
+                extlinux: (boot != BootMode::Uefi).then(|| EXTLINUX_DIR.to_owned()),
+            },
+            disk,
+            entries: facts.entries,
+            formats: recipe.formats.clone(),
+        })
+    }
+}
+
+/// Cuts the disk: the ESP first if there is one, the root last, so that it can grow.
+fn disk(
+    arch: Arch,
+    recipe: &Recipe,
+    boot: BootMode,
+    table: TableKind,
+    facts: &Facts,
+) -> Result<Disk, Report> {
+    let esp_len = if boot == BootMode::Bios {
+        0
+    } else {
+        esp_len(facts)
+    };
+    let tail = match table {
+        TableKind::Mbr => 0,
+        TableKind::Gpt => GPT_TAIL,
+    };
+    let around = FIRST + esp_len + tail;
+    let smallest = facts.need.smallest();
+    let root_len = match recipe.size {
+        DiskSize::Auto => {
+            let reserved = recipe.root.reserved_percent;
+            facts.need.smallest_with(recipe.root.free.0, reserved)
+        }
+        DiskSize::Fixed(Size(size)) => {
+            let size = size.checked_next_multiple_of(MIB).unwrap_or(u64::MAX);
+            if size < around + smallest {
+                return Err(ext4::too_small(&facts.need, size, around));
+            }
+            size - around
+        }
+    };
+    let (most, why, cure) = match table {
+        TableKind::Mbr => (
+            MBR_MOST - around,
+            "an MBR reaches 2 TiB",
+            "use `table: gpt` (--table gpt), or a smaller size",
+        ),
+        TableKind::Gpt => (
+            ext4::LARGEST,
+            "its root file system, an ext4 without 64-bit block numbers, reaches 16 TiB",
+            "give a smaller `size:` in recipe.yaml or --size",
+        ),
+    };
+    if root_len > most {
+        return Err(Report::mistake(format!(
+            "a disk of {} is too large: {why}",
+            Size(around.saturating_add(root_len))
+        ))
+        .hint(cure));
+    }
+    let ids = &facts.ids;
+    let mut partitions = Vec::new();
+    if esp_len > 0 {
+        partitions.push(Partition {
+            role: Role::Esp,
+            number: 1,
+            start: FIRST,
+            len: esp_len,
+            mbr_type: 0xEF,
+            gpt_type: ESP_TYPE,
+            guid: ids.esp_partition,
+            name: "EFI system partition".into(),
+            bios_bootable: false,
+        });
+    }
+    partitions.push(Partition {
+        role: Role::Root,
+        number: if esp_len > 0 { 2 } else { 1 },
+        start: FIRST + esp_len,
+        len: root_len,
+        mbr_type: 0x83,
+        gpt_type: match arch {
+            Arch::Amd64 => ROOT_AMD64,
+            Arch::Arm64 => ROOT_ARM64,
+        },
+        guid: ids.root_partition,
+        name: "root".into(),
+        bios_bootable: boot != BootMode::Uefi,
+    });
+    let disk = Disk {
+        size: around + root_len,
+        table: match table {
+            TableKind::Mbr => Table::Mbr {
+                signature: ids.signature,
+            },
+            TableKind::Gpt => Table::Gpt { guid: ids.disk },
+        },
+        partitions,
+    };
+    disk.validate()?;
+    Ok(disk)
+}
+
+/// Least length of an ESP in bytes: FAT32 needs 65,525 clusters, and firmware is only sure to
+/// read FAT32 with clusters of at least one sector.
+const ESP_LEAST: u64 = 64 * MIB;
+
+/// Length of the ESP in bytes: all kernels and initrds, room for one more pair of the largest
+/// size, so that an upgrade of the kernel fits beside the old one, and a little for the rest.
+fn esp_len(facts: &Facts) -> u64 {
+    let kernels: u64 = facts.kernel_bytes.iter().sum();
+    let upgrade = facts.kernel_bytes.iter().max().copied().unwrap_or(0);
+    let content = kernels + upgrade + 2 * facts.systemd_boot_bytes;
+    // Two tables of four bytes for each cluster, directories and text files.
+    let rest = content / 64 + 2 * MIB;
+    (content + rest).next_multiple_of(MIB).max(ESP_LEAST)
+}
+
+/// The files of the ESP, by the Boot Loader Specification (type 1 entries) and
+/// systemd-boot(7).
+fn esp(name: &str, arch: Arch, facts: &Facts) -> Esp {
+    let loader = match arch {
+        Arch::Amd64 => ["EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"],
+        Arch::Arm64 => ["EFI/BOOT/BOOTAA64.EFI", "EFI/systemd/systemd-bootaa64.efi"],
+    };
+    let mut files: Vec<EspFile> = loader
+        .into_iter()
+        .map(|path| EspFile {
+            path: path.into(),
+            content: EspContent::SystemdBoot,
+        })
+        .collect();
+    let token = entry_token(name);
+    let default = facts.entries.first().map_or("", |e| e.id.as_str());
+    let text = |path: String, text: String| EspFile {
+        path,
+        content: EspContent::Text(text),
+    };
+    files.push(text(
+        "loader/loader.conf".into(),
+        format!("# Written by docker-to-linux; see loader.conf(5).\ntimeout 2\ndefault {default}.conf\nconsole-mode keep\n"),
+    ));
+    for e in &facts.entries {
+        let dir = format!("{token}/{}", file_name(&e.version));
+        for (file, from) in [("linux", &e.linux), ("initrd", &e.initrd)] {
+            files.push(EspFile {
+                path: format!("{dir}/{file}"),
+                content: EspContent::Rootfs(from.path.clone()),
+            });
+        }
+        let efi = efi_architecture(arch);
+        files.push(text(
+            format!("loader/entries/{}.conf", e.id),
+            format!(
+                "title {}\nversion {}\nsort-key {token}\nlinux /{dir}/linux\ninitrd /{dir}/initrd\noptions {}\narchitecture {efi}\n",
+                e.title, e.version, e.arguments
+            ),
+        ));
+    }
+    Esp {
+        volume_id: facts.ids.esp_volume,
+        label: "ESP".into(),
+        files,
+    }
+}

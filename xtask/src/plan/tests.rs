@@ -1,0 +1,105 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::fs::ext4::Need;
+use crate::recipe::{DiskSize, Recipe, TableKind};
+use crate::size::{MIB, Size};
+
+fn facts() -> Facts {
+    let ids = Ids::new("box", Arch::Amd64, &[7; 32]);
+    let file = |path: &str, len| BootFile {
+        path: path.into(),
+        link: None,
+        len,
+    };
+    let kernels = [Kernel {
+        version: "6.12.1".into(),
+        linux: file("/boot/vmlinuz-6.12.1", 12 * MIB),
+        initrd: file("/boot/initrd.img-6.12.1", 30 * MIB),
+    }];
+    let recipe = Recipe {
+        kernel_arguments: vec!["quiet".into()],
+        ..Recipe::default()
+    };
+    Facts {
+        epoch: 1_700_000_000,
+        entries: boot_entries(&recipe, "box", "Box 1", &ids, &kernels, Arch::Amd64),
+        ids,
+        kernel_bytes: vec![42 * MIB],
+        systemd_boot_bytes: 120_000,
+        need: Need {
+            blocks: 100_000,
+            inodes: 12_000,
+            content: 390_000_000,
+        },
+    }
+}
+
+fn plan(boot: BootMode, change: impl FnOnce(&mut Recipe)) -> Result<Plan, Report> {
+    let mut recipe = Recipe {
+        boot,
+        ..Recipe::default()
+    };
+    change(&mut recipe);
+    Plan::new("box", Arch::Amd64, &recipe, facts())
+}
+
+/// The whole plan as text: a change of any decision shows here.
+#[test]
+fn plans_are_as_they_were() {
+    for (name, boot) in [
+        ("bios", BootMode::Bios),
+        ("uefi", BootMode::Uefi),
+        ("hybrid", BootMode::Hybrid),
+    ] {
+        insta::assert_json_snapshot!(name, plan(boot, |_| {}).unwrap());
+    }
+}
+
+#[test]
+fn a_size_that_is_too_small_names_both() {
+    let e = plan(BootMode::Bios, |r| {
+        r.size = DiskSize::Fixed(Size(200 * MIB));
+    })
+    .unwrap_err();
+    assert_eq!(e.class, crate::error::Class::Mistake);
+    assert!(e.message.contains("200 MiB"), "{e}");
+    assert!(e.message.contains("at least 4"), "{e}");
+}
+
+#[test]
+fn a_fixed_size_is_the_size_of_the_disk() {
+    for boot in [BootMode::Bios, BootMode::Uefi, BootMode::Hybrid] {
+        let p = plan(boot, |r| r.size = DiskSize::Fixed(Size(2048 * MIB - 5))).unwrap();
+        assert_eq!(p.disk.size, 2048 * MIB, "{boot:?}");
+    }
+}
+
+#[test]
+fn what_an_architecture_cannot_boot_is_refused() {
+    let recipe = Recipe {
+        boot: BootMode::Bios,
+        ..Recipe::default()
+    };
+    let e = Plan::new("box", Arch::Arm64, &recipe, facts()).unwrap_err();
+    assert!(e.message.contains("no BIOS"), "{e}");
+    let e = plan(BootMode::Uefi, |r| r.table = Some(TableKind::Mbr)).unwrap_err();
+    assert!(e.message.contains("MBR"), "{e}");
+    let hybrid = plan(BootMode::Hybrid, |r| r.table = Some(TableKind::Mbr)).unwrap();
+    assert!(matches!(hybrid.disk.table, Table::Mbr { .. }));
+}
+
+#[test]
+fn ids_are_stable_and_differ() {
+    let a = Ids::new("box", Arch::Amd64, &[7; 32]);
+    assert_eq!(a, Ids::new("box", Arch::Amd64, &[7; 32]));
+    assert_eq!(a.root.to_string(), "1bc17efc-c7f6-5f2c-b2da-f125093a96b5");
+    for other in [
+        Ids::new("bux", Arch::Amd64, &[7; 32]),
+        Ids::new("box", Arch::Arm64, &[7; 32]),
+        Ids::new("box", Arch::Amd64, &[8; 32]),
+    ] {
+        assert_ne!(a.root, other.root);
+        assert_ne!(a.signature, other.signature);
+    }
+}

@@ -1,0 +1,127 @@
+//! Where recipes lie.
+
+use super::{Recipe, closest, parse};
+use crate::error::Report;
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+
+/// File name of a recipe in its folder.
+const FILE: &str = "recipe.yaml";
+
+/// A recipe and its folder.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Name of the image: the recipe's `name`, else that of its folder.
+    pub name: String,
+    /// The folder: the context of the docker build.
+    pub dir: Utf8PathBuf,
+    /// What its `recipe.yaml` says.
+    pub recipe: Recipe,
+}
+
+/// The folders that hold recipes: `recipes` where the program was started, then the
+/// project's own.
+fn roots() -> Vec<Utf8PathBuf> {
+    let mut roots = vec![Utf8PathBuf::from("recipes")];
+    let own = home().join("recipes");
+    let same = |a: &Utf8Path, b: &Utf8Path| matches!((a.canonicalize_utf8(), b.canonicalize_utf8()), (Ok(a), Ok(b)) if a == b);
+    if !same(&roots[0], &own) {
+        roots.push(own);
+    }
+    roots
+}
+
+/// Where this project's own files lie: `DOCKER_TO_LINUX_HOME`, else where it was compiled.
+pub fn home() -> Utf8PathBuf {
+    match std::env::var("DOCKER_TO_LINUX_HOME") {
+        Ok(dir) if !dir.is_empty() => dir.into(),
+        _ => {
+            let package = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+            package.parent().unwrap_or(package).to_owned()
+        }
+    }
+}
+
+/// Finds a recipe by its folder's name, or by a path to its folder or file.
+pub fn find(wanted: &str) -> Result<Found, Report> {
+    let path = Utf8Path::new(wanted);
+    let is_path = wanted.contains('/') || path.join(FILE).is_file() || path.is_file();
+    if is_path {
+        let file = if path.is_file() {
+            path.to_owned()
+        } else {
+            path.join(FILE)
+        };
+        return if file.is_file() {
+            load(&file)
+        } else {
+            Err(
+                Report::mistake(format!("there is no recipe at {wanted}: no {file}")).hint(
+                    "a recipe is a folder with a Dockerfile and a recipe.yaml (which may be empty)",
+                ),
+            )
+        };
+    }
+    let roots = roots();
+    for root in &roots {
+        let file = root.join(wanted).join(FILE);
+        if file.is_file() {
+            return load(&file);
+        }
+    }
+    let names = names(&roots);
+    let places: Vec<&str> = roots.iter().map(|r| r.as_str()).collect();
+    let error = Report::mistake(format!(
+        "there is no recipe {wanted:?} in {}",
+        places.join(" or ")
+    ));
+    Err(match closest(wanted, names.iter().map(String::as_str)) {
+        Some(known) => error.hint(format!("did you mean {known:?}?")),
+        None => error.hint(format!("there are: {}", names.join(", "))),
+    })
+}
+
+/// Every recipe, in name order. One that cannot be read is an error: a list that leaves it
+/// out would hide it.
+pub fn all() -> Result<Vec<Found>, Report> {
+    let roots = roots();
+    names(&roots).iter().map(|name| find(name)).collect()
+}
+
+/// Names of all recipe folders, sorted, each once.
+fn names(roots: &[Utf8PathBuf]) -> Vec<String> {
+    let mut names: Vec<String> = roots
+        .iter()
+        .filter_map(|root| root.read_dir_utf8().ok())
+        .flatten()
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().join(FILE).is_file())
+        .map(|entry| entry.file_name().to_owned())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn load(file: &Utf8Path) -> Result<Found, Report> {
+    let text = fs::read_to_string(file).map_err(|e| {
+        Report::mistake("reading a recipe")
+            .because(e)
+            .hint("recipe.yaml must be a file that you may read, with text in UTF-8")
+    })?;
+    let recipe = parse(&text, file.as_str())?;
+    let dir = file.parent().filter(|d| !d.as_str().is_empty());
+    let dir = dir.unwrap_or(Utf8Path::new(".")).to_owned();
+    let folder = dir
+        .canonicalize_utf8()
+        .ok()
+        .and_then(|d| d.file_name().map(str::to_owned));
+    let name = recipe.name.clone().or(folder).unwrap_or_default();
+    if !super::is_name(&name) {
+        return Err(Report::mistake(format!(
+            "the recipe's folder name {name:?} cannot name an image"
+        ))
+        .hint(format!("give it a `name:` in {file}")));
+    }
+    Ok(Found { name, dir, recipe })
+}

@@ -1,0 +1,255 @@
+//! From the text of a `recipe.yaml` to a [`Recipe`]. Pure: no file is read here.
+
+use super::Recipe;
+use crate::error::Report;
+use crate::size::Size;
+
+/// Reads and checks a recipe. `file` is what errors call it; each names line and column.
+pub fn parse(text: &str, file: &str) -> Result<Recipe, Report> {
+    // An empty file is a recipe with every default.
+    let recipe: Option<Recipe> = serde_yaml::from_str(text).map_err(|e| syntax(&e, file))?;
+    let recipe = recipe.unwrap_or_default();
+    check(&recipe).map_err(|Wrong { key, why, cure }| {
+        let (line, column) = locate(text, key);
+        Report::mistake(format!("{file}:{line}:{column}: `{key}` {why}")).hint(cure)
+    })?;
+    Ok(recipe)
+}
+
+/// An error of the YAML reader as `file:line:column: what`.
+fn syntax(error: &serde_yaml::Error, file: &str) -> Report {
+    let mut text = error.to_string();
+    let place = match error.location() {
+        Some(at) => {
+            let said = format!(" at line {} column {}", at.line(), at.column());
+            text = text.replace(&said, "");
+            format!("{file}:{}:{}", at.line(), at.column())
+        }
+        None => file.to_owned(),
+    };
+    let report = Report::mistake(format!("{place}: {text}"));
+    match suggestion(&text) {
+        Some(known) => report.hint(format!("did you mean `{known}`?")),
+        None => report
+            .hint("recipes/recipe.schema.json describes every key; `cargo xtask schema` prints it"),
+    }
+}
+
+/// For "unknown field `x`, expected one of `a`, `b`": the one that `x` was likely meant to be.
+fn suggestion(text: &str) -> Option<String> {
+    let rest = text.split_once("unknown ")?.1;
+    let mut quoted = rest.split('`').skip(1).step_by(2);
+    let wrong = quoted.next()?;
+    closest(wrong, quoted).map(str::to_owned)
+}
+
+/// The known word that is most like `wrong`, if one is like it at all.
+pub fn closest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|k| (strsim::jaro_winkler(wrong, k), k))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| k)
+}
+
+struct Wrong {
+    /// The key, with dots between levels.
+    key: &'static str,
+    why: String,
+    cure: &'static str,
+}
+
+fn wrong(key: &'static str, why: impl Into<String>, cure: &'static str) -> Result<(), Wrong> {
+    let why = why.into();
+    Err(Wrong { key, why, cure })
+}
+
+/// What the types cannot say.
+fn check(r: &Recipe) -> Result<(), Wrong> {
+    if let Some(name) = &r.name
+        && !is_name(name)
+    {
+        return wrong(
+            "name",
+            format!("is {name:?}, which cannot be a file name everywhere"),
+            "use letters, digits, `.`, `-` and `_`, a letter or digit first",
+        );
+    }
+    if let Some(host) = &r.hostname
+        && !is_hostname(host)
+    {
+        return wrong(
+            "hostname",
+            format!("is {host:?}, which is no host name"),
+            "use letters, digits and `-`, at most 63 of them between dots (RFC 1123, 2.1)",
+        );
+    }
+    if r.architectures.is_empty() {
+        return wrong("architectures", "is empty", "name amd64, arm64 or both");
+    }
+    if r.formats.is_empty() {
+        return wrong("formats", "is empty", "name at least one, as `raw`");
+    }
+    if r.kernel_arguments
+        .iter()
+        .any(|a| a.is_empty() || a.contains(|c: char| c.is_control()))
+    {
+        return wrong(
+            "kernel-arguments",
+            "has an argument that is empty or has control characters",
+            "write a list with one argument for each entry, as [quiet, net.ifnames=0]",
+        );
+    }
+    if r.kernel_arguments.iter().any(|a| a.starts_with("root=")) {
+        return wrong(
+            "kernel-arguments",
+            "has a root=, which the tool itself sets to the root file system's UUID",
+            "remove it",
+        );
+    }
+    if let Some(port) = &r.serial_console.port {
+        let is_port = port.starts_with("tty")
+            && port.len() > 3
+            && port.chars().all(|c| c.is_ascii_alphanumeric());
+        if !is_port {
+            return wrong(
+                "serial-console.port",
+                format!("is {port:?}, which is no serial port"),
+                "use Linux's name without /dev/, as ttyS0 or ttyAMA0",
+            );
+        }
+    }
+    const BAUDS: [u32; 8] = [
+        9600, 19200, 38400, 57600, 115_200, 230_400, 460_800, 921_600,
+    ];
+    if !BAUDS.contains(&r.serial_console.baud) {
+        return wrong(
+            "serial-console.baud",
+            format!("is {}, which no serial port runs at", r.serial_console.baud),
+            "use 115200, or 9600, 19200, 38400, 57600, 230400, 460800, 921600",
+        );
+    }
+    if r.root.label.len() > 16 || r.root.label.contains(|c: char| c.is_control()) {
+        return wrong(
+            "root.label",
+            "is longer than the 16 bytes an ext4 label has",
+            "choose a shorter one",
+        );
+    }
+    if r.root.reserved_percent > 50 {
+        return wrong(
+            "root.reserved-percent",
+            format!("is {}, more than half", r.root.reserved_percent),
+            "use 0 to 50",
+        );
+    }
+    if r.root.free > Size(64 << 40) {
+        return wrong(
+            "root.free",
+            format!("is {}, more than any disk", r.root.free),
+            "use what the machine will need, as 256M or 4G",
+        );
+    }
+    let bad_option = |o: &String| o.is_empty() || o.contains(|c: char| c.is_whitespace());
+    if r.root.mount_options.iter().any(bad_option) {
+        return wrong(
+            "root.mount-options",
+            "has an option that is empty or has a space in it",
+            "write a list, as [noatime, errors=remount-ro]",
+        );
+    }
+    Ok(())
+}
+
+/// Whether a text can name an image.
+pub fn is_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
+}
+
+/// Whether a text can be a host name.
+pub fn is_hostname(name: &str) -> bool {
+    name.len() <= 253
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        })
+}
+
+/// Line and column of a key, both from 1. A recipe in flow style gives its first line.
+fn locate(text: &str, key: &str) -> (usize, usize) {
+    let mut lines = text.lines().enumerate();
+    let mut at = (1, 1);
+    for part in key.split('.') {
+        let found = lines.by_ref().find_map(|(n, line)| {
+            let trimmed = line.trim_start();
+            let rest = trimmed.strip_prefix(part)?;
+            rest.trim_start()
+                .starts_with(':')
+                .then_some((n + 1, line.len() - trimmed.len() + 1))
+        });
+        match found {
+            Some(place) => at = place,
+            None => break,
+        }
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn error(text: &str) -> String {
+        let e = parse(text, "x/recipe.yaml").unwrap_err();
+        assert_eq!(e.class, crate::error::Class::Mistake);
+        format!("{e}; {}", e.hint.clone().unwrap_or_default())
+    }
+
+    #[test]
+    fn an_empty_recipe_has_every_default() {
+        assert_eq!(parse("", "f").unwrap(), Recipe::default());
+        assert_eq!(parse("# nothing\n", "f").unwrap(), Recipe::default());
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let r = parse(
+            "name: box\nbase: debian:13\nsize: 4G\nboot: bios\ntable: mbr\nkernel-arguments: [quiet]\nhostname: a.b\nserial-console: {enabled: true, port: ttyS1, baud: 9600}\nroot: {label: r, free: 1G, reserved-percent: 0, mount-options: [noatime]}\nformats: [raw]\nbuild-args: {KERNEL: x}\narchitectures: [amd64, arm64]\ndescription: d\n",
+            "f",
+        )
+        .unwrap();
+        assert_eq!(r.root.free, Size(1 << 30));
+        assert_eq!(r.size, crate::recipe::DiskSize::Fixed(Size(4 << 30)));
+    }
+
+    #[test]
+    fn errors_say_where_and_what_would_be_right() {
+        let e = error("name: box\nsiez: 4G\n");
+        assert!(
+            e.starts_with("x/recipe.yaml:2:1: unknown field `siez`"),
+            "{e}"
+        );
+        assert!(e.contains("did you mean `size`?"), "{e}");
+        let e = error("name: box\nsize: 4X\n");
+        assert!(e.contains("x/recipe.yaml:2:7"), "{e}");
+        assert!(e.contains("512M"), "{e}");
+        let e = error("boot: bois\n");
+        assert!(e.contains("did you mean `bios`?"), "{e}");
+        let e = error("root:\n  label: much-too-long-a-label\n");
+        assert!(e.starts_with("x/recipe.yaml:2:3: `root.label`"), "{e}");
+        let e = error("name: [\n");
+        assert!(e.starts_with("x/recipe.yaml:"), "{e}");
+        let e = error("hostname: -a\n");
+        assert!(e.contains("RFC 1123"), "{e}");
+        let e = error("name: a\nname: b\n");
+        assert!(e.contains("duplicate"), "{e}");
+    }
+}

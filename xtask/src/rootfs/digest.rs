@@ -1,0 +1,51 @@
+//! A digest of a tree: what ids are made from.
+
+use super::tree::{Content, Kind, NodeId, ROOT, Tree};
+use sha2::{Digest, Sha256};
+
+impl Tree {
+    /// SHA-256 over all names and metadata and the sizes of all files, not over their bytes:
+    /// reading those twice would double the time an image takes. It names a root file system
+    /// (two builds of one recipe get different ids); it does not prove its integrity.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        self.add_node(&mut hash, "/", ROOT);
+        let mut walk = self.walk();
+        while let Some((path, id)) = walk.step() {
+            self.add_node(&mut hash, path, id);
+        }
+        hash.finalize().into()
+    }
+
+    fn add_node(&self, hash: &mut Sha256, path: &str, id: NodeId) {
+        let node = self.node(id);
+        let mut text = |bytes: &[u8]| {
+            // The length before each text keeps neighbours apart.
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        text(path.as_bytes());
+        text(node.kind.name().as_bytes());
+        match &node.kind {
+            Kind::Symlink(target) => text(target.as_bytes()),
+            // What the tool itself wrote is short and known.
+            Kind::File(Content::Bytes(bytes)) => text(bytes),
+            Kind::File(content) => text(&content.len().to_le_bytes()),
+            Kind::Char { major, minor } | Kind::Block { major, minor } => {
+                text(&u64::from(*major).to_le_bytes());
+                text(&u64::from(*minor).to_le_bytes());
+            }
+            Kind::Dir(_) | Kind::Fifo | Kind::Socket => {}
+        }
+        for (name, value) in node.xattrs.iter().flat_map(|x| x.iter()) {
+            text(name.as_bytes());
+            text(value);
+        }
+        let meta = &node.meta;
+        hash.update(meta.mode.to_le_bytes());
+        hash.update(meta.uid.to_le_bytes());
+        hash.update(meta.gid.to_le_bytes());
+        hash.update(meta.mtime.secs.to_le_bytes());
+        hash.update(meta.mtime.nanos.to_le_bytes());
+    }
+}

@@ -1,0 +1,267 @@
+//! Reads a root file system from a tar: names and metadata into a [`Tree`], file contents
+//! stay where they are (a tar file) or go to a spool (a pipe, a compressed tar).
+//!
+//! Formats: ustar, GNU and PAX (POSIX.1-2017, `pax`, "Extended Header"), with GNU's sparse
+//! members in all their forms (GNU tar manual, "Storing Sparse Files") and extended attributes
+//! as `SCHILY.xattr.*` records, which GNU tar, bsdtar, Go and so every container engine write.
+//!
+//! The `tar` crate knows the header fields. The walk from header to header is our own: the
+//! crate neither tells where the parts of a sparse member lie, nor keeps PAX values that
+//! contain a line feed, which file capabilities may.
+//!
+//! What is not a plain case has one outcome each: a name with `..` or one that is not UTF-8,
+//! an entry below something that is no directory, a hard link to nothing and an unknown entry
+//! type are errors that name the entry; an absolute name is taken below the root; an entry
+//! below a symbolic link goes where the link leads inside the tree. Sockets cannot be in a
+//! tar: the programs that write one leave them out and say so.
+
+mod header;
+mod input;
+mod sparse;
+#[cfg(test)]
+mod tests;
+
+use super::tree::{Content, Kind, Meta, Node, Time, Tree, TreeError, Xattrs};
+use super::{Rootfs, Stores};
+use crate::error::Report;
+use header::{Entry, EntryType};
+use input::Input;
+use std::fs::File;
+use std::io::{self, Read};
+
+/// What is wrong with a tar.
+#[derive(Debug, thiserror::Error)]
+pub enum TarError {
+    /// The tar ends inside of something.
+    #[error("it is cut off at byte {at}, inside of {inside}")]
+    Truncated {
+        /// Bytes that were there.
+        at: u64,
+        /// What should have gone on.
+        inside: String,
+    },
+    /// There is nothing in it.
+    #[error("it is empty")]
+    Empty,
+    /// A header whose checksum is wrong.
+    #[error("there is no tar header at byte {at}{}", if *.at == 0 { ": this is no tar" } else { ": it is damaged" })]
+    Header {
+        /// Where the header should be.
+        at: u64,
+    },
+    /// A field that means nothing.
+    #[error("the {field} of {name:?} (header at byte {at}) is malformed")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// Name of the entry, as far as it is known.
+        name: String,
+        /// Where the header lies.
+        at: u64,
+    },
+    /// A name that is not UTF-8.
+    #[error(
+        "the name \"{}\" is not UTF-8, and the ext4 file systems written here hold only UTF-8 names",
+        .0.escape_ascii()
+    )]
+    NotUtf8(Vec<u8>),
+    /// An entry type that no file system object comes from.
+    #[error("the entry {name:?} has the unknown type {kind:?}")]
+    UnknownType {
+        /// Name of the entry.
+        name: String,
+        /// The type flag.
+        kind: char,
+    },
+    /// An entry that does not fit the entries before it.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The tar could not be read, or its contents not be spooled.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<TarError> for Report {
+    fn from(error: TarError) -> Report {
+        let hint = match &error {
+            TarError::Truncated { .. } | TarError::Empty | TarError::Header { .. } => {
+                "make the tar again; it must be the output of `docker export`, or a tar of a whole root file system"
+            }
+            TarError::NotUtf8(_) => "rename or remove that file before the tar is made",
+            TarError::Tree(TreeError::DotDot(_)) => {
+                "a tar with such a name was made to reach outside of its folder: do not trust it"
+            }
+            TarError::Io(e) if e.kind() == io::ErrorKind::StorageFull => {
+                "free some space where the image is written: the file contents wait there"
+            }
+            _ => "make the tar again with GNU tar or a container engine",
+        };
+        // The error stays the source, so its own causes are told as well.
+        Report::failure("reading the root file system's tar")
+            .hint(hint)
+            .because(error)
+    }
+}
+
+/// Reads a tar file. If it is not compressed, file contents are left in it: it must not
+/// change until the image is written. `spool_dir` is where contents go otherwise.
+pub fn from_file(file: File, spool_dir: &camino::Utf8Path) -> Result<Rootfs, TarError> {
+    let regular = file.metadata()?.is_file();
+    let mut magic = [0; 6];
+    let n = if regular {
+        std::os::unix::fs::FileExt::read_at(&file, &mut magic, 0)?
+    } else {
+        0
+    };
+    if regular && !input::is_compressed(&magic[..n]) {
+        read(&mut input::InFile::new(file)?, Overlay::Off)
+    } else {
+        from_stream(file, spool_dir)
+    }
+}
+
+/// Reads a tar from a stream (a pipe), which may be compressed by gzip, xz or zstd. File
+/// contents go to a nameless file in `spool_dir`, which vanishes with the last use of it.
+pub fn from_stream(
+    stream: impl Read + 'static,
+    spool_dir: &camino::Utf8Path,
+) -> Result<Rootfs, TarError> {
+    read(&mut input::Spooled::new(stream, spool_dir)?, Overlay::Off)
+}
+
+/// Whether names that start with `.wh.` are whiteouts of an image layer (OCI image
+/// specification, layer.md, "Whiteouts") or plain names, as in an exported container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlay {
+    /// Plain names.
+    Off,
+    /// Whiteouts: `.wh.NAME` removes NAME, `.wh..wh..opq` empties its directory.
+    Whiteouts,
+}
+
+/// Puts the tar of one image layer over `rootfs`.
+pub fn apply_layer(
+    rootfs: &mut Rootfs,
+    stream: impl Read + 'static,
+    spool_dir: &camino::Utf8Path,
+) -> Result<(), TarError> {
+    let mut input = input::Spooled::new(stream, spool_dir)?;
+    let store = rootfs.stores.add(input.store()?);
+    let newest = read_into(&mut rootfs.tree, store, &mut input, Overlay::Whiteouts)?;
+    rootfs.epoch = rootfs.epoch.max(newest);
+    Ok(())
+}
+
+fn read(input: &mut dyn Input, overlay: Overlay) -> Result<Rootfs, TarError> {
+    let mut stores = Stores::default();
+    let store = stores.add(input.store()?);
+    // Until the tar tells more of it: what every distribution gives its root directory.
+    let mut tree = Tree::new(Meta::root(0o755, 0));
+    let epoch = read_into(&mut tree, store, input, overlay)?;
+    Ok(Rootfs {
+        tree,
+        stores,
+        epoch,
+    })
+}
+
+/// Reads all entries into `tree`; returns the newest time among them, in seconds, but at most
+/// what an ext4 superblock and a FAT can tell (2106-02-07).
+fn read_into(
+    tree: &mut Tree,
+    store: u32,
+    input: &mut dyn Input,
+    overlay: Overlay,
+) -> Result<i64, TarError> {
+    let mut newest = 0;
+    // A file from the future must not take the image with it.
+    const LATEST: i64 = u32::MAX as i64;
+    let mut any = false;
+    let mut state = header::Globals::default();
+    while let Some(entry) = header::next(input, &mut state)? {
+        any = true;
+        newest = newest.max(entry.mtime.secs.min(LATEST));
+        add(tree, store, input, entry, overlay)?;
+    }
+    input.drain()?;
+    if any {
+        Ok(newest)
+    } else {
+        Err(TarError::Empty)
+    }
+}
+
+/// Puts one entry into the tree.
+fn add(
+    tree: &mut Tree,
+    store: u32,
+    input: &mut dyn Input,
+    entry: Entry,
+    overlay: Overlay,
+) -> Result<(), TarError> {
+    if overlay == Overlay::Whiteouts && whiteout(tree, &entry.path) {
+        input.content(entry.size)?;
+        return Ok(());
+    }
+    let kind = match entry.kind {
+        EntryType::HardLink => {
+            let target = tree
+                .lookup(&entry.link)
+                .ok_or_else(|| TreeError::HardLink {
+                    path: entry.path.clone(),
+                    why: format!("there is no {:?}", entry.link),
+                })?;
+            tree.link(&entry.path, target)?;
+            return Ok(());
+        }
+        EntryType::File => {
+            let (start, len) = input.content(entry.size)?;
+            Kind::File(match entry.sparse {
+                Some(map) => Content::Sparse {
+                    store,
+                    size: map.size,
+                    segments: map
+                        .segments(start + map.skip, len - map.skip)
+                        .ok_or_else(|| TarError::Field {
+                            field: "sparse map",
+                            name: entry.path.clone(),
+                            at: entry.at,
+                        })?,
+                },
+                None => Content::Stored { store, start, len },
+            })
+        }
+        EntryType::Dir => Kind::dir(),
+        EntryType::Symlink => Kind::Symlink(entry.link.into()),
+        EntryType::Char { major, minor } => Kind::Char { major, minor },
+        EntryType::Block { major, minor } => Kind::Block { major, minor },
+        EntryType::Fifo => Kind::Fifo,
+    };
+    let meta = Meta {
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        mtime: entry.mtime,
+    };
+    let mut node = Node::new(kind, meta);
+    node.xattrs = (!entry.xattrs.is_empty()).then(|| Box::new(entry.xattrs));
+    tree.insert(&entry.path, node)?;
+    Ok(())
+}
+
+/// Does what the whiteout at `path` says; `false` if it is none.
+fn whiteout(tree: &mut Tree, path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+    if name == ".wh..wh..opq" {
+        tree.clear(dir);
+        return true;
+    }
+    match name.strip_prefix(".wh.") {
+        Some(gone) => {
+            tree.remove(&format!("{dir}/{gone}"));
+            true
+        }
+        None => false,
+    }
+}

@@ -1,0 +1,110 @@
+//! Sparse members: GNU's old form and its three PAX forms (GNU tar manual, "Storing Sparse
+//! Files").
+
+use crate::rootfs::Segment;
+
+/// The map of a sparse member.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Map {
+    /// Length of the file in bytes, holes included.
+    pub size: u64,
+    /// Runs that hold data as (offset in the file, length), in the order of the file.
+    pub runs: Vec<(u64, u64)>,
+    /// Bytes of the stored content before the first run: where a form 1.0 map lies.
+    pub skip: u64,
+}
+
+impl Map {
+    /// The runs with their places, if they are stored from byte `start` of the store on and
+    /// take no more than `len` bytes; `None` if the map is impossible.
+    pub(super) fn segments(&self, start: u64, len: u64) -> Option<Box<[Segment]>> {
+        let mut stored = 0_u64;
+        let mut end = 0;
+        let mut out = Vec::with_capacity(self.runs.len());
+        for &(offset, run) in &self.runs {
+            if offset < end || run > self.size.checked_sub(offset)? {
+                return None;
+            }
+            end = offset + run;
+            if run > 0 {
+                out.push(Segment {
+                    offset,
+                    len: run,
+                    start: start + stored,
+                });
+            }
+            stored = stored.checked_add(run)?;
+        }
+        (stored <= len).then(|| out.into())
+    }
+
+    /// The map in front of the content (form 1.0): decimal numbers with a line feed behind
+    /// each, first the count of runs. `more` gives the next block of 512 bytes.
+    pub(super) fn from_content<E>(
+        size: u64,
+        mut more: impl FnMut() -> Result<[u8; 512], E>,
+    ) -> Result<Option<Map>, E> {
+        let mut blocks = 0;
+        let mut block: &[u8] = &[];
+        let mut current;
+        let mut numbers = Vec::new();
+        let mut wanted = 1;
+        let mut number: Option<u64> = None;
+        while numbers.len() < wanted {
+            let Some((&byte, rest)) = block.split_first() else {
+                current = more()?;
+                block = &current;
+                blocks += 1;
+                continue;
+            };
+            block = rest;
+            match (byte, number) {
+                (b'0'..=b'9', so_far) => {
+                    let digit = u64::from(byte - b'0');
+                    number = so_far
+                        .unwrap_or(0)
+                        .checked_mul(10)
+                        .and_then(|n| n.checked_add(digit));
+                    if number.is_none() {
+                        return Ok(None);
+                    }
+                }
+                (b'\n', Some(n)) => {
+                    if numbers.is_empty() {
+                        // A run takes at least four bytes of text: no more than fit into
+                        // what a header may bring.
+                        let Some(count) = usize::try_from(n).ok().filter(|c| *c <= 4 << 20) else {
+                            return Ok(None);
+                        };
+                        wanted = 1 + 2 * count;
+                    }
+                    numbers.push(n);
+                    number = None;
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(Map {
+            size,
+            runs: pairs(&numbers[1..]),
+            skip: blocks * 512,
+        }))
+    }
+
+    /// The map of a `GNU.sparse.map` record (form 0.1): numbers with commas between.
+    pub(super) fn from_record(size: u64, text: &str) -> Option<Map> {
+        let numbers: Vec<u64> = text
+            .split(',')
+            .map(|n| n.trim().parse().ok())
+            .collect::<Option<_>>()?;
+        numbers.len().is_multiple_of(2).then(|| Map {
+            size,
+            runs: pairs(&numbers),
+            skip: 0,
+        })
+    }
+}
+
+fn pairs(numbers: &[u64]) -> Vec<(u64, u64)> {
+    numbers.chunks_exact(2).map(|p| (p[0], p[1])).collect()
+}
