@@ -1,23 +1,110 @@
 //! The command line: verbs, options, and how errors end the program.
 
-use crate::{cleanup, error};
-use clap::Parser;
+mod bench;
+mod boot;
+mod ci;
+mod clean;
+mod console;
+mod doctor;
+mod ext4_to_tar;
+mod host;
+mod image;
+mod list;
+mod setup;
+
+use crate::{cleanup, error, recipe};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Parser, Subcommand};
+use console::{Console, Level};
 use std::io::Write;
 use std::process::ExitCode;
 
 /// Turns a container into a Linux disk image that boots.
+///
+/// A recipe is a folder with a Dockerfile and a recipe.yaml. `image` builds it with docker or
+/// podman and writes a disk: no root, no loop device, no mount, no tool on this host but the
+/// container engine.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", version)]
-struct Cli {}
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+#[command(after_help = "Examples:
+  cargo xtask setup                      install what is missing on this host
+  cargo xtask image debian               build recipes/debian into target/images/debian.img
+  cargo xtask image ./my/recipe          build a recipe of your own
+  cargo xtask boot target/images/debian.img
+  cargo xtask doctor                     what is here and what is missing")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Tell nothing but errors and results
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Also tell what is run
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Build recipes into disk images
+    Image(Box<image::Args>),
+    /// Print what an image would be, as JSON, and write no disk
+    Plan(Box<image::Args>),
+    /// List the recipes
+    List(list::Args),
+    /// Boot an image in QEMU with its serial console on this terminal
+    Boot(boot::Args),
+    /// Tell what is here, what is missing, and which package brings it
+    Doctor,
+    /// Install what is missing on this host; safe to run twice
+    Setup(setup::Args),
+    /// Check everything: format, lints, tests, and images that really boot
+    Ci(ci::Args),
+    /// Measure against other ways to make an image
+    Bench(bench::Args),
+    /// Remove images, caches and what is left in the container engine
+    Clean(clean::Args),
+    /// Print the JSON Schema of recipe.yaml
+    Schema,
+    /// Write the content of an ext4 file system as a tar to stdout (for bootstraps)
+    #[command(hide = true)]
+    Ext4ToTar(ext4_to_tar::Args),
+}
+
+/// No verb at all: clap answers with the whole help.
+const MISSING_VERB: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
 
 /// Runs the program and returns its exit code: 0, 1 for a failure, 2 for a user's mistake.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) if e.use_stderr() && e.kind() != MISSING_VERB => {
+            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&e.to_string()));
+            return ExitCode::from(error::Class::Mistake.exit_code());
+        }
+        // Help and version, asked for or not.
+        Err(e) => e.exit(),
+    };
+    let level = match (cli.quiet, cli.verbose) {
+        (true, _) => Level::Quiet,
+        (false, 0) => Level::Normal,
+        (false, _) => Level::Verbose,
+    };
+    if level == Level::Verbose {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(std::io::stderr)
+            .without_time()
+            .with_target(false)
+            .init();
+    }
     let result = cleanup::on_signals()
         .map_err(anyhow::Error::from)
-        .and_then(|()| run(&cli));
+        .and_then(|()| run(cli.verb, Console::new(level)));
+    // A child that a signal killed fails here as well: the signal is the reason, and its
+    // thread ends the program.
+    cleanup::wait_if_signalled();
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => {
             let (line, class) = error::describe(&e);
             let _ = writeln!(std::io::stderr(), "error: {line}");
@@ -26,6 +113,47 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(_cli: &Cli) -> anyhow::Result<()> {
-    Ok(())
+fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Image(args) => image::run(&args, console)?,
+        Verb::Plan(mut args) => {
+            args.plan = true;
+            image::run(&args, console)?;
+        }
+        Verb::List(args) => list::run(&args)?,
+        Verb::Boot(args) => return boot::run(&args, console),
+        Verb::Doctor => return doctor::run(),
+        Verb::Setup(args) => setup::run(&args, console)?,
+        Verb::Ci(args) => ci::run(&args, console)?,
+        Verb::Bench(args) => bench::run(&args, console)?,
+        Verb::Clean(args) => clean::run(&args, console)?,
+        Verb::Schema => print(&recipe::schema())?,
+        Verb::Ext4ToTar(args) => ext4_to_tar::run(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What clap says of a wrong command line, in one line as every other error: its first
+/// paragraph, and its tip or where the options are told.
+fn one_line(text: &str) -> String {
+    let words = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let mut paragraphs = text.split("\n\n");
+    let what = words(paragraphs.next().unwrap_or_default());
+    let tip = text
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("tip: "))
+        // "to pass '--x' as a value, use '-- --x'": nobody means that.
+        .find(|tip| !tip.starts_with("to pass"));
+    let hint = tip.map_or_else(
+        || "--help tells what there is, with examples".to_owned(),
+        words,
+    );
+    format!("{what}; hint: {hint}")
+}
+
+/// Writes a result to stdout.
+fn print(text: &str) -> anyhow::Result<()> {
+    use anyhow::Context;
+    writeln!(std::io::stdout(), "{}", text.trim_end()).context("writing to stdout")
 }

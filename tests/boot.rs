@@ -1,0 +1,443 @@
+//! Boots real machines in QEMU: boot sectors of a few bytes that say on the serial console
+//! what a Linux would say, and take no longer than the BIOS does.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use docker_to_linux::boot::accel::{self, Accel};
+use docker_to_linux::boot::trouble::{BOOT, Cause, Failed};
+use docker_to_linux::boot::{
+    self, DiskBus, Firmware, ImageFormat, Machine, Network, Options, Session,
+};
+use docker_to_linux::error::Report;
+use docker_to_linux::recipe::Arch;
+use docker_to_linux::tool::Tool;
+use std::io::Write;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Enough for a boot sector on any host.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Whether QEMU is there. A test without it says so loudly, and fails where nobody reads that.
+fn qemu() -> bool {
+    if Tool::QemuX86.find().is_some() {
+        return true;
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "qemu-system-x86_64 is missing"
+    );
+    let _ = writeln!(
+        std::io::stderr(),
+        "NOT TESTED: qemu-system-x86_64 is missing"
+    );
+    false
+}
+
+/// What a boot sector does after its text.
+enum Then {
+    /// Sleeps for ever.
+    Halt,
+    /// Writes every byte that it reads from the serial port back to it.
+    Echo,
+    /// Resets the machine.
+    Reset,
+    /// Writes its text again and again.
+    Repeat,
+}
+
+/// A boot sector that writes `text` to the first serial port.
+fn boot_sector(text: &str, then: Then) -> Vec<u8> {
+    let mut code = vec![
+        0x31, 0xc0, //       xor ax, ax
+        0x8e, 0xd8, //       mov ds, ax
+        0xfc, //             cld
+        0xbe, 0x40, 0x7c, // again: mov si, text
+        0xba, 0xf8, 0x03, // mov dx, 0x3f8
+        0xac, //             next: lodsb
+        0x84, 0xc0, //       test al, al
+        0x74, 0x03, //       jz end
+        0xee, //             out dx, al
+        0xeb, 0xf8, //       jmp next
+    ];
+    code.extend_from_slice(match then {
+        Then::Halt => &[0xf4, 0xeb, 0xfd], // hlt; jmp to it
+        Then::Repeat => &[0xeb, 0xf0],     // jmp again
+        Then::Reset => &[
+            0xb0, 0xfe, // mov al, 0xfe
+            0xe6, 0x64, // out 0x64, al  ; the keyboard controller's reset line
+            0xf4, //       hlt
+        ],
+        Then::Echo => &[
+            0xba, 0xfd, 0x03, // wait: mov dx, 0x3fd
+            0xec, //             in al, dx     ; line status
+            0xa8, 0x01, //       test al, 1    ; something to read
+            0x74, 0xf8, //       jz wait
+            0xba, 0xf8, 0x03, // mov dx, 0x3f8
+            0xec, //             in al, dx
+            0xee, //             out dx, al
+            0xeb, 0xf1, //       jmp wait
+        ],
+    });
+    assert!(code.len() <= 0x40 && text.len() < 510 - 0x41);
+    let mut sector = vec![0; 1 << 20];
+    sector[..code.len()].copy_from_slice(&code);
+    sector[0x40..0x40 + text.len()].copy_from_slice(text.as_bytes());
+    sector[510..512].copy_from_slice(&[0x55, 0xaa]);
+    sector
+}
+
+/// An image with these bytes, and the folder that holds it.
+fn image(bytes: &[u8]) -> (tempfile::TempDir, camino::Utf8PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    // A name that QEMU must not take apart.
+    let path = camino::Utf8PathBuf::try_from(dir.path().join("a,b: c.img")).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    (dir, path)
+}
+
+fn machine() -> Machine {
+    Machine {
+        memory_mib: 64,
+        cpus: 1,
+        network: Network::None,
+        ..Machine::new(Arch::Amd64, Firmware::Bios)
+    }
+}
+
+fn start(bytes: &[u8]) -> (tempfile::TempDir, Session) {
+    let (dir, path) = image(bytes);
+    let session = Session::start(&machine(), &path, &Default::default(), BOOT, None).unwrap();
+    (dir, session)
+}
+
+fn failed(report: &Report) -> &Failed {
+    Failed::of(report).unwrap_or_else(|| panic!("{report:?}"))
+}
+
+/// The error of a boot sector that says `text`, and how long it took.
+fn failure(text: &str, then: Then) -> (Report, Duration) {
+    let (_dir, path) = image(&boot_sector(text, then));
+    let begun = Instant::now();
+    let report = boot::to_login(&machine(), &path, Options::default()).unwrap_err();
+    (report, begun.elapsed())
+}
+
+#[test]
+fn a_prompt_is_found_on_every_disk_bus_and_the_rest_is_by_force() {
+    if !qemu() {
+        return;
+    }
+    for disk in [
+        DiskBus::Virtio,
+        DiskBus::Ahci,
+        DiskBus::Nvme,
+        DiskBus::Scsi,
+        DiskBus::Ide,
+    ] {
+        let (_dir, path) = image(&boot_sector("\x1b[1mtiny\x1b[0m login: ", Then::Halt));
+        let machine = Machine { disk, ..machine() };
+        let copy = Arc::new(Mutex::new(Vec::new()));
+        let options = Options {
+            power_off: Some(Duration::from_millis(300)),
+            tee: Some(Box::new(Shared(Arc::clone(&copy)))),
+            timeout: Some(SOON),
+            ..Options::default()
+        };
+        let verdict = boot::to_login(&machine, &path, options).unwrap();
+        // A boot sector knows nothing of ACPI.
+        assert!(!verdict.powered_off);
+        assert_eq!(verdict.attempts, 1);
+        assert_eq!(verdict.transcript, "\x1b[1mtiny\x1b[0m login: ", "{disk:?}");
+        assert_eq!(boot::plain(&verdict.transcript), "tiny login: ");
+        assert_eq!(*copy.lock().unwrap(), verdict.transcript.as_bytes());
+        assert!(verdict.seconds > 0.0);
+    }
+}
+
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_ends_the_wait_at_once_and_names_its_line() {
+    if !qemu() {
+        return;
+    }
+    let (report, took) = failure(
+        "one\r\n[    1.2] Kernel \x1b[31mpanic\x1b[0m - not syncing: no init\r\nlast words\r\n",
+        Then::Halt,
+    );
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    let failed = failed(&report);
+    assert!(
+        matches!(&failed.cause, Cause::Said { line, .. }
+            if line == "[    1.2] Kernel panic - not syncing: no init"),
+        "{failed:?}"
+    );
+    let (line, _) = docker_to_linux::error::describe(&report.into());
+    for part in [
+        "by BIOS: the kernel panicked (\"[    1.2] Kernel panic - not syncing: no init\")",
+        "| one |",
+        "| last words (end of the console); hint: ",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+#[test]
+fn what_emulators_do_to_healthy_kernels_is_tried_again() {
+    if !qemu() {
+        return;
+    }
+    let text = "Kernel panic - not syncing: IO-APIC + timer doesn't work!\r\n";
+    let (_dir, path) = image(&boot_sector(text, Then::Halt));
+    let copy = Arc::new(Mutex::new(Vec::new()));
+    let options = Options {
+        tee: Some(Box::new(Shared(Arc::clone(&copy)))),
+        ..Options::default()
+    };
+    let report = boot::to_login(&machine(), &path, options).unwrap_err();
+    let times = match failed(&report).accel {
+        Accel::Tcg => 3,
+        _ => 1,
+    };
+    assert_eq!(*copy.lock().unwrap(), text.repeat(times).as_bytes());
+}
+
+#[test]
+fn what_comes_first_wins() {
+    if !qemu() {
+        return;
+    }
+    let (_dir, mut session) = start(&boot_sector(
+        "tiny login: \r\nKernel panic - not syncing: late",
+        Then::Halt,
+    ));
+    let deadline = Instant::now() + SOON;
+    assert_eq!(
+        session.expect(&["nothing", "login: "], deadline).unwrap(),
+        1
+    );
+    let report = session.expect(&["login: "], deadline).unwrap_err();
+    assert!(report.message.contains("the kernel panicked"), "{report}");
+}
+
+#[test]
+fn firmware_that_finds_nothing_is_recognised() {
+    if !qemu() {
+        return;
+    }
+    let (_dir, path) = image(&vec![0; 1 << 20]);
+    let report = boot::to_login(&machine(), &path, Options::default()).unwrap_err();
+    let failed = failed(&report);
+    assert!(
+        matches!(&failed.cause, Cause::Said { trouble, .. } if trouble.pattern == "Boot failed: "),
+        "{failed:?}"
+    );
+    assert!(
+        failed.tail.iter().any(|l| l.contains("No bootable device")),
+        "{failed:?}"
+    );
+    assert_eq!(failed.transcript, "");
+}
+
+#[test]
+fn a_reset_and_a_silent_guest_are_told_apart() {
+    if !qemu() {
+        return;
+    }
+    let (report, _) = failure("here we go\r\n", Then::Reset);
+    assert!(
+        matches!(&failed(&report).cause, Cause::Ended { reason: Some(r) } if r == "guest-reset"),
+        "{report:?}"
+    );
+    let (_dir, mut session) = start(&boot_sector("", Then::Halt));
+    let report = session
+        .expect(&["login: "], Instant::now() + Duration::from_millis(500))
+        .unwrap_err();
+    assert!(
+        matches!(failed(&report).cause, Cause::TimedOut { .. }),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn a_machine_that_is_dropped_is_gone() {
+    if !qemu() {
+        return;
+    }
+    let (dir, session) = start(&boot_sector("tiny login: ", Then::Halt));
+    drop(session);
+    #[cfg(target_os = "linux")]
+    assert_eq!(
+        processes_with(dir.path().to_str().unwrap()),
+        Vec::<u32>::new()
+    );
+    drop(dir);
+}
+
+#[test]
+fn what_is_sent_arrives() {
+    if !qemu() {
+        return;
+    }
+    let (_dir, mut session) = start(&boot_sector("ready", Then::Echo));
+    let deadline = Instant::now() + SOON;
+    session.expect(&["ready"], deadline).unwrap();
+    session.send("first second").unwrap();
+    let (which, text) = session.expect_text(&["second"], deadline).unwrap();
+    assert_eq!((which, text.as_str()), (0, "first "));
+}
+
+#[test]
+fn a_guest_that_never_stops_talking_is_no_problem() {
+    if !qemu() {
+        return;
+    }
+    let (_dir, mut session) = start(&boot_sector("and so on\r\n", Then::Repeat));
+    let report = session
+        .expect(&["login: "], Instant::now() + Duration::from_secs(2))
+        .unwrap_err();
+    assert_eq!(failed(&report).tail.len(), 20);
+    assert!(session.transcript().len() <= 4 << 20);
+}
+
+#[test]
+fn a_snapshot_leaves_the_image_alone_and_qemu_reads_every_format() {
+    if !qemu() || Tool::QemuImg.find().is_none() {
+        return;
+    }
+    let (dir, raw) = image(&boot_sector("tiny login: ", Then::Halt));
+    for (format, name) in [
+        (ImageFormat::Qcow2, "a.qcow2"),
+        (ImageFormat::Vdi, "a.vdi"),
+        (ImageFormat::Vpc, "a.vhd"),
+        (ImageFormat::Vmdk, "a.vmdk"),
+    ] {
+        let path = camino::Utf8PathBuf::try_from(dir.path().join(name)).unwrap();
+        let done = Command::new(Tool::QemuImg.require().unwrap())
+            .args(["convert", "-f", "raw", "-O", format.name()])
+            .args([&raw, &path])
+            .status()
+            .unwrap();
+        assert!(done.success());
+        assert_eq!(ImageFormat::of(&path), format);
+        let before = std::fs::read(&path).unwrap();
+        let machine = Machine {
+            format,
+            ..machine()
+        };
+        let mut session = Session::start(&machine, &path, &Default::default(), BOOT, None).unwrap();
+        session.expect(&["login: "], Instant::now() + SOON).unwrap();
+        drop(session);
+        assert!(before == std::fs::read(&path).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn an_image_that_qemu_cannot_open_is_qemus_error() {
+    if !qemu() {
+        return;
+    }
+    let (_dir, path) = image(b"this is no qcow2");
+    let machine = Machine {
+        format: ImageFormat::Qcow2,
+        ..machine()
+    };
+    let report = boot::to_login(&machine, &path, Options::default()).unwrap_err();
+    assert!(
+        report.message.contains("Image is not in qcow2 format"),
+        "{report}"
+    );
+}
+
+#[test]
+fn the_accelerator_that_is_chosen_runs_a_guest() {
+    if !qemu() || accel::host() != Some(Arch::Amd64) {
+        return;
+    }
+    // Emulation always answers, given time.
+    assert!(accel::probe(Accel::Tcg, Arch::Amd64, SOON).unwrap().is_ok());
+    let begun = Instant::now();
+    let choice = accel::choose(Arch::Amd64).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    if choice.accel != Accel::Tcg && std::env::var_os(accel::VARIABLE).is_none() {
+        assert!(
+            accel::probe(choice.accel, Arch::Amd64, SOON)
+                .unwrap()
+                .is_ok()
+        );
+    }
+}
+
+/// The processes whose command line contains `text`, by number.
+#[cfg(target_os = "linux")]
+fn processes_with(text: &str) -> Vec<u32> {
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|c| String::from_utf8_lossy(&c).contains(text))
+        })
+        .collect()
+}
+
+/// The part of the test below that is killed: this same test, in a process of its own.
+const VICTIM: &str = "DOCKER_TO_LINUX_TEST_VICTIM";
+
+#[test]
+#[cfg(target_os = "linux")]
+fn qemu_ends_with_us_even_if_we_are_killed() {
+    if !qemu() {
+        return;
+    }
+    if let Some(path) = std::env::var_os(VICTIM) {
+        let path = camino::Utf8PathBuf::try_from(std::path::PathBuf::from(path)).unwrap();
+        let mut session =
+            Session::start(&machine(), &path, &Default::default(), BOOT, None).unwrap();
+        session.expect(&["login: "], Instant::now() + SOON).unwrap();
+        std::fs::write(path.with_extension("up"), b"").unwrap();
+        std::thread::sleep(SOON);
+        return;
+    }
+    let (dir, path) = image(&boot_sector("tiny login: ", Then::Halt));
+    let needle = dir.path().to_str().unwrap().to_owned();
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "qemu_ends_with_us_even_if_we_are_killed"])
+        .env(VICTIM, &path)
+        .env("TMPDIR", dir.path())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + SOON;
+    while !path.with_extension("up").exists() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ours = || {
+        std::fs::read_dir(dir.path())
+            .unwrap()
+            .filter_map(|e| e.unwrap().file_name().into_string().ok())
+            .filter(|name| name.starts_with("docker-to-linux-"))
+            .count()
+    };
+    assert!(!processes_with(&needle).is_empty(), "QEMU runs");
+    assert_eq!(ours(), 1);
+    // SIGKILL: no code of the victim runs any more.
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !processes_with(&needle).is_empty() {
+        assert!(Instant::now() < deadline, "QEMU outlived us");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(ours(), 0, "the files of the machine outlived us");
+}

@@ -1,0 +1,1034 @@
+//! The program as its users meet it: what it says and leaves behind when something is wrong,
+//! and when a signal ends it.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use common::{Entry, Kind, dir, file, link};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A place for one test: a recipe, a good tar, boot loaders, an empty folder for images and
+/// one for temporary files.
+struct Place {
+    _temp: tempfile::TempDir,
+    dir: Utf8PathBuf,
+    out: Utf8PathBuf,
+    tmp: Utf8PathBuf,
+}
+
+impl Place {
+    fn new() -> Option<Place> {
+        let (temp, dir) = common::temp();
+        common::bootloader_dir(&dir)?;
+        let place = Place {
+            out: dir.join("out"),
+            tmp: dir.join("tmp"),
+            dir,
+            _temp: temp,
+        };
+        fs_err::create_dir(&place.out).unwrap();
+        fs_err::create_dir(&place.tmp).unwrap();
+        place.recipe("root: {free: 16M}\n");
+        common::tar_file(&common::machine(), &place.dir.join("good.tar"));
+        Some(place)
+    }
+
+    /// Writes the recipe `box` and returns its folder.
+    fn recipe(&self, yaml: &str) -> Utf8PathBuf {
+        let dir = self.dir.join("box");
+        fs_err::create_dir_all(&dir).unwrap();
+        fs_err::write(dir.join("recipe.yaml"), yaml).unwrap();
+        dir
+    }
+
+    /// `cargo xtask image` with these arguments, in this place.
+    fn image<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = common::xtask();
+        command
+            .arg("image")
+            .args(["--bootloader-dir", self.dir.join("bootloader").as_str()])
+            .args(["--output", self.out.as_str()])
+            .args(arguments)
+            .current_dir(&self.dir)
+            .env("TMPDIR", &self.tmp)
+            .env_remove("SOURCE_DATE_EPOCH")
+            .env_remove("RUST_BACKTRACE");
+        command
+    }
+
+    /// Nothing of a run that failed is left, neither here nor in the engine.
+    #[track_caller]
+    fn is_clean(&self, pid: u32) {
+        assert_eq!(names(&self.out), [""; 0], "left in the output folder");
+        assert_eq!(names(&self.tmp), [""; 0], "left in TMPDIR");
+        assert_eq!(names(&self.dir.join("target")), [""; 0]);
+        containers_of(pid);
+    }
+
+    /// A run with these arguments fails as it should; returns its error.
+    #[track_caller]
+    fn fails(&self, arguments: &[&str], code: i32, words: &[&str]) -> String {
+        self.command_fails(
+            self.image(["-q"].iter().chain(arguments).copied()),
+            code,
+            words,
+        )
+    }
+
+    #[track_caller]
+    fn command_fails(&self, mut command: Command, code: i32, words: &[&str]) -> String {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        let out = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "", "on stdout");
+        let said = String::from_utf8(out.stderr).unwrap();
+        one_error(&said, words);
+        assert_eq!(out.status.code(), Some(code), "{said}");
+        self.is_clean(pid);
+        said
+    }
+}
+
+/// One line, which starts with `error: `, has these words in it and ends with a hint.
+#[track_caller]
+fn one_error(said: &str, words: &[&str]) {
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.starts_with("error: ") && said.ends_with('\n'),
+        "{said}"
+    );
+    assert!(said.contains("; hint: "), "{said}");
+    for word in words {
+        assert!(said.contains(word), "no {word:?} in: {said}");
+    }
+}
+
+fn names(dir: &Utf8Path) -> Vec<String> {
+    let Ok(entries) = dir.read_dir_utf8() else {
+        return Vec::new();
+    };
+    let names = entries.map(|e| e.unwrap().file_name().to_owned());
+    names.collect()
+}
+
+/// The run of that process left no container.
+#[track_caller]
+fn containers_of(pid: u32) {
+    let left = listed(&["ps", "-a", "--format", "{{.Names}}"]);
+    let ours =
+        |name: &&String| name.starts_with("docker-to-linux-") && name.contains(&format!("-{pid}-"));
+    assert_eq!(left.iter().find(ours), None, "left in the engine");
+}
+
+/// Lines that docker prints; none where there is no docker.
+fn listed(arguments: &[&str]) -> Vec<String> {
+    let Ok(out) = Command::new("docker").args(arguments).output() else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    text.lines().map(str::to_owned).collect()
+}
+
+// What is wrong with what was asked for.
+
+#[test]
+fn an_unknown_recipe() {
+    let Some(p) = Place::new() else { return };
+    let from = ["--from", "good.tar"];
+    let with = |name: &'static str| [&[name], &from[..]].concat();
+    p.fails(
+        &with("debain"),
+        2,
+        &["\"debain\"", "did you mean \"debian\"?"],
+    );
+    p.fails(&with("zzz"), 2, &["\"zzz\"", "there are: alpine, debian"]);
+    p.fails(
+        &with("./nowhere"),
+        2,
+        &["./nowhere/recipe.yaml", "Dockerfile"],
+    );
+    // A file that the second of two recipes has wrong is found before the first is built.
+    p.fails(&["debian", "debain"], 2, &["did you mean \"debian\"?"]);
+    p.fails(&["./box", "./box", "--from", "good.tar"], 2, &["--from"]);
+}
+
+#[test]
+fn a_broken_recipe() {
+    let Some(p) = Place::new() else { return };
+    let wrong = |yaml: &str, words: &[&str]| {
+        p.recipe(yaml);
+        p.fails(&["./box", "--from", "good.tar"], 2, words);
+    };
+    wrong("name: [\n", &["./box/recipe.yaml:1:7"]);
+    wrong("name: a\n  boot: bios\n", &["./box/recipe.yaml:2:"]);
+    wrong("\tname: a\n", &["./box/recipe.yaml:1:"]);
+    wrong("name: \"\u{1}\"\n", &["./box/recipe.yaml:"]);
+    wrong(
+        "name: box\nsiez: 4G\n",
+        &[
+            "./box/recipe.yaml:2:1",
+            "unknown field `siez`",
+            "did you mean `size`?",
+        ],
+    );
+    wrong(
+        "root:\n  lable: x\n",
+        &["./box/recipe.yaml:2:3", "`lable`", "did you mean `label`?"],
+    );
+    wrong("size: 4X\n", &["./box/recipe.yaml:1:7", "4X", "512M"]);
+    wrong(
+        "boot: bois\n",
+        &["./box/recipe.yaml:1:7", "did you mean `bios`?"],
+    );
+    wrong("boot: uefi\ntable: mbr\n", &["uefi", "mbr", "table: gpt"]);
+    wrong(
+        "kernel-arguments: [root=/dev/sda1]\n",
+        &["./box/recipe.yaml:1:1", "root="],
+    );
+    p.recipe("architectures: [arm64]\n");
+    let bios = ["./box", "--from", "good.tar", "--boot", "bios"];
+    p.fails(&bios, 2, &["arm64", "bios", "uefi"]);
+    p.fails(
+        &["./box", "--arch", "amd64"],
+        2,
+        &["amd64", "architectures:"],
+    );
+    // Bytes that are no text.
+    fs_err::write(p.dir.join("box/recipe.yaml"), [0xFF, 0xFE, 0x80]).unwrap();
+    p.fails(&["./box"], 2, &["box/recipe.yaml"]);
+}
+
+#[test]
+fn an_impossible_size() {
+    let Some(p) = Place::new() else { return };
+    let with = |size: &'static str, more: &[&'static str]| {
+        [&["./box", "--from", "good.tar", "--size", size], more].concat()
+    };
+    let said = p.fails(&with("10M", &[]), 2, &["10 MiB", "--size"]);
+    // Both sizes, and the second one is enough.
+    let (_, needed) = said.split_once("at least ").unwrap();
+    let (needed, _) = needed.split_once(" MiB").unwrap();
+    let mut run = p.image(["-q", "./box", "--from", "good.tar"]);
+    common::content(run.args(["--size", &format!("{needed}M")]));
+    fs_err::remove_file(p.out.join("box.img")).unwrap();
+
+    p.fails(&with("0", &[]), 2, &["0 bytes"]);
+    p.fails(&with("4X", &[]), 2, &["4X", "512M"]);
+    p.fails(&with("-1", &[]), 2, &["-1"]);
+    p.fails(&with("17T", &[]), 2, &["17 TiB", "16 TiB"]);
+    p.fails(&with("18446744073709551615", &[]), 2, &["16 TiB"]);
+    p.fails(
+        &with("3T", &["--boot", "bios"]),
+        2,
+        &["3 TiB", "2 TiB", "gpt"],
+    );
+    p.recipe("size: 12M\n");
+    let said = p.fails(&["./box", "--from", "good.tar"], 2, &["12 MiB"]);
+    assert!(said.contains("at least "), "{said}");
+    p.recipe("root: {free: 60T}\n");
+    p.fails(&["./box", "--from", "good.tar"], 2, &["16 TiB"]);
+}
+
+#[test]
+fn a_wrong_command_line() {
+    let Some(p) = Place::new() else { return };
+    p.fails(&[], 2, &["RECIPE", "--help"]);
+    p.fails(&["./box", "--siz", "4G"], 2, &["'--siz'", "'--size'"]);
+    p.fails(&["./box", "--frobnicate"], 2, &["'--frobnicate'"]);
+    p.fails(&["./box", "--boot", "boos"], 2, &["boos", "bios"]);
+    p.fails(&["./box", "--hostname", "-a"], 2, &["-a"]);
+    p.fails(
+        &["./box", "--hostname=-a", "--from", "good.tar"],
+        2,
+        &["\"-a\""],
+    );
+    p.fails(&["./box", "--build-arg", "X"], 2, &["\"X\"", "NAME=VALUE"]);
+    let mut command = common::xtask();
+    command.arg("imaeg");
+    p.command_fails(command, 2, &["'imaeg'", "'image'"]);
+    // Not an error in one line, but help: nothing was asked for.
+    let out = common::xtask().output().unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    assert!(common::said(&out).contains("Usage: "));
+    let out = common::xtask().args(["image", "--help"]).output().unwrap();
+    assert_eq!(out.status.code(), Some(0));
+    assert!(common::said(&out).contains("Examples:"));
+}
+
+/// Times that a file may have and a file system as a whole may not.
+#[test]
+fn times_out_of_range() {
+    let Some(p) = Place::new() else { return };
+    let mut all = common::machine();
+    for (n, secs) in [-9_999_999_999, 7_258_118_400, 253_402_300_799]
+        .into_iter()
+        .enumerate()
+    {
+        all.push(file(&format!("time-{n}"), "t").time(secs, 0));
+    }
+    common::tar_file(&all, &p.dir.join("times.tar"));
+    common::content(&mut p.image(["-q", "./box", "--from", "times.tar"]));
+    fs_err::remove_file(p.out.join("box.img")).unwrap();
+    for epoch in ["--epoch=-1", "--epoch=4294967296", "--epoch=now"] {
+        p.fails(&["./box", "--from", "times.tar", epoch], 2, &["--epoch"]);
+    }
+    let last = [
+        "-q",
+        "./box",
+        "--from",
+        "times.tar",
+        "--epoch",
+        "4294967295",
+    ];
+    common::content(&mut p.image(last));
+}
+
+#[test]
+fn missing_boot_loaders() {
+    let Some(p) = Place::new() else { return };
+    for file in ["extlinux", "gptmbr.bin", "systemd-bootx64.efi"] {
+        let path = p.dir.join("bootloader").join(file);
+        let kept = p.dir.join("kept");
+        fs_err::rename(&path, &kept).unwrap();
+        p.fails(
+            &["./box", "--from", "good.tar"],
+            1,
+            &[file, "--bootloader-dir"],
+        );
+        fs_err::write(&path, "not this").unwrap();
+        if file == "extlinux" {
+            p.fails(&["./box", "--from", "good.tar"], 1, &["no ELF file"]);
+        }
+        fs_err::rename(&kept, &path).unwrap();
+    }
+}
+
+// What is wrong with a root file system.
+
+#[test]
+fn a_tar_that_is_none() {
+    let Some(p) = Place::new() else { return };
+    let wrong = |name: &str, code: i32, words: &[&str]| {
+        p.fails(&["./box", "--from", name], code, &[&[name], words].concat());
+    };
+    wrong("nowhere.tar", 2, &["No such file", "docker export"]);
+    wrong("box", 2, &["is a folder", "tar -C box"]);
+    fs_err::write(p.dir.join("empty.tar"), "").unwrap();
+    wrong("empty.tar", 2, &["empty"]);
+    fs_err::write(p.dir.join("text.tar"), "no tar at all\n".repeat(1000)).unwrap();
+    wrong("text.tar", 2, &["this is no tar"]);
+    fs_err::write(p.dir.join("zeros.tar"), vec![0; 10240]).unwrap();
+    wrong("zeros.tar", 2, &["empty"]);
+
+    let good = fs_err::read(p.dir.join("good.tar")).unwrap();
+    for (n, len) in [300, 512, 700, 1_000_000, 1_900_000]
+        .into_iter()
+        .enumerate()
+    {
+        let name = format!("cut-{n}.tar");
+        fs_err::write(p.dir.join(&name), &good[..len]).unwrap();
+        // A whole header without anything after it is a whole tar of one folder.
+        match len {
+            512 => {
+                p.fails(&["./box", "--from", &name], 2, &["no init"]);
+            }
+            _ => wrong(&name, 1, &["cut off", "make the tar again"]),
+        }
+    }
+    // One byte of a header in the middle.
+    let mut bad = good.clone();
+    let place = position(&bad, b"./boot/initrd.img-6.1\0");
+    bad[place + 150] ^= 0x10;
+    fs_err::write(p.dir.join("bad.tar"), &bad).unwrap();
+    let at = format!("byte {place}");
+    wrong("bad.tar", 1, &["damaged", &at]);
+
+    let gz = |bytes: &[u8]| {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(bytes).unwrap();
+        out.finish().unwrap()
+    };
+    let packed = gz(&good);
+    fs_err::write(p.dir.join("cut.tar.gz"), &packed[..packed.len() / 2]).unwrap();
+    wrong("cut.tar.gz", 1, &["make the tar again"]);
+    let mut bad = packed.clone();
+    bad[packed.len() / 2] ^= 0xFF;
+    fs_err::write(p.dir.join("bad.tar.gz"), &bad).unwrap();
+    wrong("bad.tar.gz", 1, &["make the tar again"]);
+    let zst = zstd::encode_all(&*good, 1).unwrap();
+    fs_err::write(p.dir.join("cut.tar.zst"), &zst[..zst.len() / 2]).unwrap();
+    wrong("cut.tar.zst", 1, &["make the tar again"]);
+
+    // The same by a pipe.
+    for (input, code) in [(&b""[..], 2), (&good[..1_000_000], 1), (b"text", 1)] {
+        let out = common::with_input(&mut p.image(["-q", "./box", "--from", "-"]), input);
+        one_error(&String::from_utf8(out.stderr).unwrap(), &["stdin"]);
+        assert_eq!(out.status.code(), Some(code));
+        p.is_clean(0);
+    }
+}
+
+fn position(bytes: &[u8], what: &[u8]) -> usize {
+    let mut windows = bytes.windows(what.len());
+    windows.position(|w| w == what).unwrap()
+}
+
+#[test]
+fn a_root_file_system_that_is_no_machine() {
+    let Some(p) = Place::new() else { return };
+    let without = |gone: &[&str], more: Vec<Entry>, words: &[&str]| {
+        let mut all = common::machine();
+        all.retain(|e| !gone.contains(&e.path.as_str()));
+        all.extend(more);
+        common::tar_file(&all, &p.dir.join("some.tar"));
+        p.fails(&["./box", "--from", "some.tar"], 2, words);
+    };
+    let none = Vec::new;
+    let kernel = &["boot/vmlinuz-6.1", "vmlinuz"];
+    without(kernel, none(), &["no kernel", "/boot/vmlinuz", "apk add"]);
+    without(
+        &["boot/initrd.img-6.1", "initrd.img"],
+        none(),
+        &["/boot/vmlinuz-6.1", "no initrd", "/boot/initrd.img-6.1"],
+    );
+    // An empty kernel is none.
+    let empty = vec![file("boot/vmlinuz-6.1", "")];
+    without(kernel, empty, &["no kernel"]);
+    without(&["sbin/init"], none(), &["no init", "/sbin/init"]);
+    let nowhere = vec![link("sbin/init", "/lib/nowhere")];
+    without(&["sbin/init"], nowhere, &["no init", "/sbin/init"]);
+    let occupied = vec![dir("lost+found"), file("lost+found/x", "x")];
+    without(&[], occupied, &["/lost+found"]);
+}
+
+/// What a tar must never do to a host or to an image.
+#[test]
+fn a_tar_that_means_harm() {
+    let Some(p) = Place::new() else { return };
+    let with = |more: Vec<Entry>, words: &[&str]| {
+        let mut all = common::machine();
+        all.extend(more);
+        common::tar_file(&all, &p.dir.join("some.tar"));
+        p.fails(&["./box", "--from", "some.tar"], 1, words);
+        assert!(!p.dir.join("escaped").exists());
+    };
+    with(vec![file("../escaped", "x")], &["'..'", "do not trust"]);
+    with(vec![file("etc/../../escaped", "x")], &["'..'"]);
+    let hard = |path: &str, to: &str| common::entry(path, Kind::HardLink(to.into()));
+    with(vec![hard("a", "nowhere")], &["\"./a\"", "./nowhere"]);
+    with(vec![hard("a", "etc")], &["\"./a\"", "directory"]);
+    with(
+        vec![file("sbin/init/below", "x")],
+        &["sbin/init", "not a directory"],
+    );
+    with(vec![file(&"x".repeat(256), "x")], &["255"]);
+    let big = file("a", "x").xattr("user.big", vec![1; 60_000]);
+    with(vec![big], &["\"/a\"", "60008 bytes", "4096"]);
+}
+
+// What is wrong with this host.
+
+#[test]
+fn a_full_disk() {
+    if common::passed_as_root("a_full_disk") {
+        return;
+    }
+    let Some(p) = Place::new() else { return };
+    if !common::is_root() {
+        return common::skipped("a small disk to fill takes root").unwrap_or(());
+    }
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs", p.out.as_str()])
+        .status();
+    assert!(mount.unwrap().success());
+    struct Unmount(Utf8PathBuf);
+    impl Drop for Unmount {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg(&self.0).status();
+        }
+    }
+    let _unmount = Unmount(p.out.clone());
+    let free = || rustix::fs::statvfs(p.out.as_std_path()).unwrap().f_bfree;
+    let before = free();
+    let words = ["No space left on device", "free some space"];
+    p.fails(&["./box", "--from", "good.tar"], 1, &words);
+    assert_eq!(free(), before);
+    // A pipe's contents wait there for the image.
+    let tar = fs_err::read(p.dir.join("good.tar")).unwrap();
+    let out = common::with_input(&mut p.image(["-q", "./box", "--from", "-"]), &tar);
+    one_error(&String::from_utf8(out.stderr).unwrap(), &words);
+    assert_eq!(out.status.code(), Some(1));
+    p.is_clean(0);
+    assert_eq!(free(), before);
+}
+
+#[test]
+fn an_output_folder_that_cannot_be() {
+    let Some(p) = Place::new() else { return };
+    let good = p.dir.join("good.tar");
+    for from in [good.as_str(), "/dev/null"] {
+        let mut run = common::xtask();
+        run.args([
+            "image",
+            "-q",
+            "--from",
+            from,
+            "--output",
+            "box/recipe.yaml/images",
+        ])
+        .args(["./box", "--bootloader-dir", "bootloader"])
+        .current_dir(&p.dir);
+        let out = run.output().unwrap();
+        assert!(!out.status.success());
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("box/recipe.yaml/images"), "{said}");
+    }
+}
+
+/// An old image stays as it was when a new one fails.
+#[test]
+fn what_was_there_stays() {
+    let Some(p) = Place::new() else { return };
+    let image = p.out.join("box.img");
+    fs_err::write(&image, "an older image").unwrap();
+    let mut run = p.image(["-q", "./box", "--from", "good.tar", "--size", "10M"]);
+    assert_eq!(run.output().unwrap().status.code(), Some(2));
+    assert_eq!(fs_err::read(&image).unwrap(), b"an older image");
+    assert_eq!(names(&p.out), ["box.img"]);
+    common::content(&mut p.image(["-q", "./box", "--from", "good.tar"]));
+    assert!(fs_err::metadata(&image).unwrap().len() > 1 << 20);
+    assert_eq!(names(&p.out), ["box.img"]);
+}
+
+// Signals.
+
+/// A run that a signal is to end.
+struct Running {
+    child: std::process::Child,
+    stderr: std::process::ChildStderr,
+    said: String,
+}
+
+impl Running {
+    fn new(mut command: Command) -> Running {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take().unwrap();
+        Running {
+            child,
+            stderr,
+            said: String::new(),
+        }
+    }
+
+    /// Waits until the run has said this.
+    #[track_caller]
+    fn until_said(&mut self, what: &str) {
+        let mut byte = [0];
+        while !self.said.contains(what) {
+            let n = self.stderr.read(&mut byte).unwrap();
+            assert!(n > 0, "it ended before {what:?}: {}", self.said);
+            self.said.push(char::from(byte[0]));
+        }
+    }
+
+    /// Sends the signal and waits for the end; returns all that was said, and checks that it
+    /// is the right end within a few seconds.
+    #[track_caller]
+    fn ends_by(mut self, signal: Signal) -> String {
+        let sent = Instant::now();
+        let pid = Pid::from_child(&self.child);
+        send(pid, signal);
+        let status = wait(&mut self.child, Duration::from_secs(15));
+        let took = sent.elapsed();
+        self.stderr.read_to_string(&mut self.said).unwrap();
+        assert_eq!(status.code(), Some(128 + signal.as_raw()), "{}", self.said);
+        assert!(took < Duration::from_secs(10), "it took {took:?}");
+        let errors: Vec<&str> = self
+            .said
+            .lines()
+            .filter(|l| !["==> ", "    ", "  ! "].iter().any(|p| l.starts_with(p)))
+            .collect();
+        assert_eq!(errors.len(), 1, "{}", self.said);
+        assert!(
+            errors[0].starts_with("error: interrupted by SIG"),
+            "{}",
+            self.said
+        );
+        self.said
+    }
+}
+
+/// As terminals do it (Ctrl-C, closed), to the children as well; SIGTERM as service managers
+/// do it, to one process.
+fn send(pid: Pid, signal: Signal) {
+    let sent = match signal {
+        Signal::TERM => kill_process(pid, signal),
+        _ => kill_process_group(pid, signal),
+    };
+    // It may be gone already.
+    let _ = sent;
+}
+
+#[track_caller]
+fn wait(child: &mut std::process::Child, most: Duration) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begun.elapsed() > most {
+            child.kill().unwrap();
+            panic!("it did not end within {most:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
+
+#[test]
+fn a_signal_while_stdin_stalls() {
+    let Some(p) = Place::new() else { return };
+    let tar = fs_err::read(p.dir.join("good.tar")).unwrap();
+    for signal in SIGNALS {
+        let mut command = p.image(["./box", "--from", "-"]);
+        command.stdin(Stdio::piped());
+        let mut running = Running::new(command);
+        let mut stdin = running.child.stdin.take().unwrap();
+        running.until_said("from stdin\n");
+        // More than a pipe holds: it is inside of a file's content when the signal comes.
+        stdin.write_all(&tar[..1_000_000]).unwrap();
+        let pid = running.child.id();
+        running.ends_by(signal);
+        p.is_clean(pid);
+    }
+}
+
+#[test]
+fn a_signal_while_an_image_is_written() {
+    let Some(p) = Place::new() else { return };
+    // A file of 8 GiB that costs no space as a tar; the image would take a while.
+    let mut all = common::machine();
+    let mut big = file("big", "");
+    big.mode = 0o600;
+    all.push(big);
+    let tar = p.dir.join("big.tar");
+    common::tar_file(&all, &tar);
+    grow_last(&tar, 8 << 30);
+    for signal in SIGNALS {
+        let mut running = Running::new(p.image(["./box", "--from", "big.tar"]));
+        running.until_said("a disk of ");
+        let pid = running.child.id();
+        let partial = p.out.join(format!(".box.img.{pid}.partial"));
+        let written = || {
+            use std::os::unix::fs::MetadataExt;
+            std::fs::metadata(&partial).is_ok_and(|m| m.blocks() > 20_000)
+        };
+        let begun = Instant::now();
+        while !written() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "nothing is written"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        running.ends_by(signal);
+        p.is_clean(pid);
+    }
+}
+
+/// Gives the last file of a tar, which is empty, `len` bytes: a hole.
+fn grow_last(tar: &Utf8Path, len: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::options().read(true).write(true).open(tar);
+    let file = file.unwrap();
+    // Two blocks of zeros end a tar.
+    let at = file.metadata().unwrap().len() - 1536;
+    let mut block = [0; 512];
+    file.read_exact_at(&mut block, at).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.as_mut_bytes().copy_from_slice(&block);
+    header.set_size(len);
+    header.set_cksum();
+    file.write_all_at(header.as_bytes(), at).unwrap();
+    file.set_len(at + 512 + len + 1024).unwrap();
+}
+
+/// Whenever a signal comes, there is a whole image or nothing.
+#[test]
+fn a_signal_at_any_time() {
+    let Some(p) = Place::new() else { return };
+    let mut command = p.image(["-q", "./box", "--from", "good.tar"]);
+    let begun = Instant::now();
+    common::content(&mut command);
+    let whole = begun.elapsed();
+    let image = p.out.join("box.img");
+    let good = common::sha256(&image);
+    fs_err::remove_file(&image).unwrap();
+    let steps = 60;
+    let mut seen = [0; 3];
+    for n in 0..steps {
+        let signal = SIGNALS[n as usize % SIGNALS.len()];
+        let mut command = p.image(["-q", "./box", "--from", "good.tar"]);
+        command.stderr(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.process_group(0).spawn();
+        let child = child.as_mut().unwrap();
+        std::thread::sleep(whole * n * 5 / (4 * steps));
+        send(Pid::from_child(child), signal);
+        let status = wait(child, Duration::from_secs(10));
+        let made = names(&p.out);
+        match (status.code(), status.signal()) {
+            (Some(0), _) => {
+                seen[0] += 1;
+                assert_eq!(made, ["box.img"]);
+            }
+            (Some(code), _) => {
+                seen[1] += 1;
+                assert_eq!(code, 128 + signal.as_raw());
+            }
+            // Before the program could say what it does about signals.
+            (None, by) => {
+                seen[2] += 1;
+                assert_eq!(by, Some(signal.as_raw()));
+            }
+        }
+        if made == ["box.img"] {
+            assert_eq!(common::sha256(&image), good);
+            fs_err::remove_file(&image).unwrap();
+        }
+        p.is_clean(child.id());
+    }
+    assert!(seen[1] > 0, "no signal came in time: {seen:?}");
+}
+
+// The engine.
+
+#[test]
+fn no_engine() {
+    let Some(p) = Place::new() else { return };
+    let everywhere = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+    let found = |name: &str| {
+        everywhere
+            .iter()
+            .any(|d| Utf8Path::new(d).join(name).exists())
+    };
+    if found("docker") || found("podman") {
+        return common::skipped("an engine lies in a folder that is always searched").unwrap_or(());
+    }
+    let empty = p.dir.join("empty");
+    fs_err::create_dir(&empty).unwrap();
+    fs_err::write(p.dir.join("box/Dockerfile"), "FROM scratch\n").unwrap();
+    let without = |more: &[&str]| {
+        let mut command = p.image(["-q", "./box"].iter().chain(more).copied());
+        command.env("PATH", &empty);
+        command
+    };
+    let words = ["docker", "podman", "cargo xtask setup", "--from"];
+    p.command_fails(without(&[]), 1, &words);
+    p.command_fails(without(&["--engine", "docker"]), 1, &["docker is needed"]);
+    p.command_fails(without(&["--engine", "podman"]), 1, &["podman is needed"]);
+    // None is needed for a tar.
+    common::content(&mut without(&["--from", "good.tar"]));
+    assert_eq!(names(&p.out), ["box.img"]);
+}
+
+/// Whether there is a docker that answers; said aloud if not.
+fn docker() -> Option<()> {
+    let out = Command::new("docker").arg("info").output();
+    match out.is_ok_and(|o| o.status.success()) {
+        true => Some(()),
+        false => common::skipped("docker is not installed, or does not answer"),
+    }
+}
+
+#[test]
+fn an_engine_that_does_not_run() {
+    let Some(p) = Place::new() else { return };
+    let Some(()) = docker() else { return };
+    fs_err::write(p.dir.join("box/Dockerfile"), "FROM scratch\n").unwrap();
+    let mut command = p.image(["-q", "./box", "--engine", "docker"]);
+    command
+        .env("DOCKER_HOST", "unix:///nonexistent.sock")
+        .env_remove("DOCKER_CONTEXT");
+    let words = ["docker is installed but does not answer", "start it"];
+    p.command_fails(command, 1, &words);
+}
+
+/// A base image with a shell in it, made of this host's own programs; removed when dropped,
+/// with the images that were built on it.
+struct Base {
+    name: String,
+    label: String,
+}
+
+impl Base {
+    fn new(test: &str) -> Option<Base> {
+        docker()?;
+        let mut all = common::machine();
+        all.extend([dir("bin"), dir("tmp").mode(0o1777)]);
+        for program in ["/bin/sh", "/bin/sleep"] {
+            let Ok(out) = Command::new("ldd").arg(program).output() else {
+                return common::skipped("ldd, which tells a program's libraries, is not installed");
+            };
+            let text = String::from_utf8(out.stdout).unwrap();
+            let paths = text.split_whitespace().filter(|w| w.starts_with('/'));
+            for path in paths.chain([program]) {
+                if all.iter().any(|e| e.path == path[1..]) {
+                    continue;
+                }
+                let bytes = fs_err::read(path).unwrap();
+                all.push(file(&path[1..], bytes).mode(0o755));
+            }
+        }
+        let mut tar = Vec::new();
+        common::write_tar(&all, &mut tar);
+        let name = format!("docker-to-linux-test-{test}:{}", std::process::id());
+        let out = common::with_input(Command::new("docker").args(["import", "-", &name]), &tar);
+        assert!(out.status.success(), "{}", common::said(&out));
+        let label = format!("docker-to-linux-test={test}-{}", std::process::id());
+        Some(Base { name, label })
+    }
+
+    /// Makes the recipe build on this base, by these instructions.
+    fn recipe(&self, p: &Place, instructions: &str) {
+        p.recipe(&format!(
+            "name: test-{}\nbase: {}\nroot: {{free: 16M}}\n",
+            self.name.replace(':', "-"),
+            self.name
+        ));
+        let text = format!(
+            "ARG BASE\nFROM ${{BASE}}\nLABEL {}\n{instructions}\n",
+            self.label
+        );
+        fs_err::write(p.dir.join("box/Dockerfile"), text).unwrap();
+    }
+
+    /// Containers of builds on this base: the engine's own, with names that it made up.
+    fn containers(&self) -> Vec<String> {
+        let filter = format!("label={}", self.label);
+        listed(&["ps", "-aq", "--filter", &filter])
+    }
+
+    /// The engine needs a moment to clear up behind a client that went away.
+    #[track_caller]
+    fn is_clean(&self) {
+        let begun = Instant::now();
+        while !self.containers().is_empty() {
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(20), "{:?}", self.containers());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        let mut doomed = vec![self.name.clone()];
+        let filter = format!("label={}", self.label);
+        for container in self.containers() {
+            listed(&["rm", "--force", &container]);
+        }
+        doomed.extend(listed(&["images", "-aq", "--filter", &filter]));
+        // Twice: the engine refuses an image that another is built on.
+        for _ in 0..2 {
+            for image in &doomed {
+                listed(&["image", "rm", "--force", image]);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_image_from_an_engine() {
+    let Some(p) = Place::new() else { return };
+    let Some(base) = Base::new("whole") else {
+        return;
+    };
+    base.recipe(&p, "RUN echo made here >/etc/motd");
+    let run = || {
+        let child = p
+            .image(["./box", "--engine", "docker"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success(), "{}", common::said(&out));
+        let image = String::from_utf8(out.stdout).unwrap();
+        let sum = common::sha256(Utf8Path::new(image.trim()));
+        fs_err::remove_file(image.trim()).unwrap();
+        p.is_clean(pid);
+        (sum, String::from_utf8(out.stderr).unwrap())
+    };
+    let (first, said) = run();
+    assert!(said.contains("==> "), "{said}");
+    // The engine's own output.
+    assert!(said.contains("    Step "), "{said}");
+    let (second, _) = run();
+    assert_eq!(first, second, "an image of the same container image");
+    base.is_clean();
+}
+
+#[test]
+fn a_build_that_fails() {
+    let Some(p) = Place::new() else { return };
+    let Some(base) = Base::new("fails") else {
+        return;
+    };
+    base.recipe(&p, "RUN echo boom; exit 7");
+    let said = p.fails(
+        &["./box", "--engine", "docker"],
+        1,
+        &["building ./box", "Dockerfile"],
+    );
+    assert!(
+        said.contains("code: 7") || said.contains("code 7"),
+        "{said}"
+    );
+    base.is_clean();
+    // Without -q, the engine's own lines come first.
+    let out = p.image(["./box", "--engine", "docker"]).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(
+        said.lines()
+            .any(|l| l.starts_with("    ") && l.ends_with("boom")),
+        "{said}"
+    );
+    let errors = said.lines().filter(|l| l.starts_with("error: ")).count();
+    assert_eq!(errors, 1, "{said}");
+
+    base.recipe(&p, "NONSENSE");
+    p.fails(&["./box", "--engine", "docker"], 1, &["NONSENSE"]);
+    fs_err::remove_file(p.dir.join("box/Dockerfile")).unwrap();
+    p.fails(
+        &["./box", "--engine", "docker"],
+        2,
+        &["no ./box/Dockerfile", "FROM"],
+    );
+    // A whole build of something that is no machine.
+    base.recipe(
+        &p,
+        "RUN exec 3</sbin/init && >/sbin/init && >/boot/vmlinuz-6.1",
+    );
+    p.fails(&["./box", "--engine", "docker"], 2, &["no kernel"]);
+}
+
+#[test]
+fn a_base_that_cannot_be_had() {
+    let Some(p) = Place::new() else { return };
+    let Some(()) = docker() else { return };
+    let name = format!(
+        "registry.invalid/docker-to-linux-test/{}",
+        std::process::id()
+    );
+    p.recipe(&format!("base: {name}\n"));
+    let dockerfile = "ARG BASE\nFROM ${BASE}\n";
+    fs_err::write(p.dir.join("box/Dockerfile"), dockerfile).unwrap();
+    let run = ["./box", "--engine", "docker"];
+    p.fails(&run, 1, &[&name, "cannot be pulled", "bootstrap"]);
+    let bootstrap = |text: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let path = p.dir.join("box/bootstrap");
+        fs_err::write(&path, text).unwrap();
+        let mode = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(&path, mode).unwrap();
+    };
+    bootstrap("#!/bin/sh\necho 'bootstrap: nothing goes today' >&2\nexit 4\n");
+    p.fails(&run, 1, &["bootstrap: nothing goes today", "-v"]);
+    bootstrap("#!/bin/sh\nhead -c 5000 /dev/zero | tr '\\0' x\n");
+    p.fails(&run, 1, &[&name]);
+    assert_eq!(listed(&["images", "-q", &name]), [""; 0]);
+
+    // A signal while it runs ends it too.
+    let pid_file = p.dir.join("pid");
+    bootstrap(&format!("#!/bin/sh\necho $$ >{pid_file}\nexec sleep 60\n"));
+    for signal in [Signal::INT, Signal::TERM] {
+        let running = Running::new(p.image(run));
+        let begun = Instant::now();
+        let bootstrap = loop {
+            let text = std::fs::read_to_string(&pid_file).unwrap_or_default();
+            if let Ok(pid) = text.trim().parse::<i32>() {
+                break pid;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        fs_err::remove_file(&pid_file).unwrap();
+        let pid = running.child.id();
+        running.ends_by(signal);
+        p.is_clean(pid);
+        let begun = Instant::now();
+        while std::fs::exists(format!("/proc/{bootstrap}/exe")).unwrap()
+            && std::fs::read_link(format!("/proc/{bootstrap}/exe")).is_ok()
+        {
+            assert!(begun.elapsed() < Duration::from_secs(5), "it still runs");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(listed(&["images", "-q", &name]), [""; 0]);
+    }
+}
+
+#[test]
+fn a_signal_during_a_build() {
+    let Some(p) = Place::new() else { return };
+    let Some(base) = Base::new("signal") else {
+        return;
+    };
+    base.recipe(&p, "RUN echo it sleeps now && exec sleep 60");
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut running = Running::new(p.image(["./box", "--engine", "docker"]));
+        // The output, not the instruction.
+        running.until_said("it sleeps now\n");
+        let pid = running.child.id();
+        running.ends_by(signal);
+        p.is_clean(pid);
+        base.is_clean();
+    }
+}
+
+/// While the engine makes a container and hands over its root file system: at any moment.
+#[test]
+fn a_signal_during_an_export() {
+    let Some(p) = Place::new() else { return };
+    let Some(base) = Base::new("export") else {
+        return;
+    };
+    base.recipe(&p, "RUN :");
+    let mut pids = Vec::new();
+    for n in 0..12 {
+        let mut running = Running::new(p.image(["./box", "--engine", "docker"]));
+        running.until_said("exporting\n");
+        std::thread::sleep(Duration::from_millis(n * 15));
+        pids.push(running.child.id());
+        if running.child.try_wait().unwrap().is_some() {
+            // It was faster: the rest would be as well.
+            fs_err::remove_dir_all(&p.out).unwrap();
+            fs_err::create_dir(&p.out).unwrap();
+            break;
+        }
+        running.ends_by(SIGNALS[n as usize % 3]);
+        p.is_clean(pids[pids.len() - 1]);
+    }
+    // What the engine was asked for before the signal it may have done after it.
+    std::thread::sleep(Duration::from_secs(1));
+    pids.into_iter().for_each(containers_of);
+    base.is_clean();
+}

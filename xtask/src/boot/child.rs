@@ -1,0 +1,170 @@
+//! A child process that ends when we do, in every way that we can end.
+
+use super::dir::Dir;
+use crate::cleanup::Guard;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often an end is looked for.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Where a child belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    /// In a process group of its own: Ctrl-C at the terminal reaches us and not it.
+    Own,
+    /// In ours: only so may it read from the terminal.
+    Ours,
+}
+
+/// A running child. It is killed when this is dropped, when a signal ends us, and even when
+/// we are killed ourselves.
+///
+/// The last needs help from outside, because nobody runs our code then: a shell that blocks
+/// in `read` on a pipe whose other end only we hold. When we are gone the pipe ends, and the
+/// shell kills its own process group, which is the child's. (Linux's `PR_SET_PDEATHSIG` could
+/// only be set between fork and exec, where there is no safe Rust, and macOS has no such thing.)
+#[derive(Debug)]
+pub(super) struct Child {
+    inner: std::process::Child,
+    group: Group,
+    /// The process to kill, until its end was collected: after that its number may be
+    /// somebody else's.
+    alive: Arc<Mutex<Option<Pid>>>,
+    watchdog: Option<std::process::Child>,
+    guard: Option<Guard>,
+}
+
+fn lock(slot: &Mutex<Option<Pid>>) -> MutexGuard<'_, Option<Pid>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn kill(slot: &Mutex<Option<Pid>>, group: Group) {
+    if let Some(pid) = *lock(slot) {
+        // It may have ended by itself meanwhile.
+        let _ = match group {
+            Group::Own => kill_process_group(pid, Signal::KILL),
+            Group::Ours => kill_process(pid, Signal::KILL),
+        };
+    }
+}
+
+impl Child {
+    /// Starts `command`. Should we be killed, `dir` is removed too: nobody else would.
+    pub(super) fn spawn(
+        command: &mut Command,
+        group: Group,
+        dir: Option<&Dir>,
+    ) -> io::Result<Child> {
+        let alive = Arc::new(Mutex::new(None));
+        let doomed = Arc::clone(&alive);
+        // The guard comes first: a signal between the start and the guard would miss the child.
+        let guard = Guard::new(move || kill(&doomed, group));
+        if group == Group::Own {
+            command.process_group(0);
+        }
+        let inner = {
+            let mut slot = lock(&alive);
+            let inner = command.spawn()?;
+            *slot = Some(Pid::from_child(&inner));
+            inner
+        };
+        let watchdog = watch(inner.id(), group, dir)
+            .inspect_err(|e| tracing::debug!("no watchdog for process {}: {e}", inner.id()))
+            .ok();
+        Ok(Child {
+            inner,
+            group,
+            alive,
+            watchdog,
+            guard: Some(guard),
+        })
+    }
+
+    /// The pipe to its standard input, once.
+    pub(super) fn stdin(&mut self) -> Option<ChildStdin> {
+        self.inner.stdin.take()
+    }
+
+    /// The pipe from its standard output, once.
+    pub(super) fn stdout(&mut self) -> Option<ChildStdout> {
+        self.inner.stdout.take()
+    }
+
+    /// Its exit status if it has ended.
+    pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        let mut slot = lock(&self.alive);
+        let status = self.inner.try_wait()?;
+        if status.is_some() {
+            *slot = None;
+        }
+        Ok(status)
+    }
+
+    /// Waits for its end, until `deadline` at most.
+    pub(super) fn wait_until(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(Some(status));
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
+    /// Waits for its end, however long that takes.
+    pub(super) fn wait(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.wait_until(Instant::now() + Duration::from_secs(3600))? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Ends it now. Nothing happens if it has ended already.
+    pub(super) fn kill(&mut self) {
+        kill(&self.alive, self.group);
+        // Collecting a killed process takes no time; a process that the kernel cannot end is
+        // not waited for.
+        let _ = self.wait_until(Instant::now() + Duration::from_secs(5));
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(guard) = self.guard.take() {
+            guard.disarm();
+        }
+        if let Some(mut watchdog) = self.watchdog.take() {
+            let _ = watchdog.kill();
+            let _ = watchdog.wait();
+        }
+    }
+}
+
+fn watch(pid: u32, group: Group, dir: Option<&Dir>) -> io::Result<std::process::Child> {
+    const SCRIPT: &str =
+        r#"trap '' HUP INT TERM; read _; kill -9 "$1"; [ -z "$2" ] || rm -rf "$2""#;
+    let own = i32::try_from(pid).map_err(io::Error::other)?;
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", SCRIPT, "watchdog"])
+        .arg(pid.to_string())
+        .arg(dir.map_or("", |d| d.path.as_str()))
+        // A member keeps the number of a group from being given to another one.
+        .process_group(if group == Group::Own { own } else { 0 });
+    // Our end of the pipe is not inherited by any other child (close-on-exec), and lives in
+    // the returned value.
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}

@@ -1,0 +1,349 @@
+//! The virtual machine, and the arguments of QEMU that make it.
+
+use super::accel::Accel;
+use super::firmware::Files;
+use crate::error::Report;
+use crate::recipe::Arch;
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// What the machine starts by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+pub enum Firmware {
+    /// PC BIOS: SeaBIOS, which is part of QEMU.
+    Bios,
+    /// UEFI: OVMF on PCs, AAVMF on ARM.
+    Uefi,
+}
+
+impl std::fmt::Display for Firmware {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Firmware::Bios => "BIOS",
+            Firmware::Uefi => "UEFI",
+        })
+    }
+}
+
+/// What the disk hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+pub enum DiskBus {
+    /// virtio block device: `/dev/vda`.
+    Virtio,
+    /// SATA by AHCI: `/dev/sda`. PCs only: the firmware of ARM machines has no driver.
+    Ahci,
+    /// NVMe: `/dev/nvme0n1`.
+    Nvme,
+    /// SCSI by a virtio controller: `/dev/sda`.
+    Scsi,
+    /// Parallel ATA of an old PC (PIIX): `/dev/sda`. PCs only.
+    Ide,
+}
+
+/// Format of an image file, by QEMU's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+pub enum ImageFormat {
+    /// Byte for byte the disk.
+    Raw,
+    /// QEMU's own.
+    Qcow2,
+    /// VirtualBox.
+    Vdi,
+    /// Virtual PC, Hyper-V, Azure: `.vhd`.
+    Vpc,
+    /// Hyper-V: `.vhdx`.
+    Vhdx,
+    /// VMware.
+    Vmdk,
+}
+
+impl ImageFormat {
+    /// The format that the ending of a file name stands for; raw where it stands for none.
+    pub fn of(path: &Utf8Path) -> ImageFormat {
+        match path.extension() {
+            Some("qcow2") => ImageFormat::Qcow2,
+            Some("vdi") => ImageFormat::Vdi,
+            Some("vhd" | "vpc") => ImageFormat::Vpc,
+            Some("vhdx") => ImageFormat::Vhdx,
+            Some("vmdk") => ImageFormat::Vmdk,
+            _ => ImageFormat::Raw,
+        }
+    }
+
+    /// QEMU's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ImageFormat::Raw => "raw",
+            ImageFormat::Qcow2 => "qcow2",
+            ImageFormat::Vdi => "vdi",
+            ImageFormat::Vpc => "vpc",
+            ImageFormat::Vhdx => "vhdx",
+            ImageFormat::Vmdk => "vmdk",
+        }
+    }
+}
+
+/// A TCP port of the host that leads to one of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forward {
+    /// Port on the host's loopback address.
+    pub host: u16,
+    /// Port of the guest.
+    pub guest: u16,
+}
+
+/// The guest's network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// No network card.
+    None,
+    /// A card behind QEMU's own router (DHCP, DNS, NAT), which needs no privilege.
+    User {
+        /// Ports that lead into the guest.
+        forwards: Vec<Forward>,
+    },
+}
+
+/// A virtual machine with one disk and no display: everything goes over its serial port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Architecture.
+    pub arch: Arch,
+    /// Firmware.
+    pub firmware: Firmware,
+    /// What the disk hangs on.
+    pub disk: DiskBus,
+    /// Format of the image file.
+    pub format: ImageFormat,
+    /// Memory in MiB, at least 64.
+    pub memory_mib: u32,
+    /// Number of processors, 1 to 255.
+    pub cpus: u32,
+    /// Network.
+    pub network: Network,
+    /// Whether the guest's writes go to a throwaway file instead of the image.
+    pub snapshot: bool,
+}
+
+/// Where the serial port of the machine leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Console {
+    /// To QEMU's own standard input and output, together with QEMU's monitor (Ctrl-A C; Ctrl-A X
+    /// quits). Ctrl-C goes to the guest.
+    Terminal,
+    /// To QEMU's own standard input and output, which are pipes. A reset ends QEMU.
+    Pipes {
+        /// A Unix socket that somebody listens at, for QEMU's control protocol.
+        qmp: Utf8PathBuf,
+        /// Takes what BIOS and boot loader would show on the screen of a PC.
+        screen: Option<Screen>,
+    },
+}
+
+/// What BIOS and boot loader show.
+///
+/// SeaBIOS copies its text screen, which is also what boot loaders write to, to a serial port
+/// (docs/Runtime_config.md of SeaBIOS, `etc/sercon-port`). It is the second port here: a boot
+/// loader that uses the first one itself would have every letter twice there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Screen {
+    /// A file that holds [`Screen::PORT`], little endian.
+    pub port: Utf8PathBuf,
+    /// The file that takes the text.
+    pub text: Utf8PathBuf,
+}
+
+impl Screen {
+    /// I/O port of a PC's second serial port.
+    pub const PORT: u16 = 0x2f8;
+}
+
+impl Machine {
+    /// A machine with a virtio disk of a raw image, 1 GiB of memory, two processors and a
+    /// network, that leaves the image as it is.
+    pub fn new(arch: Arch, firmware: Firmware) -> Machine {
+        Machine {
+            arch,
+            firmware,
+            disk: DiskBus::Virtio,
+            format: ImageFormat::Raw,
+            memory_mib: 1024,
+            cpus: 2,
+            network: Network::User {
+                forwards: Vec::new(),
+            },
+            snapshot: true,
+        }
+    }
+
+    /// Refuses a machine that cannot be.
+    pub fn check(&self) -> Result<(), Report> {
+        if self.arch == Arch::Arm64 && self.firmware == Firmware::Bios {
+            return Err(
+                Report::mistake("an arm64 machine has no BIOS").hint("boot it by UEFI instead")
+            );
+        }
+        if self.arch == Arch::Arm64 && matches!(self.disk, DiskBus::Ide | DiskBus::Ahci) {
+            return Err(Report::mistake(
+                "an arm64 machine boots from no IDE or SATA disk: its firmware has no driver",
+            )
+            .hint("choose virtio, nvme or scsi"));
+        }
+        if self.memory_mib < 64 {
+            return Err(Report::mistake(format!(
+                "a machine with {} MiB of memory boots no Linux",
+                self.memory_mib
+            ))
+            .hint("give it 64 MiB or more; 512 are plenty for most"));
+        }
+        if !(1..=255).contains(&self.cpus) {
+            return Err(
+                Report::mistake(format!("a machine cannot have {} processors", self.cpus))
+                    .hint("give it 1 to 255"),
+            );
+        }
+        Ok(())
+    }
+
+    /// QEMU's arguments for this machine. A pure function.
+    ///
+    /// `uefi` must be given for UEFI, and is not looked at for BIOS.
+    pub fn arguments(
+        &self,
+        image: &Utf8Path,
+        accel: Accel,
+        uefi: Option<&Files>,
+        console: &Console,
+    ) -> Result<Vec<String>, Report> {
+        self.check()?;
+        let mut args = Args::default();
+        // Nothing but what stands here: no VGA, no floppy, no configuration of the user's.
+        args.flag("-no-user-config");
+        args.flag("-nodefaults");
+        args.add("-machine", self.machine());
+        args.add("-accel", accel.argument(self.arch));
+        args.add("-cpu", accel.cpu(self.arch));
+        args.add("-smp", self.cpus.to_string());
+        args.add("-m", format!("{}M", self.memory_mib));
+        args.add("-display", "none");
+        if self.firmware == Firmware::Uefi {
+            let files = uefi
+                .ok_or_else(|| Report::failure("a UEFI machine was asked for without firmware"))?;
+            args.add(
+                "-drive",
+                format!(
+                    "if=pflash,unit=0,format={},readonly=on,file={}",
+                    files.code_format.name(),
+                    file(&files.code)
+                ),
+            );
+            args.add(
+                "-drive",
+                format!(
+                    "if=pflash,unit=1,format={},file={}",
+                    files.vars_format.name(),
+                    file(&files.vars)
+                ),
+            );
+        }
+        args.add(
+            "-drive",
+            format!(
+                "if=none,id=disk0,format={},snapshot={},file={}",
+                self.format.name(),
+                if self.snapshot { "on" } else { "off" },
+                file(image)
+            ),
+        );
+        for device in self.disk_devices() {
+            args.add("-device", device);
+        }
+        // Only from that disk: a firmware that goes on to the network hides the failure.
+        args.add("-boot", "strict=on");
+        match &self.network {
+            Network::None => args.add("-nic", "none"),
+            Network::User { forwards } => {
+                let mut netdev = "user,id=net0".to_owned();
+                for f in forwards {
+                    netdev.push_str(&format!(",hostfwd=tcp:127.0.0.1:{}-:{}", f.host, f.guest));
+                }
+                args.add("-netdev", netdev);
+                args.add("-device", "virtio-net-pci,netdev=net0,romfile=");
+            }
+        }
+        // A guest that has to wait for randomness may wait for minutes.
+        args.add("-device", "virtio-rng-pci");
+        match console {
+            Console::Terminal => args.add("-serial", "mon:stdio"),
+            Console::Pipes { qmp, screen } => {
+                args.add("-chardev", "stdio,id=serial0,signal=off");
+                args.add("-serial", "chardev:serial0");
+                if let (Some(screen), Firmware::Bios) = (screen, self.firmware) {
+                    args.add(
+                        "-chardev",
+                        format!("file,id=screen,path={}", escape(&screen.text)),
+                    );
+                    args.add("-serial", "chardev:screen");
+                    args.add(
+                        "-fw_cfg",
+                        format!("name=etc/sercon-port,file={}", escape(&screen.port)),
+                    );
+                }
+                args.add("-chardev", format!("socket,id=qmp,path={}", escape(qmp)));
+                args.add("-mon", "chardev=qmp,mode=control");
+                args.flag("-no-reboot");
+            }
+        }
+        Ok(args.0)
+    }
+
+    fn machine(&self) -> &'static str {
+        match (self.arch, self.disk) {
+            // The Q35 chipset has no parallel ATA.
+            (Arch::Amd64, DiskBus::Ide) => "pc",
+            (Arch::Amd64, _) => "q35",
+            (Arch::Arm64, _) => "virt",
+        }
+    }
+
+    fn disk_devices(&self) -> Vec<&'static str> {
+        match self.disk {
+            DiskBus::Virtio => vec!["virtio-blk-pci,drive=disk0,bootindex=0"],
+            DiskBus::Nvme => vec!["nvme,serial=disk0,drive=disk0,bootindex=0"],
+            DiskBus::Scsi => vec![
+                "virtio-scsi-pci,id=scsi0",
+                "scsi-hd,bus=scsi0.0,drive=disk0,bootindex=0",
+            ],
+            // Both chipsets call it so: Q35's is AHCI, the old PC's parallel ATA.
+            DiskBus::Ahci | DiskBus::Ide => vec!["ide-hd,bus=ide.0,drive=disk0,bootindex=0"],
+        }
+    }
+}
+
+#[derive(Default)]
+struct Args(Vec<String>);
+
+impl Args {
+    fn flag(&mut self, name: &str) {
+        self.0.push(name.to_owned());
+    }
+
+    fn add(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push(name.to_owned());
+        self.0.push(value.into());
+    }
+}
+
+/// A value inside an option: a comma would end it, two are one.
+fn escape(path: &Utf8Path) -> String {
+    path.as_str().replace(',', ",,")
+}
+
+/// A file of a drive. QEMU takes what stands before a colon for a protocol, unless a slash
+/// comes first.
+fn file(path: &Utf8Path) -> String {
+    if path.is_absolute() {
+        escape(path)
+    } else {
+        format!("./{}", escape(path))
+    }
+}

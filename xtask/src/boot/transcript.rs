@@ -1,0 +1,237 @@
+//! What a serial console said: everything as it came, and the same as plain text to search.
+
+use std::collections::VecDeque;
+
+/// How much is kept of either: the last 4 MiB.
+const KEEP: usize = 4 << 20;
+
+/// A transcript.
+#[derive(Debug, Default)]
+pub(super) struct Transcript {
+    raw: Vec<u8>,
+    plain: Vec<u8>,
+    /// How many bytes of the plain text were dropped from its start.
+    dropped: u64,
+    stripper: Stripper,
+}
+
+impl Transcript {
+    /// Adds what came.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.raw.extend_from_slice(bytes);
+        for &b in bytes {
+            self.stripper.push(b, &mut self.plain);
+        }
+        // Cut only when twice the size is there, so that a byte is moved once at most.
+        if self.raw.len() > 2 * KEEP {
+            self.raw.drain(..self.raw.len() - KEEP);
+        }
+        if self.plain.len() > 2 * KEEP {
+            let cut = self.plain.len() - KEEP;
+            self.plain.drain(..cut);
+            self.dropped += cut as u64;
+        }
+    }
+
+    /// Everything, as it came; at most the last 4 MiB.
+    pub(super) fn raw(&self) -> String {
+        let start = self.raw.len().saturating_sub(KEEP);
+        String::from_utf8_lossy(&self.raw[start..]).into_owned()
+    }
+
+    /// The place behind the last byte of the plain text.
+    pub(super) fn end(&self) -> u64 {
+        self.dropped + self.plain.len() as u64
+    }
+
+    /// The plain text between two places; what is not kept any more is left out.
+    pub(super) fn between(&self, from: u64, to: u64) -> &[u8] {
+        let at = |place: u64| {
+            usize::try_from(place.saturating_sub(self.dropped))
+                .unwrap_or(usize::MAX)
+                .min(self.plain.len())
+        };
+        let (from, to) = (at(from), at(to));
+        &self.plain[from..to.max(from)]
+    }
+
+    /// The first place from `from` on where one of the patterns stands: which one, where it
+    /// starts and where it ends. Of two that start at one place the first in the list.
+    pub(super) fn find<'a>(
+        &self,
+        from: u64,
+        patterns: impl IntoIterator<Item = &'a str>,
+    ) -> Option<(usize, u64, u64)> {
+        let start = from.max(self.dropped);
+        let text = self.between(start, self.end());
+        let mut best: Option<(usize, usize, usize)> = None;
+        for (i, pattern) in patterns.into_iter().enumerate() {
+            // Only what could be earlier than the best so far.
+            let end = best.map_or(text.len(), |(_, at, _)| {
+                (at + pattern.len()).saturating_sub(1).min(text.len())
+            });
+            if let Some(at) = position(&text[..end], pattern.as_bytes()) {
+                best = Some((i, at, at + pattern.len()));
+            }
+        }
+        best.map(|(i, at, end)| (i, start + at as u64, start + end as u64))
+    }
+
+    /// The line around a place, without blanks at its ends.
+    pub(super) fn line_at(&self, place: u64) -> String {
+        let before = self.between(self.dropped, place);
+        let after = self.between(place, self.end());
+        let start = before
+            .iter()
+            .rposition(|&b| b == b'\n')
+            .map_or(0, |p| p + 1);
+        let end = after
+            .iter()
+            .position(|&b| b == b'\n')
+            .unwrap_or(after.len());
+        let mut line = before[start..].to_vec();
+        line.extend_from_slice(&after[..end]);
+        String::from_utf8_lossy(&line).trim().to_owned()
+    }
+
+    /// The last `n` lines that are neither empty nor a firmware's attempt at drawing.
+    pub(super) fn tail(&self, n: usize) -> Vec<String> {
+        let mut lines = VecDeque::new();
+        for line in self.plain.rsplit(|&b| b == b'\n') {
+            let line = String::from_utf8_lossy(line);
+            let line = line.trim_end();
+            if !line.chars().all(|c| c.is_whitespace() || c == '\u{fffd}') {
+                lines.push_front(line.to_owned());
+                if lines.len() == n {
+                    break;
+                }
+            }
+        }
+        lines.into()
+    }
+}
+
+fn position(text: &[u8], pattern: &[u8]) -> Option<usize> {
+    let (&first, rest) = pattern.split_first()?;
+    let mut at = 0;
+    while let Some(step) = text[at..].iter().position(|&b| b == first) {
+        at += step + 1;
+        if text[at..].starts_with(rest) {
+            return Some(at - 1);
+        }
+    }
+    None
+}
+
+/// Takes terminal control out of a stream of bytes: the escape sequences of ECMA-48, carriage
+/// returns, backspaces.
+#[derive(Debug, Default)]
+struct Stripper {
+    state: State,
+    /// A carriage return came, and what comes next decides what it meant.
+    returned: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Text,
+    /// Behind ESC.
+    Escape,
+    /// In a control sequence: `ESC [`, parameters, a final byte.
+    Control,
+    /// In a string: `ESC ]` and the like, until BEL or `ESC \`.
+    String,
+    /// Behind ESC in a string.
+    StringEscape,
+    /// One more byte belongs to the sequence: `ESC (` and the like.
+    OneMore,
+}
+
+impl Stripper {
+    fn push(&mut self, b: u8, out: &mut Vec<u8>) {
+        match self.state {
+            State::Text => self.text(b, out),
+            State::Escape => {
+                self.state = match b {
+                    b'[' => State::Control,
+                    b']' | b'P' | b'X' | b'^' | b'_' => State::String,
+                    0x20..=0x2f => State::OneMore,
+                    _ => State::Text,
+                }
+            }
+            State::Control => {
+                if (0x40..=0x7e).contains(&b) {
+                    self.state = State::Text;
+                    // The cursor goes to another line: whoever draws a screen (firmware, a
+                    // menu) starts a new line so.
+                    if matches!(b, b'H' | b'f' | b'E' | b'd') {
+                        self.returned = false;
+                        new_line(out);
+                    }
+                } else if b == 0x1b {
+                    self.state = State::Escape;
+                }
+            }
+            State::String => match b {
+                0x07 => self.state = State::Text,
+                0x1b => self.state = State::StringEscape,
+                _ => {}
+            },
+            State::StringEscape => {
+                self.state = if b == b'\\' {
+                    State::Text
+                } else {
+                    State::String
+                };
+            }
+            State::OneMore => self.state = State::Text,
+        }
+    }
+
+    fn text(&mut self, b: u8, out: &mut Vec<u8>) {
+        match b {
+            0x1b => self.state = State::Escape,
+            b'\r' => self.returned = true,
+            b'\n' => {
+                self.returned = false;
+                out.push(b'\n');
+            }
+            0x08 => back(out),
+            b'\t' | 0x20..=0x7e | 0x80.. => {
+                // Back to the start of the line and over it: a line of its own for a reader.
+                if std::mem::take(&mut self.returned) {
+                    new_line(out);
+                }
+                out.push(b);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Takes the last character of the line away: its last byte, and what belongs to that in UTF-8.
+fn back(out: &mut Vec<u8>) {
+    while let Some(&b) = out.last().filter(|&&b| b != b'\n') {
+        out.pop();
+        if b & 0xc0 != 0x80 {
+            return;
+        }
+    }
+}
+
+fn new_line(out: &mut Vec<u8>) {
+    if out.last().is_some_and(|&l| l != b'\n') {
+        out.push(b'\n');
+    }
+}
+
+/// `raw` without terminal control: plain text for people and files.
+pub fn plain(raw: &str) -> String {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut stripper = Stripper::default();
+    for b in raw.bytes() {
+        stripper.push(b, &mut out);
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

@@ -1,0 +1,355 @@
+//! What a machine says when it will never come up, and what an error tells about it.
+
+use super::accel::Accel;
+use crate::error::Report;
+use std::fmt;
+
+/// A text that means failure.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The text, as it stands on the console.
+    pub pattern: &'static str,
+    /// What happened, to stand behind "booting x: ".
+    pub cause: &'static str,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+const KERNEL: &str = "the lines above name the cause: mostly a wrong root= argument, an initrd without the disk's driver, or a missing init";
+const FIRMWARE: &str =
+    "check the boot mode of the image against the firmware (BIOS or UEFI) and the partition table";
+const LOADER: &str =
+    "check that the boot loader's configuration names a kernel and an initrd that are there";
+const INITRD: &str = "check root= in the kernel arguments and that the initrd has the drivers of this disk (try another disk bus)";
+const SERVICES: &str = "the lines above name the unit that failed: mostly a line of /etc/fstab for a disk that is not there";
+const FSCK: &str = "the root file system is damaged; build the image again";
+
+const fn trouble(pattern: &'static str, cause: &'static str, hint: &'static str) -> Trouble {
+    Trouble {
+        pattern,
+        cause,
+        hint,
+    }
+}
+
+/// Texts of a kernel that has died; nothing else may print them.
+pub const PANICS: &[Trouble] = &[trouble(
+    "Kernel panic - not syncing",
+    "the kernel panicked",
+    KERNEL,
+)];
+
+/// Texts on the screen of a PC with a BIOS that mean that a boot has failed, by who says them.
+pub const SCREEN: &[Trouble] = &[
+    // SeaBIOS
+    trouble(
+        "Boot failed: ",
+        "the BIOS could not start the disk",
+        FIRMWARE,
+    ),
+    trouble(
+        "No bootable device",
+        "the BIOS found nothing to start",
+        FIRMWARE,
+    ),
+    // Boot code of Syslinux in the MBR (mbr/mbr.S, gptmbr.S) and in the partition
+    trouble(
+        "Missing operating system",
+        "the MBR found no active partition, or no boot sector in it",
+        FIRMWARE,
+    ),
+    trouble(
+        "Missing OS",
+        "the MBR found no partition that is marked as bootable by BIOS, or no boot sector in it",
+        FIRMWARE,
+    ),
+    trouble(
+        "Multiple active partitions",
+        "the MBR found several active partitions",
+        FIRMWARE,
+    ),
+    trouble(
+        "Operating system load error",
+        "the MBR could not read the boot sector of the partition",
+        FIRMWARE,
+    ),
+    trouble(
+        "Boot error",
+        "the boot sector could not read the boot loader",
+        LOADER,
+    ),
+    trouble(
+        "Failed to load ldlinux.c32",
+        "EXTLINUX did not find ldlinux.c32",
+        LOADER,
+    ),
+    trouble(
+        "Failed to load COM32 file",
+        "EXTLINUX did not find one of its modules",
+        LOADER,
+    ),
+    trouble(
+        "No DEFAULT or UI configuration directive found",
+        "EXTLINUX found no configuration",
+        LOADER,
+    ),
+    trouble(
+        "No configuration file found",
+        "EXTLINUX found no configuration",
+        LOADER,
+    ),
+    trouble(
+        "... failed: ",
+        "EXTLINUX could not load the kernel or the initrd",
+        LOADER,
+    ),
+    // GRUB
+    trouble("grub rescue>", "GRUB found none of its modules", LOADER),
+];
+
+/// Texts on the serial console that mean that a boot has failed, by who says them.
+pub const BOOT: &[Trouble] = &[
+    // Linux
+    trouble("Kernel panic - not syncing", "the kernel panicked", KERNEL),
+    trouble(
+        "EXT4-fs error (device",
+        "the kernel found the file system damaged",
+        FSCK,
+    ),
+    // OVMF (MdeModulePkg/Universal/BdsDxe, ShellPkg)
+    trouble(
+        "No bootable option or device was found",
+        "the UEFI firmware found nothing to start",
+        FIRMWARE,
+    ),
+    trouble(
+        "UEFI Interactive Shell",
+        "the UEFI firmware found nothing to start but its own shell",
+        FIRMWARE,
+    ),
+    // systemd-boot
+    trouble(
+        "No loader found. Configuration files in",
+        "systemd-boot found no boot entry",
+        LOADER,
+    ),
+    trouble(
+        "Error loading \\",
+        "systemd-boot could not load the kernel",
+        LOADER,
+    ),
+    trouble(
+        "Error preparing initrd",
+        "systemd-boot could not load the initrd",
+        LOADER,
+    ),
+    // GRUB
+    trouble("grub rescue>", "GRUB found none of its modules", LOADER),
+    // fsck, and who runs it: initramfs-tools, systemd
+    trouble(
+        "UNEXPECTED INCONSISTENCY",
+        "fsck found the file system damaged",
+        FSCK,
+    ),
+    trouble(
+        "requires a manual fsck",
+        "fsck found the root file system damaged",
+        FSCK,
+    ),
+    trouble(
+        "Failed to start File System Check",
+        "fsck found a file system damaged",
+        FSCK,
+    ),
+    trouble(
+        "Failed to start systemd-fsck",
+        "fsck found a file system damaged",
+        FSCK,
+    ),
+    // Initrds: initramfs-tools, dracut, mkinitfs (Alpine), mkinitcpio (Arch)
+    trouble(
+        "Gave up waiting for root",
+        "the initrd waited in vain for the root file system",
+        INITRD,
+    ),
+    trouble(
+        "Dropping to a shell!",
+        "the initrd gave up and started a shell",
+        INITRD,
+    ),
+    trouble(
+        "(initramfs) ",
+        "the initrd gave up and started a shell",
+        INITRD,
+    ),
+    trouble(
+        "Entering emergency mode",
+        "the initrd gave up and started a shell",
+        INITRD,
+    ),
+    trouble(
+        "initramfs emergency recovery shell",
+        "the initrd gave up and started a shell",
+        INITRD,
+    ),
+    trouble(
+        "You are now being dropped into an emergency shell",
+        "the initrd gave up and started a shell",
+        INITRD,
+    ),
+    // systemd, and sulogin behind it
+    trouble(
+        "You are in emergency mode",
+        "the system came up in emergency mode",
+        SERVICES,
+    ),
+    trouble(
+        "You are in rescue mode",
+        "the system came up in rescue mode",
+        SERVICES,
+    ),
+    trouble(
+        "Cannot open access to console, the root account is locked",
+        "the system came up in emergency mode",
+        SERVICES,
+    ),
+    trouble(
+        "Give root password for maintenance",
+        "the system came up in emergency mode",
+        SERVICES,
+    ),
+    trouble(
+        "Reached target emergency.target",
+        "the system came up in emergency mode",
+        SERVICES,
+    ),
+];
+
+/// Why a guest did not do what was waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// It said that it has failed.
+    Said {
+        /// What it said.
+        trouble: &'static Trouble,
+        /// The whole line.
+        line: String,
+    },
+    /// Time is up.
+    TimedOut {
+        /// How long was waited, in seconds.
+        seconds: u64,
+    },
+    /// The machine ended before.
+    Ended {
+        /// Why, by QEMU's word for it (`guest-shutdown`, `guest-reset`, ...), if it told.
+        reason: Option<String>,
+    },
+    /// QEMU itself failed.
+    Qemu {
+        /// How it ended.
+        status: String,
+        /// The last line of its standard error.
+        message: String,
+    },
+}
+
+/// A guest that did not do what was waited for: the cause of the error for it, with the whole
+/// transcript. As text it is the last lines of the console.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failed {
+    /// Why.
+    pub cause: Cause,
+    /// Seconds from the start of the machine.
+    pub seconds: f64,
+    /// What it ran on.
+    pub accel: Accel,
+    /// The last lines of the console, as plain text.
+    pub tail: Vec<String>,
+    /// Everything that the console said, as it came.
+    pub transcript: String,
+}
+
+/// Panics of healthy kernels under emulation.
+///
+/// The first: the kernel counts timer interrupts while it spins for 40 ms or more
+/// (`timer_irq_works` in arch/x86/kernel/apic/io_apic.c), and QEMU's thread that makes them got
+/// no processor meanwhile. The second: QEMU ran a breakpoint that the kernel had put into its
+/// own code for a moment. Each was seen once in some sixty boots on a host with two processors
+/// and a load of five.
+const BY_EMULATOR: [&str; 2] = [
+    "IO-APIC + timer doesn't work",
+    "Fatal exception in interrupt",
+];
+
+impl Failed {
+    /// The failed guest behind an error, if that is its cause.
+    pub fn of(report: &Report) -> Option<&Failed> {
+        report.source.as_ref()?.downcast_ref()
+    }
+
+    /// Whether this looks like the emulator's fault, so that another try is worth it.
+    pub fn by_emulator(&self) -> bool {
+        self.accel == Accel::Tcg
+            && matches!(&self.cause, Cause::Said { line, .. }
+                if BY_EMULATOR.iter().any(|text| line.contains(text)))
+    }
+}
+
+impl Cause {
+    /// What happened, to stand behind "booting x: ".
+    pub fn text(&self, waited_for: &str) -> String {
+        match self {
+            // The trouble's own words alone would only repeat the cause.
+            Cause::Said { trouble, line } => format!("{} ({line:?})", trouble.cause),
+            Cause::TimedOut { seconds } => {
+                format!("no {waited_for} came within {seconds} s")
+            }
+            Cause::Ended { reason } => match reason.as_deref() {
+                Some("guest-reset") => format!("it restarted before {waited_for} came"),
+                Some("guest-shutdown") => {
+                    format!("it turned itself off before {waited_for} came")
+                }
+                Some("guest-panic") => format!("it crashed before {waited_for} came"),
+                Some(other) => format!("it ended before {waited_for} came ({other})"),
+                None => format!("it ended before {waited_for} came"),
+            },
+            Cause::Qemu { status, message } if message.is_empty() => {
+                format!("QEMU failed ({status})")
+            }
+            Cause::Qemu { status, message } => format!("QEMU failed ({status}): {message}"),
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Cause::Said { trouble, .. } => trouble.hint,
+            Cause::TimedOut { .. } => {
+                "a longer --timeout helps a slow host; a console that stays silent misses a console= kernel argument for the serial port"
+            }
+            Cause::Ended { reason } if reason.as_deref() == Some("guest-reset") => {
+                "systemd-boot restarts into the firmware if no boot entry has a kernel; a kernel restarts if it has too little memory or panicked (panic=0 keeps it)"
+            }
+            Cause::Ended { .. } => "see the last lines of its console",
+            Cause::Qemu { .. } => {
+                "check that no other program uses the image, and that the ports are free"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tail.is_empty() {
+            return f.write_str("its console said nothing");
+        }
+        f.write_str("its console ended with\n")?;
+        for line in &self.tail {
+            writeln!(f, "    | {line}")?;
+        }
+        f.write_str("(end of the console)")
+    }
+}
+
+impl std::error::Error for Failed {}

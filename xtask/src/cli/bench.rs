@@ -1,0 +1,302 @@
+//! `bench`: how long an image takes, beside other ways to make one. All in one run, for
+//! machines are noisy: the ratios count, not the seconds.
+
+use super::console::Console;
+use super::print;
+use crate::cleanup::Guard;
+use crate::engine::{self, Engine};
+use crate::error::Report;
+use crate::recipe;
+use crate::size::Size;
+use crate::tool::Tool;
+use anyhow::Context;
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Options of `bench`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask image debian && cargo xtask bench
+  cargo xtask bench --from rootfs.tar --runs 7")]
+pub(super) struct Args {
+    /// The recipe whose image is made
+    #[arg(default_value = "debian")]
+    recipe: String,
+    /// Its root file system [default: exported from the engine's image of the recipe]
+    #[arg(long, value_name = "TAR")]
+    from: Option<Utf8PathBuf>,
+    /// How often each way is measured; the median counts
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Folder with the boot loaders' files, as for `image`
+    #[arg(long, value_name = "DIR")]
+    bootloader_dir: Option<Utf8PathBuf>,
+}
+
+/// Where everything is made; on the file system that images would lie on.
+const DIR: &str = "target/bench";
+
+/// One way to do it.
+struct Way {
+    name: &'static str,
+    /// Made anew for each run, and not counted.
+    prepare: Option<&'static str>,
+    /// What is measured: a shell command.
+    command: String,
+    /// Why it cannot be measured here.
+    skipped: Option<&'static str>,
+    times: Vec<Duration>,
+    peak: u64,
+}
+
+impl Way {
+    fn new(name: &'static str, command: impl Into<String>) -> Way {
+        Way {
+            name,
+            prepare: None,
+            command: command.into(),
+            skipped: None,
+            times: Vec::new(),
+            peak: 0,
+        }
+    }
+
+    fn median(&self) -> Option<f64> {
+        let mut times = self.times.clone();
+        times.sort();
+        times.get(times.len() / 2).map(Duration::as_secs_f64)
+    }
+}
+
+pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
+    let dir = Utf8Path::new(DIR);
+    // What an interrupted run left must not be measured.
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(dir)?;
+    let _clean = Guard::new(|| {
+        let _ = std::fs::remove_dir_all(DIR);
+    });
+    let found = recipe::find(&args.recipe)?;
+    let engine = Engine::find(None).ok();
+    let image = engine::tag(&found.name, engine::host_arch());
+    let tar = tar_of(args, engine.as_ref(), &image, dir, console)?;
+    let mut ways = ways(
+        args,
+        engine.as_ref().filter(|e| e.has_image(&image)),
+        &image,
+        &tar,
+    )?;
+    for round in 0..args.runs {
+        console.stage(&format!("round {} of {}", round + 1, args.runs));
+        for way in ways.iter_mut().filter(|w| w.skipped.is_none()) {
+            measure(way, dir, &tar)?;
+        }
+    }
+    print(&table(&ways, &tar)?)
+}
+
+/// The root file system's tar: the user's, or exported here.
+fn tar_of(
+    args: &Args,
+    engine: Option<&Engine>,
+    image: &str,
+    dir: &Utf8Path,
+    console: Console,
+) -> anyhow::Result<Utf8PathBuf> {
+    if let Some(from) = &args.from {
+        return from.canonicalize_utf8().context("opening --from");
+    }
+    let engine = engine.filter(|e| e.has_image(image)).ok_or_else(|| {
+        Report::mistake(format!(
+            "the engine has no image of the recipe {}",
+            args.recipe
+        ))
+        .hint(format!(
+            "run `cargo xtask image {}` first, or give a --from rootfs.tar",
+            args.recipe
+        ))
+    })?;
+    console.stage(&format!("exporting {image}"));
+    let path = dir.join("rootfs.tar");
+    let mut file = fs::File::create(&path)?;
+    std::io::copy(&mut engine::export(engine, image)?, &mut file).context("exporting")?;
+    Ok(path.canonicalize_utf8()?)
+}
+
+/// Every way, in the order of the table.
+fn ways(
+    args: &Args,
+    engine: Option<&Engine>,
+    image: &str,
+    tar: &Utf8Path,
+) -> anyhow::Result<Vec<Way>> {
+    let own: Utf8PathBuf = std::env::current_exe()?.try_into()?;
+    let root = rustix::process::geteuid().is_root();
+    // The longest way needs room for the file system's own needs as well.
+    let size = (fs::metadata(tar)?.len() * 3 / 2).next_multiple_of(1 << 20) >> 20;
+    let loaders = match &args.bootloader_dir {
+        Some(d) => format!(
+            "--bootloader-dir {}",
+            quote(d.canonicalize_utf8()?.as_str())
+        ),
+        None => String::new(),
+    };
+    let recipe = quote(&args.recipe);
+    let q = quote(tar.as_str());
+    let own = quote(own.as_str());
+    let make = |from: &str, boot: &str| {
+        format!(
+            "{own} --quiet image {recipe} --from {from} --boot {boot} --output {DIR}/work {loaders} >/dev/null"
+        )
+    };
+    let mut ways = vec![
+        Way::new(
+            "`cat rootfs.tar > file`",
+            format!("cat {q} >{DIR}/work/file"),
+        ),
+        Way::new("**image from a tar, BIOS**", make(&q, "bios")),
+        Way::new("**image from a tar, BIOS and UEFI**", make(&q, "hybrid")),
+        Way::new(
+            "`tar -x` alone",
+            format!("tar -x --numeric-owner -p -C {DIR}/work -f {q}"),
+        ),
+        Way {
+            prepare: Some("mkdir {dir}/tree && tar -x -p -C {dir}/tree -f {tar}"),
+            skipped: Tool::Mke2fs.find().is_none().then_some("no mke2fs"),
+            ..Way::new(
+                "`mke2fs -d` from a folder that is there",
+                format!("mke2fs -q -t ext4 -d {DIR}/work/tree {DIR}/work/file {size}m >/dev/null"),
+            )
+        },
+        Way {
+            skipped: (!root).then_some("needs root"),
+            ..Way::new(
+                "the article's flow: dd, sfdisk, loop, mkfs.ext3, mount, tar, umount",
+                article(&q, size),
+            )
+        },
+    ];
+    if let Some(engine) = engine {
+        let docker = quote(engine.path());
+        let image = quote(image);
+        let with = |rest: &str| {
+            format!(
+                "c=$({docker} create --network none {image} /bin/true) && trap '{docker} rm -f $c >/dev/null' EXIT && {docker} export $c {rest}"
+            )
+        };
+        ways.push(Way::new(
+            "`docker export > file`",
+            with(&format!(">{DIR}/work/file")),
+        ));
+        ways.push(Way::new(
+            "**image from the engine, BIOS and UEFI**",
+            with(&format!("| {}", make("-", "hybrid"))),
+        ));
+    }
+    Ok(ways)
+}
+
+/// What the article does by hand, without the boot loader.
+fn article(tar: &str, size: u64) -> String {
+    format!(
+        "set -e; cd {DIR}/work; dd if=/dev/zero of=file bs=1M count={size} status=none; \
+         echo 'start=2048, type=83, bootable' | sfdisk -q file; \
+         loop=$(losetup -f --show -o 1048576 file); trap 'umount mnt 2>/dev/null || true; losetup -d $loop' EXIT; \
+         mkfs.ext3 -q $loop; mkdir mnt; mount $loop mnt; tar -x --numeric-owner -p -C mnt -f {tar}; umount mnt"
+    )
+}
+
+/// A word for the shell.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Runs one way once.
+fn measure(way: &mut Way, dir: &Utf8Path, tar: &Utf8Path) -> anyhow::Result<()> {
+    let work = dir.join("work");
+    // A fresh folder each time: after mass deletes a file system gets slower.
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work)?;
+    if let Some(prepare) = way.prepare {
+        let tar = quote(tar.as_str());
+        let command = prepare
+            .replace("{dir}", work.as_str())
+            .replace("{tar}", &tar);
+        anyhow::ensure!(shell(&command).status()?.success(), "{command} failed");
+    }
+    rustix::fs::sync();
+    let begun = Instant::now();
+    let mut child = shell(&way.command).spawn().context("starting sh")?;
+    let (ok, peak) = watch(&mut child)?;
+    way.times.push(begun.elapsed());
+    way.peak = way.peak.max(peak);
+    if !ok {
+        return Err(
+            Report::failure(format!("measuring {}: `{}` failed", way.name, way.command)).into(),
+        );
+    }
+    Ok(())
+}
+
+fn shell(command: &str) -> Command {
+    let mut sh = Command::new("sh");
+    sh.args(["-c", command]).stdin(Stdio::null());
+    sh
+}
+
+/// Waits for a child, and looks at the largest memory that any process below it ever had, in
+/// bytes (`VmHWM`, Linux Documentation/filesystems/proc.rst).
+fn watch(child: &mut Child) -> anyhow::Result<(bool, u64)> {
+    let mut peak = 0;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok((status.success(), peak));
+        }
+        let mut todo = vec![child.id()];
+        while let Some(pid) = todo.pop() {
+            peak = peak.max(high_water_mark(pid).unwrap_or(0));
+            let children = format!("/proc/{pid}/task/{pid}/children");
+            let list = std::fs::read_to_string(children).unwrap_or_default();
+            todo.extend(
+                list.split_whitespace()
+                    .filter_map(|p| p.parse::<u32>().ok()),
+            );
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+fn high_water_mark(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// The result in Markdown, for the README.
+fn table(ways: &[Way], tar: &Utf8Path) -> anyhow::Result<String> {
+    let one = ways
+        .first()
+        .and_then(Way::median)
+        .context("nothing was measured")?;
+    let mut text = format!(
+        "Root file system: a tar of {}.\n\n| way | median | times `cat` | peak memory |\n|---|---|---|---|\n",
+        Size(fs::metadata(tar)?.len())
+    );
+    for way in ways {
+        let row = match (way.skipped, way.median()) {
+            (Some(why), _) => format!("| {} | skipped: {why} | | |\n", way.name),
+            (None, Some(median)) => format!(
+                "| {} | {median:.2} s | {:.1} | {} |\n",
+                way.name,
+                median / one,
+                Size(way.peak)
+            ),
+            (None, None) => continue,
+        };
+        text.push_str(&row);
+    }
+    Ok(text)
+}

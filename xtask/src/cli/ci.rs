@@ -1,0 +1,261 @@
+//! `ci`: everything that must hold before a change lands. It is what CI runs, and what a
+//! contributor runs.
+
+use super::console::Console;
+use crate::boot::{self, DiskBus, Firmware, Machine};
+use crate::error::Report;
+use crate::recipe::Arch;
+use crate::tool::Tool;
+use anyhow::Context;
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use sha2::{Digest, Sha256};
+use std::io::Read;
+use std::time::{Duration, Instant};
+use xshell::{Shell, cmd};
+
+/// Options of `ci`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Boot every combination of image, firmware and disk, not only the telling ones, and
+    /// upgrade machines
+    #[arg(long)]
+    full: bool,
+    /// Only these recipes
+    #[arg(long, value_name = "NAME", default_values = ["debian", "alpine"])]
+    recipe: Vec<String>,
+    /// Leave out formatting, lints and tests: only build and boot
+    #[arg(long)]
+    boots_only: bool,
+}
+
+/// Where the images that are tested lie.
+const DIR: &str = "target/ci";
+
+/// One machine that an image must boot on.
+struct Cell {
+    recipe: &'static str,
+    firmware: Firmware,
+    disk: DiskBus,
+    /// Whether a plain run boots it, too; a full run boots all.
+    telling: bool,
+}
+
+const fn cell(recipe: &'static str, firmware: Firmware, disk: DiskBus, telling: bool) -> Cell {
+    Cell {
+        recipe,
+        firmware,
+        disk,
+        telling,
+    }
+}
+
+/// Every firmware with every disk. The telling ones: each distribution under each firmware,
+/// each kind of disk at least once.
+const CELLS: [Cell; 14] = {
+    use DiskBus::{Ahci, Nvme, Scsi, Virtio};
+    use Firmware::{Bios, Uefi};
+    [
+        cell("debian", Bios, Virtio, true),
+        cell("debian", Bios, Ahci, false),
+        cell("debian", Bios, Scsi, false),
+        cell("debian", Uefi, Virtio, false),
+        cell("debian", Uefi, Ahci, false),
+        cell("debian", Uefi, Nvme, true),
+        cell("debian", Uefi, Scsi, false),
+        cell("alpine", Bios, Virtio, false),
+        cell("alpine", Bios, Ahci, true),
+        cell("alpine", Bios, Scsi, false),
+        cell("alpine", Uefi, Virtio, false),
+        cell("alpine", Uefi, Ahci, false),
+        cell("alpine", Uefi, Nvme, false),
+        cell("alpine", Uefi, Scsi, true),
+    ]
+};
+
+pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let sh = Shell::new()?;
+    // Asked now: once the tests have linked this program anew, the answer would be the old file,
+    // which is gone.
+    let own = std::env::current_exe().context("looking for this program's own file")?;
+    // Every test that lacks something fails from here on instead of passing it over.
+    let _ci = sh.push_env("CI", "1");
+    let mut steps = Steps {
+        console,
+        done: Vec::new(),
+    };
+    if !args.boots_only {
+        steps.run("format", || Ok(cmd!(sh, "cargo fmt --all --check").run()?))?;
+        steps.run("lints", || {
+            Ok(cmd!(
+                sh,
+                "cargo clippy --release --locked --workspace --all-targets -- -D warnings"
+            )
+            .run()?)
+        })?;
+        steps.run("tests", || {
+            Ok(cmd!(sh, "cargo test --release --locked --workspace").run()?)
+        })?;
+    }
+    for recipe in &args.recipe {
+        steps.run(&format!("image of {recipe}"), || build(&sh, &own, recipe))?;
+    }
+    let wanted = |c: &&Cell| args.recipe.iter().any(|r| r == c.recipe);
+    for cell in CELLS
+        .iter()
+        .filter(wanted)
+        .filter(|c| args.full || c.telling)
+    {
+        let name = format!(
+            "boot of {} by {} from {:?}",
+            cell.recipe, cell.firmware, cell.disk
+        );
+        steps.run(&name, || boot_cell(cell, console))?;
+    }
+    // The images' containers are there now, which these tests start from.
+    if args.full {
+        steps.run("upgrades in the guest", || {
+            let tests = ["test", "--release", "--locked", "--test", "upgrade", "--"];
+            Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1").run()?)
+        })?;
+    }
+    steps.report(begun.elapsed());
+    Ok(())
+}
+
+/// What was run, and how long it took.
+struct Steps {
+    console: Console,
+    done: Vec<(String, Duration)>,
+}
+
+impl Steps {
+    fn run(&mut self, name: &str, step: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        self.console.stage(&format!("ci: {name}"));
+        let begun = Instant::now();
+        step().with_context(|| format!("ci: {name}"))?;
+        self.done.push((name.to_owned(), begun.elapsed()));
+        Ok(())
+    }
+
+    fn report(&self, all: Duration) {
+        for (name, took) in &self.done {
+            self.console
+                .detail(&format!("{:7.1} s  {name}", took.as_secs_f64()));
+        }
+        self.console
+            .stage(&format!("ci: all passed in {:.0} s", all.as_secs_f64()));
+    }
+}
+
+fn image(recipe: &str) -> Utf8PathBuf {
+    Utf8Path::new(DIR).join(format!("{recipe}.img"))
+}
+
+/// Builds the image as a user does, twice: the second one comes from the same container image
+/// and must be the same, byte for byte.
+fn build(sh: &Shell, own: &std::path::Path, recipe: &str) -> anyhow::Result<()> {
+    cmd!(sh, "{own} image {recipe} --output {DIR}")
+        .ignore_stdout()
+        .run()?;
+    let image = image(recipe);
+    check_root(&image)?;
+    let again = format!("{DIR}/again");
+    cmd!(sh, "{own} --quiet image {recipe} --output {again}")
+        .ignore_stdout()
+        .run()?;
+    let other = Utf8Path::new(&again).join(format!("{recipe}.img"));
+    if sha256(&image)? != sha256(&other)? {
+        return Err(Report::failure(format!(
+            "two images of {recipe} differ: {image} and {other}"
+        ))
+        .into());
+    }
+    fs::remove_dir_all(&again)?;
+    Ok(())
+}
+
+fn sha256(path: &Utf8Path) -> anyhow::Result<[u8; 32]> {
+    let mut file = fs::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buf = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buf)? {
+            0 => return Ok(hash.finalize().into()),
+            n => hash.update(&buf[..n]),
+        }
+    }
+}
+
+/// Boots a copy of the image to its prompt, turns it off by the power button, and looks at the
+/// file system that it leaves.
+fn boot_cell(cell: &Cell, console: Console) -> anyhow::Result<()> {
+    let image = image(cell.recipe);
+    let copy = Utf8Path::new(DIR).join("booted.img");
+    fs::copy(&image, &copy)?;
+    let machine = Machine {
+        disk: cell.disk,
+        snapshot: false,
+        ..Machine::new(Arch::Amd64, cell.firmware)
+    };
+    let verdict = boot::to_login(&machine, &copy, boot::Options::default())?;
+    console.detail(&format!(
+        "login prompt after {:.0} s ({})",
+        verdict.seconds, verdict.accel
+    ));
+    if !verdict.powered_off {
+        return Err(Report::failure("the machine did not turn itself off").into());
+    }
+    // A root that was never mounted read-write would be clean as well.
+    if mount_count(&copy)? == mount_count(&image)? {
+        return Err(Report::failure("the root file system was not mounted read-write").into());
+    }
+    check_root(&copy)?;
+    fs::remove_file(&copy)?;
+    Ok(())
+}
+
+/// The root partition of an image: the last one of its table.
+fn root_start(image: &Utf8Path) -> anyhow::Result<u64> {
+    let sfdisk = Tool::Sfdisk.require()?;
+    let sh = Shell::new()?;
+    let json = cmd!(sh, "{sfdisk} --json {image}").quiet().read()?;
+    let table: serde_json::Value = serde_json::from_str(&json)?;
+    table["partitiontable"]["partitions"]
+        .as_array()
+        .and_then(|p| p.last())
+        .and_then(|p| p["start"].as_u64())
+        .map(|sector| sector * 512)
+        .with_context(|| format!("{image} has no partitions"))
+}
+
+/// Lets e2fsck look at the root file system, changing nothing.
+fn check_root(image: &Utf8Path) -> anyhow::Result<()> {
+    let e2fsck = Tool::E2fsck.require()?;
+    let sh = Shell::new()?;
+    let root = format!("{image}?offset={}", root_start(image)?);
+    let output = cmd!(sh, "{e2fsck} -fn {root}")
+        .quiet()
+        .ignore_status()
+        .output()?;
+    if !output.status.success() {
+        return Err(Report::failure(format!(
+            "e2fsck finds the root file system of {image} not clean: {}",
+            String::from_utf8_lossy(&output.stdout)
+        ))
+        .into());
+    }
+    Ok(())
+}
+
+/// How often the root file system was mounted read-write (`s_mnt_count` at byte 52 of the
+/// superblock; Linux Documentation/filesystems/ext4/super.rst).
+fn mount_count(image: &Utf8Path) -> anyhow::Result<u16> {
+    use std::os::unix::fs::FileExt;
+    let mut count = [0; 2];
+    fs::File::open(image)?
+        .file()
+        .read_exact_at(&mut count, root_start(image)? + 1024 + 52)?;
+    Ok(u16::from_le_bytes(count))
+}

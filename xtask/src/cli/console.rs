@@ -1,0 +1,111 @@
+//! What the user sees while something runs: stages and bars on a terminal, plain lines
+//! elsewhere. All of it goes to stderr; stdout is for results.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// How much is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// Errors only.
+    Quiet,
+    /// Stages, and the output of builds.
+    Normal,
+    /// Also what is run.
+    Verbose,
+}
+
+/// The user's terminal, or a log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Console {
+    level: Level,
+    terminal: bool,
+}
+
+impl Console {
+    /// Looks whether stderr is a terminal.
+    pub(super) fn new(level: Level) -> Console {
+        Console {
+            level,
+            terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// A new stage of the work.
+    pub(super) fn stage(&self, text: &str) {
+        if self.level > Level::Quiet {
+            self.print("1;36", "==> ", text);
+        }
+    }
+
+    /// Something worth knowing.
+    pub(super) fn note(&self, text: &str) {
+        if self.level > Level::Quiet {
+            self.print("1;33", "  ! ", text);
+        }
+    }
+
+    /// A line of somebody else's output, or a detail.
+    pub(super) fn detail(&self, text: &str) {
+        if self.level > Level::Quiet {
+            self.print("2", "    ", text);
+        }
+    }
+
+    fn print(&self, colour: &str, mark: &str, text: &str) {
+        // Whoever closed our stderr does not want to know.
+        let _ = if self.terminal {
+            writeln!(std::io::stderr(), "\x1b[{colour}m{mark}{text}\x1b[0m")
+        } else {
+            writeln!(std::io::stderr(), "{mark}{text}")
+        };
+    }
+
+    /// A bar that counts bytes, up to `total` if it is known. Only a terminal shows it.
+    pub(super) fn bytes(&self, what: &str, total: Option<u64>) -> Bar {
+        let shown = self.terminal && self.level > Level::Quiet;
+        let bar = match total {
+            Some(total) => ProgressBar::new(total),
+            None => ProgressBar::no_length(),
+        };
+        bar.set_draw_target(if shown {
+            ProgressDrawTarget::stderr_with_hz(10)
+        } else {
+            ProgressDrawTarget::hidden()
+        });
+        let template = match total {
+            Some(_) => "    {msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
+            None => "    {msg} {spinner} {bytes} {binary_bytes_per_sec}",
+        };
+        // The templates are constants: one that is wrong gives the plain style.
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Bar(bar)
+    }
+}
+
+/// A bar; it vanishes when it is dropped.
+#[derive(Debug)]
+pub(super) struct Bar(ProgressBar);
+
+impl Bar {
+    /// So many bytes more.
+    pub(super) fn add(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
+    /// Counts what is read from `stream`.
+    pub(super) fn count<R: std::io::Read>(&self, stream: R) -> impl std::io::Read + use<R> {
+        self.0.wrap_read(stream)
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,45 @@
+//! `doctor`.
+
+use super::host::{self, Use};
+use super::print;
+use crate::tool::PackageManager;
+use std::process::ExitCode;
+
+/// Prints what is here and what is missing. Fails if images cannot be made.
+pub(super) fn run() -> anyhow::Result<ExitCode> {
+    let items = host::items();
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["", "WHAT", "NEEDED TO", "FOUND"]);
+    for item in &items {
+        let (mark, found) = match (&item.found, item.matters) {
+            (Ok(found), _) => ("ok", found.clone()),
+            (Err(why), Use::Images) => ("FAIL", why.clone()),
+            (Err(why), _) => ("-", why.clone()),
+        };
+        table.add_row([mark, &item.name, item.why, &found]);
+    }
+    print(&table.trim_fmt())?;
+    let manager = PackageManager::of_host();
+    for (what, wanted) in [
+        ("make images", vec![Use::Images]),
+        ("boot them here", vec![Use::Extras]),
+        ("run the project's tests", vec![Use::Tests]),
+    ] {
+        let missing: Vec<&str> = items
+            .iter()
+            .filter(|i| wanted.contains(&i.matters) && i.found.is_err())
+            .flat_map(|i| i.packages.iter().copied())
+            .collect();
+        if let (Some(manager), false) = (manager, missing.is_empty()) {
+            print(&format!(
+                "to {what}: {}",
+                manager.install(&missing.join(" "))
+            ))?;
+        }
+    }
+    let broken = items
+        .iter()
+        .any(|i| i.matters == Use::Images && i.found.is_err());
+    Ok(ExitCode::from(u8::from(broken)))
+}

@@ -1,0 +1,121 @@
+//! What this host has and lacks: one list for `doctor` and `setup`.
+
+use crate::boot::firmware;
+use crate::bootloader::files::From;
+use crate::engine::Engine;
+use crate::recipe::{Arch, BootMode};
+use crate::tool::{PackageManager, Tool};
+
+/// How much something matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// No image without it.
+    Images,
+    /// Needed to boot images here, or where no registry can be reached.
+    Extras,
+    /// The project's own tests judge by it.
+    Tests,
+}
+
+/// Something that this host has or lacks.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub(super) name: String,
+    /// What it is needed for, to stand behind "to".
+    pub(super) why: &'static str,
+    pub(super) matters: Use,
+    /// Where it was found, or why it does not count.
+    pub(super) found: Result<String, String>,
+    /// Packages that bring it.
+    pub(super) packages: Vec<&'static str>,
+}
+
+/// Looks at everything.
+pub(super) fn items() -> Vec<Item> {
+    let manager = PackageManager::of_host();
+    let mut items = vec![engine(manager)];
+    for tool in Tool::ALL {
+        let matters = match tool {
+            // They are one item: either will do.
+            Tool::Docker | Tool::Podman => continue,
+            Tool::QemuAarch64 => continue,
+            Tool::QemuX86 | Tool::Mmdebstrap | Tool::Pip | Tool::QemuImg => Use::Extras,
+            _ => Use::Tests,
+        };
+        items.push(Item {
+            name: tool.name().to_owned(),
+            why: tool.why(),
+            matters,
+            found: tool
+                .find()
+                .map(String::from)
+                .ok_or_else(|| "not installed".to_owned()),
+            packages: manager.and_then(|m| tool.package(m)).into_iter().collect(),
+        });
+    }
+    items.push(uefi(manager));
+    items.push(loaders(manager));
+    items
+}
+
+fn engine(manager: Option<PackageManager>) -> Item {
+    let installed = Tool::Docker.find().is_some() || Tool::Podman.find().is_some();
+    Item {
+        name: "container engine".into(),
+        why: "build and export containers",
+        matters: Use::Images,
+        found: match Engine::find(None) {
+            Ok(engine) => Ok(engine.name()),
+            Err(e) => Err(crate::error::describe(&e.into()).0),
+        },
+        // One that does not answer is not mended by a package.
+        packages: if installed {
+            Vec::new()
+        } else {
+            manager
+                .and_then(|m| Tool::Docker.package(m))
+                .into_iter()
+                .collect()
+        },
+    }
+}
+
+fn uefi(manager: Option<PackageManager>) -> Item {
+    Item {
+        name: "UEFI firmware".into(),
+        why: "boot images by UEFI",
+        matters: Use::Extras,
+        found: firmware::installed(Arch::Amd64)
+            .map(|f| f.code.into_string())
+            .ok_or_else(|| "not installed".to_owned()),
+        packages: match manager {
+            Some(PackageManager::Apt | PackageManager::Apk) => vec!["ovmf"],
+            Some(PackageManager::Dnf | PackageManager::Pacman) => vec!["edk2-ovmf"],
+            // QEMU's own package brings it.
+            Some(PackageManager::Brew) | None => Vec::new(),
+        },
+    }
+}
+
+/// The boot loaders as packages of this host. Images take them from a container, tests from
+/// here.
+fn loaders(manager: Option<PackageManager>) -> Item {
+    let missing = From::Host.missing(BootMode::Hybrid, Arch::Amd64);
+    Item {
+        name: "boot loader packages".into(),
+        why: "make images in tests, and where no container engine is",
+        matters: Use::Tests,
+        found: if missing.is_empty() {
+            Ok("installed".into())
+        } else {
+            Err(format!("{} not installed", missing.join(", ")))
+        },
+        packages: match manager {
+            Some(PackageManager::Apt) => vec!["extlinux", "syslinux-common", "systemd-boot-efi"],
+            Some(PackageManager::Dnf) => vec!["syslinux-extlinux", "systemd-boot-unsigned"],
+            Some(PackageManager::Pacman) => vec!["syslinux", "systemd"],
+            Some(PackageManager::Apk) => vec!["syslinux", "systemd-boot"],
+            Some(PackageManager::Brew) | None => Vec::new(),
+        },
+    }
+}

@@ -1,0 +1,357 @@
+//! `image` and `plan`.
+
+use super::console::{Bar, Console};
+use super::print;
+use crate::bootloader::{files::Loaders, provide};
+use crate::disk;
+use crate::engine::{self, Build, Engine};
+use crate::error::{Class, Report};
+use crate::format;
+use crate::image::{Assembly, Request};
+use crate::output::Pending;
+use crate::plan::{self, Plan};
+use crate::recipe::{self, Arch, BootMode, DiskSize, Format, Found, TableKind};
+use crate::rootfs::Rootfs;
+use crate::rootfs::tar::{self, TarError};
+use crate::size::Size;
+use camino::{Utf8Path, Utf8PathBuf};
+use std::time::Instant;
+
+/// Options of `image` and `plan`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask image debian alpine
+  cargo xtask image debian --base debian:bookworm-slim --size 8G
+  cargo xtask image debian --build-arg KERNEL=linux-image-cloud-amd64
+  docker export my-container | cargo xtask image debian --from -
+  cargo xtask image debian --plan")]
+pub(super) struct Args {
+    /// Recipes: names of folders in recipes/, or paths
+    #[arg(required = true, value_name = "RECIPE")]
+    recipes: Vec<String>,
+    /// Take the root file system from this tar (`-`: stdin) and build nothing
+    #[arg(long, value_name = "TAR")]
+    from: Option<Utf8PathBuf>,
+    /// Container image to start from, instead of the recipe's
+    #[arg(long, value_name = "IMAGE")]
+    base: Option<String>,
+    /// Build argument for the Dockerfile
+    #[arg(long, value_name = "NAME=VALUE")]
+    build_arg: Vec<String>,
+    /// Network of the build's containers, as `host`
+    #[arg(long)]
+    network: Option<String>,
+    /// Container engine [default: the one that is installed and answers]
+    #[arg(long)]
+    engine: Option<engine::Kind>,
+    /// Architecture of the machine [default: this host's, if the recipe can]
+    #[arg(long)]
+    arch: Option<Arch>,
+    /// Firmware to boot on, instead of the recipe's
+    #[arg(long)]
+    boot: Option<BootMode>,
+    /// Partition table, where the boot mode leaves a choice
+    #[arg(long)]
+    table: Option<TableKind>,
+    /// Size of the disk: `auto` or a size as 8G
+    #[arg(long)]
+    size: Option<DiskSize>,
+    /// Formats to write, with commas between
+    #[arg(long, value_delimiter = ',', value_name = "FORMAT")]
+    format: Vec<Format>,
+    /// How qcow2 images are compressed
+    #[arg(long, default_value = "none", value_name = "HOW")]
+    compression: format::Compression,
+    /// Host name of the machine, instead of the recipe's
+    #[arg(long)]
+    hostname: Option<String>,
+    /// Folder for the images
+    #[arg(long, short, value_name = "DIR", default_value = "target/images")]
+    output: Utf8PathBuf,
+    /// Folder with extlinux, mbr.bin, gptmbr.bin and systemd-boot's EFI program
+    #[arg(long, value_name = "DIR")]
+    bootloader_dir: Option<Utf8PathBuf>,
+    /// Print the plan as JSON and write no disk
+    #[arg(long)]
+    pub(super) plan: bool,
+    /// "Now" for everything that is made, in seconds since 1970
+    #[arg(
+        long,
+        env = "SOURCE_DATE_EPOCH",
+        hide_env_values = true,
+        value_name = "SECONDS",
+        // What an ext4 superblock holds.
+        value_parser = clap::value_parser!(i64).range(0..=i64::from(u32::MAX))
+    )]
+    epoch: Option<i64>,
+}
+
+pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
+    if args.from.is_some() && args.recipes.len() > 1 {
+        return Err(Report::mistake(
+            "--from is one root file system, but there are several recipes",
+        )
+        .hint("run it once for each recipe")
+        .into());
+    }
+    // Everything that can be wrong with what was asked for is found before anything is built.
+    let jobs: Vec<Found> = args
+        .recipes
+        .iter()
+        .map(|name| overridden(recipe::find(name)?, args))
+        .collect::<Result<_, Report>>()?;
+    for job in &jobs {
+        make(job, args, console)?;
+    }
+    Ok(())
+}
+
+/// The recipe with what the command line says instead.
+fn overridden(mut found: Found, args: &Args) -> Result<Found, Report> {
+    let recipe = &mut found.recipe;
+    if let Some(base) = &args.base {
+        recipe.base = Some(base.clone());
+    }
+    if let Some(arch) = args.arch {
+        if !recipe.architectures.contains(&arch) {
+            return Err(Report::mistake(format!(
+                "the recipe {} does not build for {arch}",
+                found.name
+            ))
+            .hint("add it to `architectures:` of its recipe.yaml if its Dockerfile can"));
+        }
+        recipe.architectures = vec![arch];
+    }
+    if let Some(boot) = args.boot {
+        recipe.boot = boot;
+    }
+    recipe.table = args.table.or(recipe.table);
+    if let Some(size) = args.size {
+        recipe.size = size;
+    }
+    if !args.format.is_empty() {
+        recipe.formats = args.format.clone();
+    }
+    if let Some(host) = &args.hostname {
+        if !recipe::is_hostname(host) {
+            return Err(
+                Report::mistake(format!("--hostname {host:?} is no host name"))
+                    .hint("use letters, digits and `-`"),
+            );
+        }
+        recipe.hostname = Some(host.clone());
+    }
+    for pair in &args.build_arg {
+        let (name, value) = pair.split_once('=').ok_or_else(|| {
+            Report::mistake(format!("--build-arg {pair:?} has no value"))
+                .hint("write --build-arg NAME=VALUE")
+        })?;
+        recipe.build_args.insert(name.to_owned(), value.to_owned());
+    }
+    plan::check(arch_of(&found), &found.recipe)?;
+    Ok(found)
+}
+
+/// The architecture to build for: this host's if the recipe can, else its first.
+fn arch_of(found: &Found) -> Arch {
+    let can = &found.recipe.architectures;
+    let host = engine::host_arch();
+    if can.contains(&host) {
+        return host;
+    }
+    // A recipe without an architecture is refused when it is read.
+    can.first().copied().unwrap_or(host)
+}
+
+/// Makes the image of one recipe.
+fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let arch = arch_of(found);
+    let name = &found.name;
+    // Found first: an image is not built for minutes to fail for want of a boot loader.
+    let engine = match &args.from {
+        Some(_) => Engine::find(args.engine).ok(),
+        None => Some(Engine::find(args.engine)?),
+    };
+    let loaders = loaders(found, engine.as_ref(), args, console)?;
+    let mut rootfs = match (&args.from, &engine) {
+        (Some(from), _) => from_tar(from, args, console)?,
+        (None, Some(engine)) => from_engine(found, engine, args, console)?,
+        (None, None) => return Err(Report::failure("no container engine").into()),
+    };
+    if let Some(epoch) = args.epoch {
+        rootfs.set_epoch(epoch);
+    }
+    let request = Request {
+        name: name.clone(),
+        arch,
+        recipe: found.recipe.clone(),
+    };
+    let assembly = Assembly::new(rootfs, &request, &loaders)?;
+    for note in &assembly.notes {
+        console.note(note);
+    }
+    if args.plan {
+        return print(&serde_json::to_string_pretty(&assembly.plan)?);
+    }
+    console.stage(&summary(&assembly.plan));
+    let bar = console.bytes("writing", Some(assembly.plan.root.content));
+    let paths = write(&assembly, &args.output, args.compression, &bar)?;
+    drop(bar);
+    console.stage(&format!(
+        "{name}: done in {:.1} s",
+        begun.elapsed().as_secs_f64()
+    ));
+    for path in paths {
+        print(path.as_str())?;
+    }
+    Ok(())
+}
+
+/// One line about a planned image.
+fn summary(plan: &Plan) -> String {
+    format!(
+        "{}: a disk of {} for {}: {} of files, {} free",
+        plan.name,
+        Size(plan.disk.size),
+        match plan.boot {
+            BootMode::Bios => "BIOS",
+            BootMode::Uefi => "UEFI",
+            BootMode::Hybrid => "BIOS and UEFI",
+        },
+        Size(plan.root.content),
+        Size(plan.root.free)
+    )
+}
+
+fn loaders(
+    found: &Found,
+    engine: Option<&Engine>,
+    args: &Args,
+    console: Console,
+) -> Result<Loaders, Report> {
+    let arch = arch_of(found);
+    let boot = plan::boot_mode(arch, &found.recipe)?;
+    provide::loaders(&provide::Wanted {
+        boot,
+        arch,
+        dir: args.bootloader_dir.as_deref(),
+        cache: Utf8Path::new("target/bootloader"),
+        engine,
+        network: args.network.as_deref(),
+        say: &|text| console.stage(text),
+        show: &|line| console.detail(line),
+    })
+}
+
+fn from_tar(from: &Utf8Path, args: &Args, console: Console) -> Result<Rootfs, Report> {
+    if from == "-" {
+        console.stage("reading a root file system from stdin");
+        let bar = console.bytes("reading", None);
+        let stream = bar.count(std::io::stdin());
+        return tar::from_stream(stream, &args.output).map_err(|e| bad_tar("stdin", e));
+    }
+    console.stage(&format!("reading {from}"));
+    let file = std::fs::File::open(from).map_err(|e| {
+        Report::mistake(format!("opening the root file system {from}"))
+            .because(e)
+            .hint("--from takes a tar of a whole root file system, as `docker export` writes it")
+    })?;
+    if file.metadata().is_ok_and(|m| m.is_dir()) {
+        return Err(Report::mistake(format!("{from} is a folder, not a tar"))
+            .hint(format!("`tar -C {from} -c . | cargo xtask image RECIPE --from -`, as a user who may read all of it")));
+    }
+    tar::from_file(file, &args.output).map_err(|e| bad_tar(from.as_str(), e))
+}
+
+/// The error for what `--from` names and what is no whole tar.
+fn bad_tar(from: &str, error: TarError) -> Report {
+    // Somebody named the wrong file; what is merely damaged may be nobody's fault.
+    let mistaken = matches!(error, TarError::Empty | TarError::Header { at: 0 });
+    let mut report = Report::from(error);
+    report.message = format!("reading the root file system from {from}");
+    if mistaken {
+        report.class = Class::Mistake;
+    }
+    report
+}
+
+fn from_engine(
+    found: &Found,
+    engine: &Engine,
+    args: &Args,
+    console: Console,
+) -> Result<Rootfs, Report> {
+    let arch = arch_of(found);
+    let recipe = &found.recipe;
+    let mut platform = (arch != engine::host_arch()).then_some(arch);
+    let mut build_args = recipe.build_args.clone();
+    if let Some(base) = &recipe.base {
+        let bootstrap = found.dir.join("bootstrap");
+        let base =
+            engine::ensure_base(engine, base, arch, Some(&bootstrap), &|t| console.stage(t))?;
+        build_args.insert("BASE".into(), base.name);
+        platform = base.platform;
+    }
+    if let Some(epoch) = args.epoch {
+        build_args.insert("SOURCE_DATE_EPOCH".into(), epoch.to_string());
+    }
+    console.stage(&format!(
+        "{}: building {} with {}",
+        found.name,
+        found.dir,
+        engine.name()
+    ));
+    let what = Build {
+        context: &found.dir,
+        dockerfile: None,
+        args: build_args,
+        platform,
+        tag: engine::tag(&found.name, arch),
+        network: args.network.as_deref(),
+    };
+    let image = engine::build(engine, &what, &|line| console.detail(line))?;
+    console.stage(&format!("{}: exporting", found.name));
+    let created = engine.created(&image)?;
+    let bar = console.bytes("exporting", None);
+    let stream = bar.count(engine::export(engine, &image)?);
+    let mut rootfs = tar::from_stream(stream, &args.output)?;
+    // The container was made just now; its image was not, so the image's time counts.
+    rootfs.set_epoch(created);
+    Ok(rootfs)
+}
+
+/// Writes every format in one pass; nothing gets its name before all are complete.
+fn write(
+    assembly: &Assembly,
+    dir: &Utf8Path,
+    compression: format::Compression,
+    bar: &Bar,
+) -> Result<Vec<Utf8PathBuf>, Report> {
+    let plan = &assembly.plan;
+    let options = format::Options {
+        compression,
+        ..format::Options::of(plan)
+    };
+    let mut files = Vec::new();
+    let mut sinks = Vec::new();
+    for format in &plan.formats {
+        let path = dir.join(format.file_name(&plan.name));
+        let failed = |e| disk::write_error(&path, e);
+        let file = Pending::create(&path).map_err(failed)?;
+        let handle = file.file().map_err(failed)?;
+        sinks.push(format::open(*format, handle, plan.disk.size, &options).map_err(failed)?);
+        files.push(file);
+    }
+    let mut several = format::Several::new(sinks);
+    assembly
+        .write(&mut several, &|n| bar.add(n))
+        .map_err(|e| disk::write_error(dir, e))?;
+    let mut paths = Vec::new();
+    for file in files {
+        let path = file.path().to_owned();
+        file.commit().map_err(|e| disk::write_error(&path, e))?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
