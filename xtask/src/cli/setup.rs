@@ -61,6 +61,15 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     apt(&packages, console)?;
     let left: Vec<Item> = host::items().into_iter().filter(wanted).collect();
     report_rest(&left, console)?;
+    // What a package should have brought and did not is a failure of this verb.
+    if let Some(item) = left.iter().find(|i| !i.packages.is_empty()) {
+        return Err(Report::failure(format!(
+            "{} is still missing after the installation",
+            item.name
+        ))
+        .hint(format!("install {} by hand", item.packages.join(" ")))
+        .into());
+    }
     console.stage("everything is here");
     Ok(())
 }
@@ -104,7 +113,8 @@ fn apt(packages: &[&str], console: Console) -> anyhow::Result<()> {
     };
     run(&["update", "-qq"]).map_err(|e| failed(e, "apt-get update"))?;
     const INSTALL: [&str; 4] = ["install", "-y", "-qq", "--no-install-recommends"];
-    if run(&[&INSTALL[..], packages].concat()).is_ok() {
+    // Left to itself apt resolves a conflict by removing what is there, qemu-img for one.
+    if run(&[&INSTALL[..], &["--no-remove"], packages].concat()).is_ok() {
         return Ok(());
     }
     // A qemu-utils from backports does not go together with the release's own QEMU, and apt
