@@ -7,13 +7,17 @@
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 type Action = Box<dyn FnOnce() + Send>;
 
 static ACTIONS: Mutex<Vec<(u64, Action)>> = Mutex::new(Vec::new());
-static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+fn next_id() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// A panic inside an action must not keep the others from running.
 fn actions() -> MutexGuard<'static, Vec<(u64, Action)>> {
@@ -28,9 +32,25 @@ pub struct Guard(u64);
 impl Guard {
     /// Registers `action`. It must not block for long and must not panic.
     pub fn new(action: impl FnOnce() + Send + 'static) -> Guard {
-        let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let id = next_id();
         actions().push((id, Box::new(action)));
         Guard(id)
+    }
+
+    /// Makes something and registers what `undo` says of it, in one step: a signal comes before
+    /// (then it is never made) or after (then it is undone), and never between.
+    ///
+    /// `make` must be quick and must not register guards itself.
+    pub fn after<T, E, A: FnOnce() + Send + 'static>(
+        make: impl FnOnce() -> Result<T, E>,
+        undo: impl FnOnce(&T) -> A,
+    ) -> Result<(T, Guard), E> {
+        // The signal's thread waits for this lock, or has it until the end of the program.
+        let mut all = actions();
+        let made = make()?;
+        let id = next_id();
+        all.push((id, Box::new(undo(&made))));
+        Ok((made, Guard(id)))
     }
 
     /// Forgets the action: there is nothing left to undo.

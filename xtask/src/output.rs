@@ -28,18 +28,23 @@ impl Pending {
         let name = path.file_name().unwrap_or("image");
         // The process number keeps two runs at the same image apart.
         let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&partial)?
-            .into_parts()
-            .0;
-        let doomed = partial.clone();
-        let guard = Guard::new(move || {
-            let _ = std::fs::remove_file(doomed);
-        });
+        let (file, guard) = Guard::after(
+            || {
+                fs::OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .open(&partial)
+                    .map(|file| file.into_parts().0)
+            },
+            |_| {
+                let doomed = partial.clone();
+                move || {
+                    let _ = std::fs::remove_file(doomed);
+                }
+            },
+        )?;
         Ok(Pending {
             path: path.to_owned(),
             partial,

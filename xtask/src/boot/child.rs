@@ -60,19 +60,18 @@ impl Child {
         group: Group,
         dir: Option<&Dir>,
     ) -> io::Result<Child> {
-        let alive = Arc::new(Mutex::new(None));
-        let doomed = Arc::clone(&alive);
-        // The guard comes first: a signal between the start and the guard would miss the child.
-        let guard = Guard::new(move || kill(&doomed, group));
         if group == Group::Own {
             command.process_group(0);
         }
-        let inner = {
-            let mut slot = lock(&alive);
-            let inner = command.spawn()?;
-            *slot = Some(Pid::from_child(&inner));
-            inner
-        };
+        let alive = Arc::new(Mutex::new(None));
+        let (inner, guard) = Guard::after(
+            || command.spawn(),
+            |inner| {
+                *lock(&alive) = Some(Pid::from_child(inner));
+                let doomed = Arc::clone(&alive);
+                move || kill(&doomed, group)
+            },
+        )?;
         let watchdog = watch(inner.id(), group, dir)
             .inspect_err(|e| tracing::debug!("no watchdog for process {}: {e}", inner.id()))
             .ok();

@@ -14,25 +14,31 @@ pub(super) struct Dir {
 impl Dir {
     /// Makes it.
     pub(super) fn new() -> io::Result<Dir> {
-        let in_tmp = tempfile::Builder::new()
-            .prefix("docker-to-linux-")
-            .tempdir()?;
-        // The name of a Unix socket has 104 bytes on macOS, 108 on Linux.
-        let dir = if in_tmp.path().as_os_str().len() > 80 {
-            tempfile::Builder::new()
-                .prefix("docker-to-linux-")
-                .tempdir_in("/tmp")?
-        } else {
-            in_tmp
-        };
-        // From here on the guard removes it: unlike a destructor it also runs at a signal.
-        let path = Utf8PathBuf::try_from(dir.keep()).map_err(io::Error::other)?;
-        let doomed = path.clone();
+        // The guard removes it: unlike a destructor it also runs at a signal.
+        let (path, guard) = Guard::after(make, |path| {
+            let doomed = path.clone();
+            move || {
+                let _ = std::fs::remove_dir_all(doomed);
+            }
+        })?;
         Ok(Dir {
             path,
-            _guard: Guard::new(move || {
-                let _ = std::fs::remove_dir_all(doomed);
-            }),
+            _guard: guard,
         })
     }
+}
+
+fn make() -> io::Result<Utf8PathBuf> {
+    let in_tmp = tempfile::Builder::new()
+        .prefix("docker-to-linux-")
+        .tempdir()?;
+    // The name of a Unix socket has 104 bytes on macOS, 108 on Linux.
+    let dir = if in_tmp.path().as_os_str().len() > 80 {
+        tempfile::Builder::new()
+            .prefix("docker-to-linux-")
+            .tempdir_in("/tmp")?
+    } else {
+        in_tmp
+    };
+    Utf8PathBuf::try_from(dir.keep()).map_err(io::Error::other)
 }

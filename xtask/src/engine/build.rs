@@ -34,12 +34,14 @@ const TAIL: usize = 12;
 pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<String, Report> {
     let doing = format!("building {}", what.context);
     let failed = |e: std::io::Error| Report::failure(doing.clone()).because(e);
-    let dir = tempfile::tempdir().map_err(failed)?;
-    let doomed = dir.path().to_owned();
-    // A signal ends the program without dropping anything.
-    let _dir = Guard::new(move || {
-        let _ = std::fs::remove_dir_all(doomed);
-    });
+    // A signal ends the program without dropping anything: the guard removes the folder then.
+    let (dir, _guard) = Guard::after(tempfile::tempdir, |dir| {
+        let doomed = dir.path().to_owned();
+        move || {
+            let _ = std::fs::remove_dir_all(doomed);
+        }
+    })
+    .map_err(failed)?;
     let id_file = dir.path().join("id");
     let id_file = id_file.to_string_lossy();
     let dockerfile = what
@@ -83,7 +85,7 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<S
         .unchecked();
     // A signal that only we get must not leave the build running. The engine's client is asked
     // to end, not killed: it has to tell its server and its helpers.
-    let (output, _guard) = guarded(
+    let (output, _running) = guarded(
         || build.reader(),
         |running| {
             if matches!(running.try_wait(), Ok(None)) {

@@ -6,17 +6,20 @@ use crate::error::Report;
 use duct::Expression;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The tar of a container's root file system. The container is removed when this is dropped.
 #[derive(Debug)]
 pub struct Exported {
-    handle: duct::ReaderHandle,
+    handle: Arc<duct::ReaderHandle>,
     image: String,
+    // In this order: a container that is being read can not always be removed.
+    _reading: Guard,
     _container: Guard,
 }
 
-/// How long a signal waits for a container that is just being made.
+/// How long a signal waits for a container that is just being made, or read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts to export an image's root file system.
@@ -46,6 +49,12 @@ pub fn export(engine: &Engine, image: &str) -> Result<Exported, Report> {
             .stdout_null()
             .stderr_null(),
     );
+    let inspect = quiet(
+        engine
+            .command(["container", "inspect", &name])
+            .stdout_null()
+            .stderr_null(),
+    );
     let (created, container) = guarded(
         || create.start(),
         move |created| {
@@ -55,7 +64,10 @@ pub fn export(engine: &Engine, image: &str) -> Result<Exported, Report> {
                 std::thread::sleep(Duration::from_millis(10));
             }
             // Also after a failed `create`: the engine may have got further than its client.
-            let _ = remove.run();
+            // And again: an engine that still reads the container says no for a moment.
+            while !succeeds(&remove) && succeeds(&inspect) && begun.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(100));
+            }
         },
     )
     .map_err(failed)?;
@@ -64,18 +76,28 @@ pub fn export(engine: &Engine, image: &str) -> Result<Exported, Report> {
         let said = last_line(&output.stderr);
         return Err(Report::failure(format!("{doing}: {said}")));
     }
-    let handle = engine
+    let export = engine
         .command(["export", &name])
         .stdin_null()
         .stderr_capture()
-        .unchecked()
-        .reader()
-        .map_err(|e| Report::failure(format!("exporting {image}")).because(e))?;
+        .unchecked();
+    let (handle, reading) = guarded(
+        || export.reader(),
+        |reading| {
+            let _ = reading.kill();
+        },
+    )
+    .map_err(|e| Report::failure(format!("exporting {image}")).because(e))?;
     Ok(Exported {
         handle,
         image: image.to_owned(),
+        _reading: reading,
         _container: container,
     })
+}
+
+fn succeeds(command: &Expression) -> bool {
+    command.run().is_ok_and(|o| o.status.success())
 }
 
 /// In a process group of its own: the terminal's Ctrl-C is for us, who then wait for it.
@@ -89,7 +111,7 @@ fn apart(command: Expression) -> Expression {
 impl Read for Exported {
     /// The end of the tar is only its end if the engine says that it went well.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.handle.read(buf)?;
+        let n = (&*self.handle).read(buf)?;
         if n == 0
             && !buf.is_empty()
             && let Some(output) = self.handle.try_wait()?

@@ -19,7 +19,7 @@ use camino::Utf8PathBuf;
 use duct::{Expression, cmd};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// A kind of engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -223,28 +223,18 @@ fn last_line(text: &[u8]) -> String {
 }
 
 /// Starts children that `end` ends if a signal, an error or a panic comes before they are done;
-/// it is given only what is running or was not waited for.
-///
-/// A signal that comes while they are being started waits until they are there: none is
-/// forgotten.
+/// also when they are done, so it looks first. None is forgotten: see [`Guard::after`].
 fn guarded<H: Send + Sync + 'static>(
     start: impl FnOnce() -> io::Result<H>,
     end: impl FnOnce(&H) + Send + 'static,
 ) -> io::Result<(Arc<H>, Guard)> {
-    let slot = Arc::new(Mutex::new(None::<Arc<H>>));
-    let mut place = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    let theirs = Arc::clone(&slot);
-    let guard = Guard::new(move || {
-        let children = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(children) = children {
-            end(&children);
-        }
-    });
-    let started = start().map(Arc::new);
-    *place = started.as_ref().ok().map(Arc::clone);
-    // Before the guard can be dropped: its action takes the lock.
-    drop(place);
-    Ok((started?, guard))
+    Guard::after(
+        || start().map(Arc::new),
+        |children| {
+            let children = Arc::clone(children);
+            move || end(&children)
+        },
+    )
 }
 
 /// Sends a signal to a child process.
