@@ -68,12 +68,26 @@ impl Assembly {
         };
         let plan = Plan::new(name, arch, recipe, facts)?;
         let esp = match &plan.esp {
-            Some(esp) => Some(lay_out_esp(esp, &rootfs, &plan, loaders)?),
+            Some(esp) => Some(esp_files(esp, &rootfs, loaders)?),
             None => None,
         };
         // From here on only the contents are needed.
         let Rootfs { tree, stores, .. } = rootfs;
-        let mut root = lay_out_root(tree, need, &plan)?;
+        // Neither knows of the other: where there are two processors, UEFI takes no longer.
+        let (esp, root) = std::thread::scope(|scope| {
+            let esp = esp.map(|files| scope.spawn(|| lay_out_esp(files, &plan)));
+            let root = lay_out_root(tree, need, &plan);
+            let esp = esp.map(|thread| {
+                let bug = |_| {
+                    Err(Report::failure(
+                        "laying out the EFI system partition: a bug",
+                    ))
+                };
+                thread.join().unwrap_or_else(bug)
+            });
+            (esp, root)
+        });
+        let (esp, mut root) = (esp.transpose()?, root?);
         if plan.root.extlinux.is_some() {
             install_extlinux(&mut root, &plan, bios(loaders)?)?;
         }
@@ -241,20 +255,14 @@ fn install_extlinux(root: &mut Layout, plan: &Plan, bios: &Bios) -> Result<(), R
     root.overwrite_start(&installed.boot_sector).map_err(failed)
 }
 
-/// Lays out the EFI system partition. Kernels and initrds are streamed from where the root
+/// The files of the EFI system partition. Kernels and initrds are streamed from where the root
 /// file system has them; they lie on the disk twice, for systemd-boot reads FAT only.
-fn lay_out_esp(
-    esp: &Esp,
+fn esp_files<'a>(
+    esp: &'a Esp,
     rootfs: &Rootfs,
-    plan: &Plan,
     loaders: &Loaders,
-) -> Result<Layout, Report> {
+) -> Result<Vec<fat::File<'a>>, Report> {
     let missing = |what: &str| Report::failure(format!("filling the EFI system partition: {what}"));
-    let size = plan
-        .disk
-        .esp()
-        .ok_or_else(|| missing("the plan has no such partition"))?
-        .len;
     let mut files = Vec::new();
     for file in &esp.files {
         let content = match &file.content {
@@ -278,8 +286,16 @@ fn lay_out_esp(
             content,
         });
     }
+    Ok(files)
+}
+
+/// Lays out the EFI system partition of a plan that has one.
+fn lay_out_esp(files: Vec<fat::File<'_>>, plan: &Plan) -> Result<Layout, Report> {
+    let (Some(esp), Some(partition)) = (&plan.esp, plan.disk.esp()) else {
+        return Err(Report::failure("the plan has no EFI system partition"));
+    };
     let spec = fat::Spec {
-        size,
+        size: partition.len,
         volume_id: esp.volume_id,
         label: esp.label.clone(),
         epoch: plan.epoch,

@@ -42,6 +42,13 @@ impl std::fmt::Debug for Wanted<'_> {
 /// Largest file of a boot loader that is believed, in bytes.
 const LIMIT: u64 = 16 << 20;
 
+/// Whether the files are here already, in the folder the user named or in the cache, so that no
+/// container engine is asked for them.
+pub fn at_hand(boot: BootMode, arch: Arch, dir: Option<&Utf8Path>, cache: &Utf8Path) -> bool {
+    let cache = cache.join(arch.to_string());
+    dir.is_some() || From::Dir(&cache).missing(boot, arch).is_empty()
+}
+
 /// Gets the files. The container comes before the host's packages: it gives the same files,
 /// and so the same image, on every host.
 pub fn loaders(wanted: &Wanted<'_>) -> Result<Loaders, Report> {

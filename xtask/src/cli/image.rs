@@ -168,8 +168,10 @@ fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<()> {
     let begun = Instant::now();
     let arch = arch_of(found);
     let name = &found.name;
-    // Found first: an image is not built for minutes to fail for want of a boot loader.
+    // Found first: an image is not built for minutes to fail for want of a boot loader. Asking an
+    // engine whether it is there takes as long as reading a tar: not where nobody needs it.
     let engine = match &args.from {
+        Some(_) if loaders_at_hand(found, args)? => None,
         Some(_) => Engine::find(args.engine).ok(),
         None => Some(Engine::find(args.engine)?),
     };
@@ -224,6 +226,17 @@ fn summary(plan: &Plan) -> String {
     )
 }
 
+/// Where the boot loaders' files are kept once they were fetched.
+const LOADERS: &str = "target/bootloader";
+
+/// Whether no engine is needed for the boot loaders' files.
+fn loaders_at_hand(found: &Found, args: &Args) -> Result<bool, Report> {
+    let arch = arch_of(found);
+    let boot = plan::boot_mode(arch, &found.recipe)?;
+    let dir = args.bootloader_dir.as_deref();
+    Ok(provide::at_hand(boot, arch, dir, Utf8Path::new(LOADERS)))
+}
+
 fn loaders(
     found: &Found,
     engine: Option<&Engine>,
@@ -236,7 +249,7 @@ fn loaders(
         boot,
         arch,
         dir: args.bootloader_dir.as_deref(),
-        cache: Utf8Path::new("target/bootloader"),
+        cache: Utf8Path::new(LOADERS),
         engine,
         network: args.network.as_deref(),
         say: &|text| console.stage(text),

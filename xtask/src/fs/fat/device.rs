@@ -1,15 +1,19 @@
-//! The device that fatfs writes to: it keeps what is not zero, in sectors, and of the bodies
-//! of files only where they went.
+//! The device that fatfs writes to: it keeps metadata, and of the bodies of files only where
+//! they went.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 
 /// Size of a sector in bytes.
 pub(super) const SECTOR: usize = 512;
 
-type Sector = [u8; SECTOR];
+/// Bytes that are kept or left out together. fatfs asks for four bytes at a time, some ten times
+/// for each cluster of a file: a list of pages is found faster than a map of sectors (measured:
+/// 5 instead of 13 ms for 48 MB in clusters of 1 KiB).
+const PAGE: usize = 32 << 10;
+
+type Page = [u8; PAGE];
 
 /// A sparse device in memory. Its clones are handles of the same device, each with a cursor of
 /// its own.
@@ -23,8 +27,8 @@ pub(super) struct Device {
 struct State {
     /// Size in bytes.
     size: u64,
-    /// The sectors that were written, by number. All others are zero.
-    sectors: HashMap<u64, Box<Sector>>,
+    /// What was written, by page. All others are zero.
+    pages: Vec<Option<Box<Page>>>,
     /// While the body of a file is written: the body's place so far.
     body: Option<Body>,
 }
@@ -41,7 +45,7 @@ impl Device {
     pub(super) fn new(size: u64) -> Device {
         let state = State {
             size,
-            sectors: HashMap::new(),
+            pages: Vec::new(),
             body: None,
         };
         Device {
@@ -89,22 +93,20 @@ impl Device {
     /// All that is not zero, as (offset, bytes), ascending; neighbours are one run.
     pub(super) fn runs(&self) -> Vec<(u64, Vec<u8>)> {
         let state = self.state.borrow();
-        let mut numbers: Vec<u64> = state
-            .sectors
-            .iter()
-            .filter(|(_, sector)| sector.iter().any(|b| *b != 0))
-            .map(|(number, _)| *number)
-            .collect();
-        numbers.sort_unstable();
         let mut runs: Vec<(u64, Vec<u8>)> = Vec::new();
-        for number in numbers {
-            let at = number * SECTOR as u64;
-            let sector = &state.sectors[&number][..];
-            match runs.last_mut() {
-                Some((start, run)) if *start + run.len() as u64 == at => {
-                    run.extend_from_slice(sector);
+        for (number, page) in state.pages.iter().enumerate() {
+            let sectors = page.iter().flat_map(|page| page.chunks_exact(SECTOR));
+            for (n, sector) in sectors.enumerate() {
+                if sector.iter().all(|b| *b == 0) {
+                    continue;
                 }
-                _ => runs.push((at, sector.to_vec())),
+                let at = (number * PAGE + n * SECTOR) as u64;
+                match runs.last_mut() {
+                    Some((start, run)) if *start + run.len() as u64 == at => {
+                        run.extend_from_slice(sector);
+                    }
+                    _ => runs.push((at, sector.to_vec())),
+                }
             }
         }
         runs
@@ -112,21 +114,25 @@ impl Device {
 }
 
 impl State {
-    /// The sector of byte `at`, the place in it, and how much of `len` bytes fits there.
-    fn here(&self, at: u64, len: usize) -> (u64, usize, usize) {
-        let skip = (at % SECTOR as u64) as usize;
-        let left = usize::try_from(self.size.saturating_sub(at)).unwrap_or(SECTOR);
-        (at / SECTOR as u64, skip, len.min(SECTOR - skip).min(left))
+    /// How many of `len` bytes fit on the device from byte `at` on.
+    fn fits(&self, at: u64, len: usize) -> usize {
+        usize::try_from(self.size.saturating_sub(at)).map_or(len, |left| left.min(len))
     }
+}
+
+/// The page of byte `at`, the place in it, and how much of `len` bytes fits there.
+fn here(at: u64, len: usize) -> (usize, usize, usize) {
+    let skip = (at % PAGE as u64) as usize;
+    ((at / PAGE as u64) as usize, skip, len.min(PAGE - skip))
 }
 
 impl Read for Device {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let state = self.state.borrow();
-        let (number, skip, n) = state.here(self.at, buf.len());
-        match state.sectors.get(&number) {
-            Some(sector) => buf[..n].copy_from_slice(&sector[skip..skip + n]),
-            None => buf[..n].fill(0),
+        let (number, skip, n) = here(self.at, state.fits(self.at, buf.len()));
+        match state.pages.get(number) {
+            Some(Some(page)) => buf[..n].copy_from_slice(&page[skip..skip + n]),
+            _ => buf[..n].fill(0),
         }
         self.at += n as u64;
         Ok(n)
@@ -136,18 +142,23 @@ impl Read for Device {
 impl Write for Device {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let mut state = self.state.borrow_mut();
-        let (number, skip, n) = state.here(self.at, buf.len());
+        let fits = state.fits(self.at, buf.len());
         if let Some(body) = state.body.as_mut().filter(|b| self.at >= b.from) {
             match body.runs.last_mut() {
-                Some((start, run)) if *start + *run == self.at => *run += n as u64,
-                _ => body.runs.push((self.at, n as u64)),
+                Some((start, run)) if *start + *run == self.at => *run += fits as u64,
+                _ => body.runs.push((self.at, fits as u64)),
             }
-        } else if let Some(sector) = state.sectors.get_mut(&number) {
-            sector[skip..skip + n].copy_from_slice(&buf[..n]);
-        } else if buf[..n].iter().any(|b| *b != 0) {
-            let mut sector = Box::new([0; SECTOR]);
-            sector[skip..skip + n].copy_from_slice(&buf[..n]);
-            state.sectors.insert(number, sector);
+            self.at += fits as u64;
+            return Ok(fits);
+        }
+        let (number, skip, n) = here(self.at, fits);
+        if state.pages.len() <= number {
+            state.pages.resize(number + 1, None);
+        }
+        match &mut state.pages[number] {
+            Some(page) => page[skip..skip + n].copy_from_slice(&buf[..n]),
+            None if buf[..n].iter().all(|b| *b == 0) => {}
+            none => none.insert(Box::new([0; PAGE]))[skip..skip + n].copy_from_slice(&buf[..n]),
         }
         self.at += n as u64;
         Ok(n)
