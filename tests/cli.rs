@@ -53,6 +53,8 @@ impl Place {
             .arg("image")
             .args(["--bootloader-dir", self.dir.join("bootloader").as_str()])
             .args(["--output", self.out.as_str()])
+            // tests/papers.rs looks at them.
+            .arg("--no-papers")
             .args(arguments)
             .current_dir(&self.dir)
             .env("TMPDIR", &self.tmp)
@@ -461,15 +463,58 @@ fn a_full_disk() {
     let free = || rustix::fs::statvfs(p.out.as_std_path()).unwrap().f_bfree;
     let before = free();
     let words = ["No space left on device", "free some space"];
-    p.fails(&["./box", "--from", "good.tar"], 1, &words);
-    assert_eq!(free(), before);
+    let with = |more: &[&'static str]| [&["./box", "--from", "good.tar"], more].concat();
+    for format in [
+        "raw",
+        "qcow2",
+        "vdi",
+        "vmdk",
+        "vmdk-stream",
+        "ova",
+        "vhd",
+        "vhd-fixed",
+        "vhdx",
+    ] {
+        let words = [&words[..], &["are missing"]].concat();
+        for more in [
+            &[][..],
+            &["--compress", "zstd"],
+            &["--split", "1M"],
+            &["--compression", "zstd"],
+        ] {
+            p.fails(&with(&[&["--format", format], more].concat()), 1, &words);
+            assert_eq!(free(), before, "{format} {more:?}");
+        }
+    }
+    // What it says is missing is enough.
+    let said = p.fails(&with(&["--format", "raw,vdi"]), 1, &["are missing"]);
+    let (said, _) = said.split_once(" are missing").unwrap();
+    let mib: u64 = said
+        .rsplit_once(" MiB")
+        .and_then(|(n, _)| n.rsplit(' ').next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{said}"));
+    let grow = |mib: u64| {
+        let options = format!("remount,size={}m", 1 + mib);
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &options, p.out.as_str()]);
+        assert!(mount.status().unwrap().success());
+    };
+    // And not far more than that.
+    grow(mib / 2);
+    p.fails(&with(&["--format", "raw,vdi"]), 1, &["are missing"]);
+    grow(mib);
+    common::content(&mut p.image(with(&["-q", "--format", "raw,vdi"])));
+    for name in names(&p.out) {
+        fs_err::remove_file(p.out.join(name)).unwrap();
+    }
+    grow(0);
     // A pipe's contents wait there for the image.
     let tar = fs_err::read(p.dir.join("good.tar")).unwrap();
     let out = common::with_input(&mut p.image(["-q", "./box", "--from", "-"]), &tar);
     one_error(&String::from_utf8(out.stderr).unwrap(), &words);
     assert_eq!(out.status.code(), Some(1));
     p.is_clean(0);
-    assert_eq!(free(), before);
+    assert!(free() >= before);
 }
 
 #[test]

@@ -41,6 +41,22 @@ pub fn program(name: &str, package: &str) -> Option<Command> {
     }
 }
 
+/// The SPDX project's own validator, which `cargo xtask setup` brings.
+pub fn spdx_judge() -> Option<Command> {
+    let judges = docker_to_linux::recipe::home().join("target/judges");
+    let mut command = Command::new("python3");
+    command
+        .args(["-m", "spdx_tools.spdx.clitools.pyspdxtools"])
+        .env("PYTHONPATH", judges);
+    let mut asked = Command::new("python3");
+    asked.args(["-c", "import spdx_tools"]);
+    asked.env("PYTHONPATH", command.get_envs().next()?.1?);
+    match asked.output() {
+        Ok(out) if out.status.success() => Some(command),
+        _ => skipped("spdx-tools is not installed: `cargo xtask setup` does it"),
+    }
+}
+
 /// Runs a judge that must be content; returns all that it said.
 #[track_caller]
 pub fn content(command: &mut Command) -> String {

@@ -63,6 +63,11 @@ impl Pending {
         &self.path
     }
 
+    /// Changes the name that it will have, in the same folder.
+    pub fn rename(&mut self, name: &str) {
+        self.path.set_file_name(name);
+    }
+
     /// Gives the file its final name, replacing what stood there.
     pub fn commit(self) -> io::Result<()> {
         fs::rename(&self.partial, &self.path)?;

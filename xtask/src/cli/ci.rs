@@ -2,7 +2,7 @@
 //! contributor runs.
 
 use super::console::Console;
-use crate::boot::{self, DiskBus, Firmware, Machine};
+use crate::boot::{self, DiskBus, Firmware, ImageFormat, Machine};
 use crate::error::Report;
 use crate::recipe::Arch;
 use crate::tool::Tool;
@@ -113,6 +113,9 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
         );
         steps.run(&name, || boot_cell(cell, console))?;
     }
+    if let Some(recipe) = args.recipe.iter().find(|r| *r == "alpine") {
+        boot_formats(&mut steps, &sh, &own, recipe)?;
+    }
     // The images' containers are there now, which these tests start from.
     if args.full {
         steps.run("upgrades in the guest", || {
@@ -214,6 +217,56 @@ fn boot_cell(cell: &Cell, console: Console) -> anyhow::Result<()> {
     check_root(&copy)?;
     fs::remove_file(&copy)?;
     Ok(())
+}
+
+/// Every format that QEMU opens, as it is told to `convert`, and the options that go with it.
+const FORMATS: [(&str, &str, &[&str]); 8] = [
+    ("qcow2", "qcow2", &["--compression=none"]),
+    ("qcow2", "qcow2", &["--compression=zstd"]),
+    ("vdi", "vdi", &[]),
+    ("vmdk", "vmdk", &[]),
+    ("vmdk-stream", "stream.vmdk", &[]),
+    ("vhd", "vhd", &[]),
+    ("vhd-fixed", "fixed.vhd", &[]),
+    ("vhdx", "vhdx", &[]),
+];
+
+/// Boots the image in every other format, read by QEMU's own drivers, and checks the papers of
+/// all of them.
+fn boot_formats(
+    steps: &mut Steps,
+    sh: &Shell,
+    own: &std::path::Path,
+    recipe: &str,
+) -> anyhow::Result<()> {
+    let dir = Utf8Path::new(DIR).join("formats");
+    let from = image(recipe);
+    for (format, ending, more) in FORMATS {
+        let what = [&[format], more].concat().join(" ");
+        let console = steps.console;
+        steps.run(&format!("boot of {recipe} as {what}"), || {
+            cmd!(
+                sh,
+                "{own} --quiet convert {from} --format {format} {more...} --output {dir}"
+            )
+            .ignore_stdout()
+            .run()?;
+            let file = dir.join(format!("{recipe}.{ending}"));
+            let machine = Machine {
+                format: ImageFormat::of(&file),
+                ..Machine::new(Arch::Amd64, Firmware::Bios)
+            };
+            let verdict = boot::to_login(&machine, &file, boot::Options::default())?;
+            console.detail(&format!("login prompt after {:.0} s", verdict.seconds));
+            Ok(())
+        })?;
+    }
+    steps.run("papers", || {
+        for dir in [Utf8Path::new(DIR), &dir] {
+            cmd!(sh, "{own} verify {dir}").run()?;
+        }
+        Ok(fs::remove_dir_all(&dir)?)
+    })
 }
 
 /// The root partition of an image: the last one of its table.

@@ -55,6 +55,14 @@ pub(super) fn items() -> Vec<Item> {
     }
     items.push(uefi(manager));
     items.push(loaders(manager));
+    items.push(Item {
+        name: super::judges::NAME.into(),
+        why: "check lists of packages in tests",
+        matters: Use::Tests,
+        found: super::judges::spdx(),
+        // pip brings it.
+        packages: Vec::new(),
+    });
     items
 }
 

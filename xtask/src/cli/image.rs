@@ -1,15 +1,17 @@
 //! `image` and `plan`.
 
-use super::console::{Bar, Console};
+use super::console::Console;
+use super::files::Files;
 use super::print;
 use crate::bootloader::{files::Loaders, provide};
-use crate::disk;
 use crate::engine::{self, Build, Engine};
 use crate::error::{Class, Report};
-use crate::format;
+use crate::format::{self, Sink};
 use crate::image::{Assembly, Request};
-use crate::output::Pending;
 use crate::plan::{self, Plan};
+use crate::publish::manifest::{self, Manifest};
+use crate::publish::sbom::{self, Inventory};
+use crate::publish::{Delivery, Papers, artifact};
 use crate::recipe::{self, Arch, BootMode, DiskSize, Format, Found, TableKind};
 use crate::rootfs::Rootfs;
 use crate::rootfs::tar::{self, TarError};
@@ -59,9 +61,11 @@ pub(super) struct Args {
     /// Formats to write, with commas between
     #[arg(long, value_delimiter = ',', value_name = "FORMAT")]
     format: Vec<Format>,
-    /// How qcow2 images are compressed
-    #[arg(long, default_value = "none", value_name = "HOW")]
-    compression: format::Compression,
+    /// How the clusters of qcow2 images are compressed, instead of the recipe's
+    #[arg(long, value_name = "HOW")]
+    compression: Option<format::Compression>,
+    #[command(flatten)]
+    files: Files,
     /// Host name of the machine, instead of the recipe's
     #[arg(long)]
     hostname: Option<String>,
@@ -132,6 +136,8 @@ fn overridden(mut found: Found, args: &Args) -> Result<Found, Report> {
     if !args.format.is_empty() {
         recipe.formats = args.format.clone();
     }
+    recipe.compression = args.compression.unwrap_or(recipe.compression);
+    args.files.check(&recipe.formats)?;
     if let Some(host) = &args.hostname {
         if !recipe::is_hostname(host) {
             return Err(
@@ -176,8 +182,8 @@ fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<()> {
         None => Some(Engine::find(args.engine)?),
     };
     let loaders = loaders(found, engine.as_ref(), args, console)?;
-    let mut rootfs = match (&args.from, &engine) {
-        (Some(from), _) => from_tar(from, args, console)?,
+    let (mut rootfs, base) = match (&args.from, &engine) {
+        (Some(from), _) => (from_tar(from, args, console)?, None),
         (None, Some(engine)) => from_engine(found, engine, args, console)?,
         (None, None) => return Err(Report::failure("no container engine").into()),
     };
@@ -189,6 +195,8 @@ fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<()> {
         arch,
         recipe: found.recipe.clone(),
     };
+    // Before the root file system becomes a disk, and its contents are only bytes.
+    let inventory = inventory(&rootfs, args, console)?;
     let assembly = Assembly::new(rootfs, &request, &loaders)?;
     for note in &assembly.notes {
         console.note(note);
@@ -197,9 +205,7 @@ fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<()> {
         return print(&serde_json::to_string_pretty(&assembly.plan)?);
     }
     console.stage(&summary(&assembly.plan));
-    let bar = console.bytes("writing", Some(assembly.plan.root.content));
-    let paths = write(&assembly, &args.output, args.compression, &bar)?;
-    drop(bar);
+    let paths = deliver(found, &assembly, inventory, base, args, console)?;
     console.stage(&format!(
         "{name}: done in {:.1} s",
         begun.elapsed().as_secs_f64()
@@ -294,15 +300,20 @@ fn from_engine(
     engine: &Engine,
     args: &Args,
     console: Console,
-) -> Result<Rootfs, Report> {
+) -> Result<(Rootfs, Option<manifest::Base>), Report> {
     let arch = arch_of(found);
     let recipe = &found.recipe;
     let mut platform = (arch != engine::host_arch()).then_some(arch);
     let mut build_args = recipe.build_args.clone();
+    let mut origin = None;
     if let Some(base) = &recipe.base {
         let bootstrap = found.dir.join("bootstrap");
         let base =
             engine::ensure_base(engine, base, arch, Some(&bootstrap), &|t| console.stage(t))?;
+        origin = Some(manifest::Base {
+            name: recipe.base.clone().unwrap_or_default(),
+            digest: engine.digest(&base.name),
+        });
         build_args.insert("BASE".into(), base.name);
         platform = base.platform;
     }
@@ -331,40 +342,59 @@ fn from_engine(
     let mut rootfs = tar::from_stream(stream, &args.output)?;
     // The container was made just now; its image was not, so the image's time counts.
     rootfs.set_epoch(created);
-    Ok(rootfs)
+    Ok((rootfs, origin))
 }
 
-/// Writes every format in one pass; nothing gets its name before all are complete.
-fn write(
+/// What the papers say of the packages, if papers are wanted.
+fn inventory(rootfs: &Rootfs, args: &Args, console: Console) -> Result<Option<Inventory>, Report> {
+    if args.files.no_papers || args.plan {
+        return Ok(None);
+    }
+    let inventory = sbom::read(rootfs)
+        .map_err(|e| Report::failure("listing the packages of the image").because(e))?;
+    for path in &inventory.unread {
+        console.note(&format!(
+            "the packages in {path} are not listed: databases of that kind are not read"
+        ));
+    }
+    Ok(Some(inventory))
+}
+
+/// Writes every format in one pass, and the papers; nothing gets its name before all are
+/// complete.
+fn deliver(
+    found: &Found,
     assembly: &Assembly,
-    dir: &Utf8Path,
-    compression: format::Compression,
-    bar: &Bar,
+    inventory: Option<Inventory>,
+    base: Option<manifest::Base>,
+    args: &Args,
+    console: Console,
 ) -> Result<Vec<Utf8PathBuf>, Report> {
     let plan = &assembly.plan;
-    let options = format::Options {
-        compression,
+    let mut options = format::Options {
+        compression: found.recipe.compression,
         ..format::Options::of(plan)
     };
-    let mut files = Vec::new();
-    let mut sinks = Vec::new();
-    for format in &plan.formats {
-        let path = dir.join(format.file_name(&plan.name));
-        let failed = |e| disk::write_error(&path, e);
-        let file = Pending::create(&path).map_err(failed)?;
-        let handle = file.file().map_err(failed)?;
-        sinks.push(format::open(*format, handle, plan.disk.size, &options).map_err(failed)?);
-        files.push(file);
-    }
-    let mut several = format::Several::new(sinks);
-    assembly
-        .write(&mut several, &|n| bar.add(n))
-        .map_err(|e| disk::write_error(dir, e))?;
-    let mut paths = Vec::new();
-    for file in files {
-        let path = file.path().to_owned();
-        file.commit().map_err(|e| disk::write_error(&path, e))?;
-        paths.push(path);
-    }
-    Ok(paths)
+    args.files.threads(&mut options);
+    let bar = console.bytes("writing", Some(plan.root.content));
+    let job = args
+        .files
+        .job(&args.output, plan.disk.size, &plan.formats, &options);
+    let emit = |sink: &mut dyn Sink| assembly.write(sink, &|n| bar.add(n));
+    let artifacts = artifact::write(&job, &emit, &|text| console.stage(text))?;
+    drop(bar);
+    let papers = match inventory {
+        None => None,
+        Some(inventory) => Some(Papers {
+            manifest: Manifest::new(plan, Some(manifest::Recipe::of(found)?), base),
+            inventory: Some(inventory),
+        }),
+    };
+    let delivery = Delivery {
+        artifacts,
+        others: Vec::new(),
+        papers,
+        sums: job.sums,
+    };
+    delivery.commit(&args.output)
 }

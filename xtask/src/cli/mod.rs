@@ -5,14 +5,18 @@ mod boot;
 mod ci;
 mod clean;
 mod console;
+mod convert;
 mod doctor;
 mod ext4_to_tar;
+mod files;
 mod host;
 mod image;
+mod judges;
 mod list;
 mod setup;
+mod verify;
 
-use crate::{cleanup, error, recipe};
+use crate::{cleanup, error, publish, recipe};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
 use console::{Console, Level};
@@ -49,6 +53,10 @@ enum Verb {
     Image(Box<image::Args>),
     /// Print what an image would be, as JSON, and write no disk
     Plan(Box<image::Args>),
+    /// Write a raw image that exists in other formats, compressed, or in parts
+    Convert(convert::Args),
+    /// Check the files in a folder against their papers
+    Verify(verify::Args),
     /// List the recipes
     List(list::Args),
     /// Boot an image in QEMU with its serial console on this terminal
@@ -64,7 +72,11 @@ enum Verb {
     /// Remove images, caches and what is left in the container engine
     Clean(clean::Args),
     /// Print the JSON Schema of recipe.yaml
-    Schema,
+    Schema {
+        /// Print that of an image's manifest
+        #[arg(long)]
+        manifest: bool,
+    },
     /// Write the content of an ext4 file system as a tar to stdout (for bootstraps)
     #[command(hide = true)]
     Ext4ToTar(ext4_to_tar::Args),
@@ -127,7 +139,10 @@ fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
         Verb::Ci(args) => ci::run(&args, console)?,
         Verb::Bench(args) => bench::run(&args, console)?,
         Verb::Clean(args) => clean::run(&args, console)?,
-        Verb::Schema => print(&recipe::schema())?,
+        Verb::Convert(args) => convert::run(&args, console)?,
+        Verb::Verify(args) => verify::run(&args, console)?,
+        Verb::Schema { manifest: false } => print(&recipe::schema())?,
+        Verb::Schema { manifest: true } => print(&publish::manifest::schema())?,
         Verb::Ext4ToTar(args) => ext4_to_tar::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 use super::console::Console;
 use super::host::{self, Item, Use};
+use super::judges;
 use crate::error::Report;
 use crate::tool::PackageManager;
 use xshell::{Shell, cmd};
@@ -22,7 +23,19 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
-    let wanted = |i: &Item| i.found.is_err() && !(args.no_tests && i.matters == Use::Tests);
+    let result = packages(args, console);
+    if !args.no_tests && !args.print && judges::spdx().is_err() && result.is_ok() {
+        console.stage("installing the validator of package lists");
+        judges::install()?;
+    }
+    result
+}
+
+/// Installs what the distribution's packages bring.
+fn packages(args: &Args, console: Console) -> anyhow::Result<()> {
+    let wanted = |i: &Item| {
+        i.found.is_err() && i.name != judges::NAME && !(args.no_tests && i.matters == Use::Tests)
+    };
     let missing: Vec<Item> = host::items().into_iter().filter(wanted).collect();
     let mut packages: Vec<&str> = missing
         .iter()

@@ -129,6 +129,23 @@ impl Engine {
             .is_ok()
     }
 
+    /// What names this image and no other: its digest in its registry, or the engine's own id
+    /// of it if it came from none. `None` if the engine does not tell.
+    pub fn digest(&self, image: &str) -> Option<String> {
+        let format = "{{if .RepoDigests}}{{index .RepoDigests 0}}{{else}}{{.Id}}{{end}}";
+        let doing = "asking for an image's digest";
+        let text = self
+            .run(["image", "inspect", "--format", format, image], doing)
+            .ok()?;
+        // `name@sha256:...`; podman's id has no algorithm in front.
+        let digest = text.rsplit('@').next().unwrap_or_default();
+        let digest = match digest.split_once(':') {
+            Some(_) => digest.to_owned(),
+            None => format!("sha256:{digest}"),
+        };
+        (digest.len() > "sha256:".len()).then_some(digest)
+    }
+
     /// When the image was made, in seconds since 1970 (0 if the engine does not tell).
     pub fn created(&self, image: &str) -> Result<i64, Report> {
         let text = self.run(

@@ -15,7 +15,7 @@ pub(super) fn whole_sectors(size: u64) -> u64 {
 }
 
 /// Whether all of `bytes` are zero.
-pub(super) fn is_zero(bytes: &[u8]) -> bool {
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     // Groups of 64 bytes: the compiler makes vector instructions of it, and data is
     // recognised by its first group nearly always.
     let mut groups = bytes.chunks_exact(64);

@@ -1,8 +1,12 @@
-//! SHA-256 of what is written, without reading it again.
+//! SHA-256 of what is written, without reading it again where that can be.
 
+use super::{Sink, raw};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
 
 /// A writer that computes the SHA-256 of all that goes through it.
 #[derive(Debug)]
@@ -70,8 +74,194 @@ pub fn sha256(mut input: impl Read) -> io::Result<String> {
     }
 }
 
+/// The SHA-256 of a whole file from its start on, in lower-case hexadecimal. Holes are not read.
+pub fn sha256_file(file: &File) -> io::Result<String> {
+    let mut hash = Here(Sha256::new());
+    raw::emit(file, &mut hash)?;
+    Ok(hex(&hash.0.finalize()))
+}
+
+/// A hash that is computed where the bytes come.
+struct Here(Sha256);
+
+impl Sink for Here {
+    fn data(&mut self, _offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.update(bytes);
+        Ok(())
+    }
+    fn zeros(&mut self, _offset: u64, len: u64) -> io::Result<()> {
+        update_zeros(&mut self.0, len);
+        Ok(())
+    }
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// So many zeros as long as anybody needs at once.
+pub(super) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+fn update_zeros(hash: &mut Sha256, mut len: u64) {
+    while len > 0 {
+        let n = usize::try_from(len).map_or(ZEROS.len(), |n| n.min(ZEROS.len()));
+        hash.update(&ZEROS[..n]);
+        len -= n as u64;
+    }
+}
+
+/// How much is gathered before the thread of a [`Hasher`] is given it.
+const BATCH: usize = 1 << 20;
+
+/// Batches that may wait to be hashed: what bounds the memory.
+const WAITING: usize = 4;
+
+enum Work {
+    Bytes(Vec<u8>),
+    Zeros(u64),
+}
+
+/// A SHA-256 that a thread of its own computes while the bytes are written elsewhere.
+///
+/// Measured on a Debian image of 700 MB: reading it again afterwards takes as long as writing
+/// it did; beside the writing it takes a core that is idle anyway.
+#[derive(Debug)]
+pub struct Hasher {
+    gathered: Vec<u8>,
+    /// `None` once all has come.
+    work: Option<SyncSender<Work>>,
+    empty: Receiver<Vec<u8>>,
+    thread: Option<JoinHandle<String>>,
+}
+
+impl Hasher {
+    /// Starts the thread.
+    pub fn new() -> io::Result<Hasher> {
+        let (work, todo) = sync_channel::<Work>(WAITING);
+        let (back, empty) = channel();
+        for _ in 0..WAITING {
+            // The other end is right here: this cannot fail.
+            let _ = back.send(Vec::new());
+        }
+        let run = move || {
+            let mut hash = Sha256::new();
+            for work in todo {
+                match work {
+                    Work::Zeros(len) => update_zeros(&mut hash, len),
+                    Work::Bytes(mut bytes) => {
+                        hash.update(&bytes);
+                        bytes.clear();
+                        // Nobody takes the buffer back once all has come.
+                        let _ = back.send(bytes);
+                    }
+                }
+            }
+            hex(&hash.finalize())
+        };
+        let thread = std::thread::Builder::new()
+            .name("sha256".into())
+            .spawn(run)?;
+        Ok(Hasher {
+            gathered: Vec::new(),
+            work: Some(work),
+            empty,
+            thread: Some(thread),
+        })
+    }
+
+    /// These bytes come next.
+    pub fn update(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let room = BATCH - self.gathered.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.gathered.extend_from_slice(now);
+            bytes = later;
+            if self.gathered.len() == BATCH {
+                self.send()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// So many zeros come next.
+    pub fn zeros(&mut self, len: u64) -> io::Result<()> {
+        if len <= 4096 {
+            return self.update(&ZEROS[..usize::try_from(len).unwrap_or(0)]);
+        }
+        self.send()?;
+        self.give(Work::Zeros(len))
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let next = self.empty.recv().map_err(|_| died())?;
+        let bytes = std::mem::replace(&mut self.gathered, next);
+        self.give(Work::Bytes(bytes))
+    }
+
+    fn give(&self, work: Work) -> io::Result<()> {
+        let sender = self.work.as_ref().ok_or_else(died)?;
+        sender.send(work).map_err(|_| died())
+    }
+
+    /// The hash of all that came, in lower-case hexadecimal.
+    pub fn finish(mut self) -> io::Result<String> {
+        self.send()?;
+        self.work = None;
+        let thread = self.thread.take().ok_or_else(died)?;
+        thread.join().map_err(|_| died())
+    }
+}
+
+fn died() -> io::Error {
+    io::Error::other("the thread that computes checksums has died")
+}
+
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        self.work = None;
+        if let Some(thread) = self.thread.take() {
+            // An image that failed: nobody wants the hash any more.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A sink that hashes the disk itself, which is what a raw image holds.
+#[derive(Debug)]
+pub struct DiskHash {
+    hasher: Option<Hasher>,
+    result: Sender<String>,
+}
+
+impl DiskHash {
+    /// The hash of the whole disk will come out of the receiver.
+    pub fn new() -> io::Result<(DiskHash, Receiver<String>)> {
+        let (result, hash) = channel();
+        let hasher = Some(Hasher::new()?);
+        Ok((DiskHash { hasher, result }, hash))
+    }
+}
+
+impl Sink for DiskHash {
+    fn data(&mut self, _offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.as_mut().map_or(Ok(()), |h| h.update(bytes))
+    }
+    fn zeros(&mut self, _offset: u64, len: u64) -> io::Result<()> {
+        self.hasher.as_mut().map_or(Ok(()), |h| h.zeros(len))
+    }
+    fn finish(&mut self) -> io::Result<()> {
+        if let Some(hasher) = self.hasher.take() {
+            // Whoever does not wait for it does not want it.
+            let _ = self.result.send(hasher.finish()?);
+        }
+        Ok(())
+    }
+}
+
 /// Bytes in lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -82,8 +272,10 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{Hashed, sha256};
+    use super::{BATCH, DiskHash, Hashed, Hasher, sha256, sha256_file};
+    use crate::format::{Checked, Sink};
     use std::io::Write;
+    use std::os::unix::fs::FileExt;
 
     #[test]
     fn both_ways_give_the_known_hash() {
@@ -96,5 +288,31 @@ mod tests {
         assert_eq!(hashed.hex(), wanted);
         assert_eq!(hashed.len(), 3);
         assert_eq!(hashed.get_mut(), b"abc");
+    }
+
+    #[test]
+    fn a_thread_and_a_file_with_holes_give_the_same() {
+        let size = 3 * BATCH as u64 + 777;
+        let (at, bytes) = (BATCH as u64 / 2 + 5, vec![7; BATCH + 99]);
+        let mut plain = vec![0; usize::try_from(size).unwrap()];
+        plain[BATCH / 2 + 5..][..bytes.len()].copy_from_slice(&bytes);
+        let wanted = sha256(&plain[..]).unwrap();
+
+        let (hash, result) = DiskHash::new().unwrap();
+        let mut sink = Checked::new(hash, size);
+        sink.zeros(0, at).unwrap();
+        let end = at + bytes.len() as u64;
+        sink.data(at, &bytes).unwrap();
+        sink.zeros(end, 100).unwrap();
+        sink.zeros(end + 100, size - end - 100).unwrap();
+        sink.finish().unwrap();
+        assert_eq!(result.recv().unwrap(), wanted);
+
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(size).unwrap();
+        file.write_all_at(&bytes, at).unwrap();
+        assert_eq!(sha256_file(&file).unwrap(), wanted);
+        let nothing = sha256(&[][..]).unwrap();
+        assert_eq!(Hasher::new().unwrap().finish().unwrap(), nothing);
     }
 }

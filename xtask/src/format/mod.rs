@@ -2,7 +2,7 @@
 //! and writes its own format straight from them, with no raw copy in between.
 
 mod batch;
-mod blocks;
+pub(crate) mod blocks;
 pub mod bmap;
 pub mod digest;
 pub mod ova;
@@ -10,8 +10,9 @@ pub mod pack;
 mod pool;
 pub mod qcow2;
 pub mod raw;
-pub mod split;
 mod squeeze;
+pub mod stream;
+pub mod target;
 pub mod vdi;
 pub mod vhd;
 pub mod vhdx;
@@ -19,6 +20,8 @@ pub mod vmdk;
 
 use crate::plan::Plan;
 use crate::recipe::{BootMode, Format};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
 use uuid::Uuid;
@@ -41,7 +44,10 @@ pub trait Sink: Send {
 }
 
 /// How the clusters of a qcow2 are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Not at all.
     #[default]

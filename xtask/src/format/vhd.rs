@@ -119,6 +119,16 @@ impl Dynamic {
     }
 }
 
+/// The size in bytes of the disk that a fixed VHD holds for one of `size` bytes, and the footer
+/// that follows it.
+pub(super) fn fixed(size: u64, options: &Options) -> io::Result<(u64, [u8; 512])> {
+    let size = size.next_multiple_of(MIB);
+    if size > MAX_SIZE {
+        return Err(too_large("VHD", size, MAX_SIZE));
+    }
+    Ok((size, footer(Kind::Fixed, size, options)))
+}
+
 /// Writes a fixed VHD: the disk, and the footer behind it. Its disk is in whole MiB, as Azure
 /// demands. Zeros are holes of the file.
 #[derive(Debug)]
@@ -131,15 +141,12 @@ pub struct VhdFixed {
 impl VhdFixed {
     /// Takes an empty file, which will hold a disk of `size` bytes, rounded up to whole MiB.
     pub fn new(file: File, size: u64, options: &Options) -> io::Result<VhdFixed> {
-        let size = size.next_multiple_of(MIB);
-        if size > MAX_SIZE {
-            return Err(too_large("VHD", size, MAX_SIZE));
-        }
+        let (size, footer) = fixed(size, options)?;
         file.set_len(size)?;
         Ok(VhdFixed {
             file: Batch::new(file),
             size,
-            footer: footer(Kind::Fixed, size, options),
+            footer,
         })
     }
 }

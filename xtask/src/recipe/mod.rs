@@ -8,6 +8,7 @@ mod tests;
 pub use find::{Found, all, find, home};
 pub use parse::{closest, is_hostname, is_name, parse};
 
+use crate::format::Compression;
 use crate::size::Size;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,8 @@ pub struct Recipe {
     pub root: RootOptions,
     /// Image formats to write.
     pub formats: Vec<Format>,
+    /// How the clusters of a qcow2 are compressed.
+    pub compression: Compression,
 }
 
 impl Default for Recipe {
@@ -62,6 +65,7 @@ impl Default for Recipe {
             serial_console: SerialConsole::default(),
             root: RootOptions::default(),
             formats: vec![Format::Raw],
+            compression: Compression::None,
         }
     }
 }

@@ -6,13 +6,18 @@
 
 mod xz;
 
+use super::DEFLATE_LEVEL;
 use super::blocks::is_zero;
 use super::pool::Pool;
-use super::{DEFLATE_LEVEL, Sink};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
 /// How a file is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Packing {
     /// zstd: a frame for each 8 MiB and a seek table ("Zstandard Seekable Format" 0.1.0 in
     /// zstd's `contrib/seekable_format`), so that a reader can jump.
@@ -209,31 +214,6 @@ pub fn pack(mut input: impl Read, out: impl Write, how: Packing, threads: usize)
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// A raw image that is compressed while it is written: it never lies anywhere uncompressed.
-#[derive(Debug)]
-pub struct PackedRaw<W>(Packer<W>);
-
-impl<W: Write + Send> PackedRaw<W> {
-    /// Compresses into `out` with `threads` threads.
-    pub fn new(out: W, how: Packing, threads: usize) -> io::Result<PackedRaw<W>> {
-        Packer::new(out, how, threads).map(PackedRaw)
-    }
-}
-
-impl<W: Write + Send> Sink for PackedRaw<W> {
-    fn data(&mut self, _offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-
-    fn zeros(&mut self, _offset: u64, len: u64) -> io::Result<()> {
-        io::copy(&mut io::repeat(0).take(len), &mut self.0).map(|_| ())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.0.finish()
     }
 }
 

@@ -1,8 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{PackedRaw, Packing, pack};
-use crate::format::tests::options;
-use crate::format::{Checked, Sink};
+use super::{Packing, pack};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
@@ -54,27 +52,6 @@ fn nothing_is_packed_as_nothing() {
         let mut packed = Vec::new();
         pack(&[][..], &mut packed, how, 2).unwrap();
         assert_eq!(unpacked(how, &packed), b"", "{how:?}");
-    }
-}
-
-#[test]
-fn a_raw_disk_is_packed_while_it_is_written() {
-    let plain = content();
-    let hole = plain.iter().position(|b| *b == 0).unwrap();
-    let end = plain.len() - 7;
-    for how in ALL {
-        let mut whole = Vec::new();
-        pack(&plain[..], &mut whole, how, options().threads).unwrap();
-        let mut packed = Vec::new();
-        let size = plain.len() as u64;
-        let sink = PackedRaw::new(&mut packed, how, 2).unwrap();
-        let mut sink = Checked::new(sink, size);
-        sink.data(0, &plain[..hole]).unwrap();
-        sink.zeros(hole as u64, (end - hole) as u64).unwrap();
-        sink.data(end as u64, &plain[end..]).unwrap();
-        sink.finish().unwrap();
-        drop(sink);
-        assert!(packed == whole, "{how:?}");
     }
 }
 

@@ -1,0 +1,434 @@
+//! The papers of an image and the files that it comes in, as their readers see them:
+//! sha256sum, sh, zstd, the SPDX project's own validator, `verify`.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use common::{dir, file};
+use docker_to_linux::publish::manifest::Manifest;
+use docker_to_linux::tool::Tool;
+use fs_err as fs;
+use std::process::Command;
+
+/// A recipe, a root file system with packages, boot loaders.
+struct Place {
+    _temp: tempfile::TempDir,
+    dir: Utf8PathBuf,
+    out: Utf8PathBuf,
+}
+
+const DPKG: &str = "Package: libstdc++6
+Status: install ok installed
+Maintainer: Debian GCC Maintainers <debian-gcc@lists.debian.org>
+Architecture: amd64
+Multi-Arch: same
+Source: gcc-14
+Version: 14.2.0-19
+Description: GNU Standard C++ Library v3
+Homepage: http://gcc.gnu.org/
+
+Package: gone
+Status: deinstall ok config-files
+Architecture: amd64
+Version: 1.0
+
+Package: base-files
+Status: install ok installed
+Maintainer: Santiago Vila <sanvila@debian.org>
+Architecture: amd64
+Version: 1:13.8+deb13u1
+";
+
+const STATUS_D: &str = "Package: tzdata
+Version: 2025b-4+deb13u1
+Architecture: all
+Maintainer: \"A, B\" <x@example.org>
+";
+
+const APK: &str = "C:Q1abcdefghijklmnopqrstuvwxyz0=
+P:musl
+V:1.2.5-r21
+A:x86_64
+L:MIT
+U:https://musl.libc.org/
+m:Natanael Copa <ncopa@alpinelinux.org>
+o:musl
+T:the musl c library (libc) implementation
+";
+
+impl Place {
+    fn new() -> Option<Place> {
+        let (temp, at) = common::temp();
+        common::bootloader_dir(&at)?;
+        let mut all = common::machine();
+        all.extend([
+            dir("var"),
+            dir("var/lib"),
+            dir("var/lib/dpkg"),
+            file("var/lib/dpkg/status", DPKG),
+            dir("var/lib/dpkg/status.d"),
+            file("var/lib/dpkg/status.d/tzdata", STATUS_D),
+            file("var/lib/dpkg/status.d/tzdata.md5sums", "0 x\n"),
+            dir("lib"),
+            dir("lib/apk"),
+            dir("lib/apk/db"),
+            file("lib/apk/db/installed", APK),
+        ]);
+        common::tar_file(&all, &at.join("rootfs.tar"));
+        let place = Place {
+            out: at.join("out"),
+            dir: at,
+            _temp: temp,
+        };
+        for name in ["box", "crate"] {
+            fs::create_dir(place.dir.join(name)).unwrap();
+            fs::write(
+                place.dir.join(name).join("recipe.yaml"),
+                "root: {free: 16M}\n",
+            )
+            .unwrap();
+        }
+        Some(place)
+    }
+
+    fn xtask(&self, arguments: &[&str]) -> Command {
+        let mut command = common::xtask();
+        command.arg("-q").args(arguments).current_dir(&self.dir);
+        command
+    }
+
+    /// Makes the image `name` with these options more; returns what was printed.
+    #[track_caller]
+    fn image(&self, name: &str, more: &[&str]) -> String {
+        let recipe = format!("./{name}");
+        let mut command = self.xtask(&["image", &recipe, "--from", "rootfs.tar"]);
+        command.args(["--bootloader-dir", "bootloader", "--output", "out"]);
+        common::content(command.args(more))
+    }
+
+    #[track_caller]
+    fn verify(&self) {
+        common::content(&mut self.xtask(&["verify", "out"]));
+        let mut judge = Command::new("sha256sum");
+        let said = common::content(
+            judge
+                .args(["-c", "--strict", "SHA256SUMS"])
+                .current_dir(&self.out),
+        );
+        // Everything in the folder is in it.
+        let files = fs::read_dir(&self.out).unwrap().count();
+        assert_eq!(said.lines().count(), files - 1, "{said}");
+    }
+
+    /// `verify` fails, and says these words.
+    #[track_caller]
+    fn verify_fails(&self, words: &[&str]) {
+        let out = self.xtask(&["verify", "out"]).output().unwrap();
+        let said = common::said(&out);
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        for word in words {
+            assert!(said.contains(word), "no {word:?} in: {said}");
+        }
+    }
+
+    fn manifest(&self, name: &str) -> Manifest {
+        Manifest::read(&self.out.join(format!("{name}.manifest.json"))).unwrap()
+    }
+}
+
+fn names(dir: &Utf8Path) -> Vec<String> {
+    let entries = dir.read_dir_utf8().unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn two_images_share_a_folder_and_its_sums() {
+    let Some(p) = Place::new() else { return };
+    let printed = p.image("box", &["--format", "raw,qcow2,ova"]);
+    assert_eq!(printed, "out/box.img\nout/box.qcow2\nout/box.ova\n");
+    p.verify();
+    p.image(
+        "crate",
+        &[
+            "--boot",
+            "bios",
+            "--table",
+            "mbr",
+            "--format",
+            "raw,vhd-fixed",
+        ],
+    );
+    p.verify();
+    let sums = fs::read_to_string(p.out.join("SHA256SUMS")).unwrap();
+    let listed: Vec<&str> = sums.lines().map(|l| &l[66..]).collect();
+    let wanted = [
+        "box.img",
+        "box.manifest.json",
+        "box.ova",
+        "box.qcow2",
+        "box.spdx.json",
+        "crate.fixed.vhd",
+        "crate.img",
+        "crate.manifest.json",
+        "crate.spdx.json",
+    ];
+    assert_eq!(listed, wanted);
+    let manifest = p.manifest("box");
+    assert_eq!(manifest.disk.partitions.len(), 2);
+    assert_eq!(manifest.packages.as_ref().unwrap().count, 4);
+    let text = fs::read_to_string(p.out.join("box.manifest.json")).unwrap();
+    assert!(
+        !text.contains(p.dir.as_str()),
+        "a path of this host: {text}"
+    );
+    // Once more: the same, and no line twice.
+    p.image("box", &["--format", "raw,qcow2,ova"]);
+    assert_eq!(fs::read_to_string(p.out.join("SHA256SUMS")).unwrap(), sums);
+    assert_eq!(p.manifest("box"), manifest);
+}
+
+#[test]
+fn the_list_of_packages_is_spdx() {
+    let Some(p) = Place::new() else { return };
+    p.image("box", &[]);
+    let list = p.out.join("box.spdx.json");
+    let text = fs::read_to_string(&list).unwrap();
+    for purl in [
+        "pkg:deb/debian/libstdc%2B%2B6@14.2.0-19?arch=amd64",
+        "pkg:deb/debian/base-files@1:13.8%2Bdeb13u1?arch=amd64",
+        "pkg:deb/debian/tzdata@2025b-4%2Bdeb13u1?arch=all",
+        "pkg:apk/alpine/musl@1.2.5-r21?arch=x86_64",
+    ] {
+        assert!(text.contains(purl), "{purl}: {text}");
+    }
+    assert!(!text.contains("gone"), "{text}");
+    let Some(mut judge) = common::spdx_judge() else {
+        return;
+    };
+    common::content(judge.arg("-i").arg(&list));
+    // The judge can say no.
+    let broken = p.dir.join("broken.spdx.json");
+    fs::write(&broken, text.replacen("CC0-1.0", "none", 1)).unwrap();
+    let mut judge = common::spdx_judge().unwrap();
+    assert!(
+        !judge
+            .arg("-i")
+            .arg(&broken)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+}
+
+#[test]
+fn whatever_is_changed_is_found() {
+    let Some(p) = Place::new() else { return };
+    let out = p.xtask(&["verify", "nowhere"]).output().unwrap();
+    assert_eq!(out.status.code(), Some(2), "{}", common::said(&out));
+    p.image("box", &["--format", "raw,vdi"]);
+    p.verify();
+    let file = |name: &str| p.out.join(name);
+    let keep = |name: &str| fs::read(file(name)).unwrap();
+
+    let vdi = keep("box.vdi");
+    let mut bad = vdi.clone();
+    let last = bad.len() - 1;
+    bad[last] ^= 1;
+    fs::write(file("box.vdi"), &bad).unwrap();
+    p.verify_fails(&["box.vdi", "checksum"]);
+    fs::write(file("box.vdi"), &vdi[..last]).unwrap();
+    p.verify_fails(&["box.vdi"]);
+    fs::remove_file(file("box.vdi")).unwrap();
+    p.verify_fails(&["box.vdi is missing"]);
+    fs::write(file("box.vdi"), &vdi).unwrap();
+    p.verify();
+
+    // Whoever changes the sums as well still does not agree with the manifest.
+    let resum = || {
+        let script = "sha256sum $(cut -c67- SHA256SUMS) >new && mv new SHA256SUMS";
+        common::content(Command::new("sh").args(["-c", script]).current_dir(&p.out));
+    };
+    fs::write(file("box.vdi"), &bad).unwrap();
+    resum();
+    p.verify_fails(&["box.vdi", "box.manifest.json"]);
+    fs::write(file("box.vdi"), &vdi).unwrap();
+
+    let text = fs::read_to_string(file("box.manifest.json")).unwrap();
+    let id = p.manifest("box").disk.partitions[1].id.clone().unwrap();
+    let other = text.replace(&id, "00000000-1111-2222-3333-444444444444");
+    assert_ne!(other, text);
+    fs::write(file("box.manifest.json"), other).unwrap();
+    resum();
+    p.verify_fails(&["box.img", "partition 2", &id]);
+    fs::write(file("box.manifest.json"), &text[..text.len() / 2]).unwrap();
+    resum();
+    p.verify_fails(&["box.manifest.json"]);
+    fs::write(file("box.manifest.json"), &text).unwrap();
+    resum();
+    p.verify();
+
+    let list = fs::read_to_string(file("box.spdx.json")).unwrap();
+    fs::write(file("box.spdx.json"), "{}").unwrap();
+    resum();
+    p.verify_fails(&["box.spdx.json"]);
+    fs::write(file("box.spdx.json"), &list).unwrap();
+    resum();
+    fs::remove_file(file("box.spdx.json")).unwrap();
+    p.verify_fails(&["box.spdx.json is missing"]);
+}
+
+#[test]
+fn parts_are_joined_by_the_script_beside_them() {
+    let Some(p) = Place::new() else { return };
+    p.image("box", &["--format", "raw,qcow2"]);
+    let whole = common::sha256(&p.out.join("box.img"));
+    let qcow2 = common::sha256(&p.out.join("box.qcow2"));
+    let split = ["--format", "raw,qcow2", "--split", "1M", "--compress"];
+    for (how, ending, unpack) in [
+        ("zstd", "zst", "zstd -dq"),
+        ("xz", "xz", "xz -dk"),
+        ("gzip", "gz", "gzip -dk"),
+    ] {
+        fs::remove_dir_all(&p.out).unwrap();
+        let printed = p.image("box", &[&split[..], &[how]].concat());
+        let parts = printed.lines().filter(|l| l.contains("box.img.")).count();
+        assert!(parts > 1, "{printed}");
+        p.verify();
+        let manifest = p.manifest("box");
+        assert_eq!(manifest.artifacts.len(), 2);
+        assert!(manifest.artifacts.iter().all(|a| a.parts.len() > 1));
+        for (name, sum) in [("box.img", &whole), ("box.qcow2", &qcow2)] {
+            let script = format!("sh {name}.{ending}.join.sh && {unpack} {name}.{ending}");
+            common::content(
+                Command::new("sh")
+                    .args(["-ec", &script])
+                    .current_dir(&p.out),
+            );
+            assert_eq!(&common::sha256(&p.out.join(name)), sum, "{how} {name}");
+        }
+    }
+    // A part that is gone, and one that is another's.
+    fs::remove_file(p.out.join("box.img.gz.part-001")).unwrap();
+    p.verify_fails(&["box.img.gz.part-001 is missing"]);
+    // What an earlier run left is not joined with what a later one writes.
+    fs::remove_dir_all(&p.out).unwrap();
+    p.image("box", &["--split", "2M"]);
+    let before = names(&p.out);
+    assert!(
+        before.contains(&"box.img.part-003".to_owned()),
+        "{before:?}"
+    );
+    p.image("box", &["--split", "40M"]);
+    assert!(!names(&p.out).contains(&"box.img.part-003".to_owned()));
+    p.verify();
+    p.image("box", &[]);
+    let last = [
+        "SHA256SUMS",
+        "box.img",
+        "box.manifest.json",
+        "box.spdx.json",
+    ];
+    assert_eq!(names(&p.out), last);
+    assert_eq!(common::sha256(&p.out.join("box.img")), whole);
+}
+
+#[test]
+fn a_raw_image_is_converted_to_what_image_would_have_written() {
+    let Some(p) = Place::new() else { return };
+    let formats = "qcow2,vdi,vmdk,vmdk-stream,ova,vhd,vhd-fixed,vhdx";
+    p.image("box", &["--format", &format!("raw,{formats}")]);
+    let made = p.manifest("box");
+    fs::rename(&p.out, p.dir.join("made")).unwrap();
+    fs::create_dir(&p.out).unwrap();
+    for name in ["box.img", "box.manifest.json", "box.spdx.json"] {
+        fs::rename(p.dir.join("made").join(name), p.out.join(name)).unwrap();
+    }
+    // Beside the image, and into another folder.
+    let convert = ["convert", "out/box.img", "--format", formats];
+    common::content(&mut p.xtask(&convert));
+    assert_eq!(p.manifest("box"), made);
+    let mut elsewhere = p.xtask(&convert);
+    common::content(elsewhere.args(["--output", "other", "--compress", "gzip"]));
+    common::content(&mut p.xtask(&["verify", "other"]));
+    for artifact in &made.artifacts {
+        if artifact.file == "box.img" {
+            continue;
+        }
+        let (a, b) = (
+            p.out.join(&artifact.file),
+            p.dir.join("made").join(&artifact.file),
+        );
+        assert_eq!(common::sha256(&a), common::sha256(&b), "{}", artifact.file);
+        let packed = p.dir.join("other").join(format!("{}.gz", artifact.file));
+        let mut plain = flate2::read::GzDecoder::new(fs::File::open(packed).unwrap());
+        let sum = docker_to_linux::format::digest::sha256(&mut plain).unwrap();
+        assert_eq!(sum, artifact.sha256, "{}", artifact.file);
+    }
+    // An image that nobody knows: no papers but the sums.
+    fs::copy(p.out.join("box.img"), p.dir.join("some.raw")).unwrap();
+    let some = [
+        "convert", "some.raw", "--format", "qcow2", "--output", "new",
+    ];
+    common::content(&mut p.xtask(&some));
+    assert_eq!(names(&p.dir.join("new")), ["SHA256SUMS", "some.qcow2"]);
+    if let Some(mut judge) = common::judge(Tool::QemuImg) {
+        judge.args([
+            "compare",
+            "-f",
+            "raw",
+            "-F",
+            "qcow2",
+            "some.raw",
+            "new/some.qcow2",
+        ]);
+        common::content(judge.current_dir(&p.dir));
+    }
+}
+
+#[test]
+fn what_cannot_be_converted() {
+    let Some(p) = Place::new() else { return };
+    p.image(
+        "box",
+        &["--format", "raw,qcow2,vhdx,vdi,vmdk", "--no-papers"],
+    );
+    let before = names(&p.out);
+    let fails = |arguments: &[&str], words: &[&str]| {
+        let out = p
+            .xtask(&[&["convert"], arguments].concat())
+            .output()
+            .unwrap();
+        let said = common::said(&out);
+        assert_eq!(out.status.code(), Some(2), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        for word in words.iter().chain(&["; hint: "]) {
+            assert!(said.contains(word), "no {word:?} in: {said}");
+        }
+        assert_eq!(names(&p.out), before);
+    };
+    for (name, what) in [
+        ("box.qcow2", "a qcow2 image"),
+        ("box.vhdx", "a VHDX image"),
+        ("box.vdi", "a VDI image"),
+        ("box.vmdk", "a VMDK image"),
+    ] {
+        fails(&[&format!("out/{name}"), "--format", "vhd"], &[name, what]);
+    }
+    fails(
+        &["out/box.img", "--format", "raw"],
+        &["out/box.img", "--output"],
+    );
+    fails(&["out/none.img", "--format", "vdi"], &["out/none.img"]);
+    fails(&["out", "--format", "vdi"], &["no regular file"]);
+    fails(&["out/box.img"], &["--format"]);
+    fails(&["out/box.img", "--format", "vdi,vdi"], &["twice"]);
+    let small = ["out/box.img", "--format", "vdi", "--split", "1000"];
+    fails(&small, &["--split", "1 MiB"]);
+    fs::write(p.dir.join("empty.img"), "").unwrap();
+    fails(&["empty.img", "--format", "vdi"], &["empty"]);
+}

@@ -1,0 +1,120 @@
+//! The same root file system gives the same bytes: in every format and compression, whenever,
+//! wherever and by however many cores it is made.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use camino::Utf8Path;
+use clap::ValueEnum;
+use docker_to_linux::recipe::Format;
+use fs_err as fs;
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// One way to live.
+struct World {
+    /// The working directory, below the test's.
+    dir: &'static str,
+    umask: &'static str,
+    /// Put before the program.
+    wrapper: &'static [&'static str],
+    env: [(&'static str, &'static str); 3],
+}
+
+const WORLDS: [World; 2] = [
+    World {
+        dir: "one",
+        umask: "022",
+        wrapper: &[],
+        env: [("TZ", "UTC"), ("LC_ALL", "C"), ("USER", "a")],
+    },
+    World {
+        dir: "another/and deeper",
+        umask: "077",
+        // One core: `taskset` tells the program so.
+        wrapper: &["taskset", "-c", "0"],
+        env: [
+            ("TZ", "Asia/Kathmandu"),
+            ("LC_ALL", "tr_TR.UTF-8"),
+            ("USER", "b"),
+        ],
+    },
+];
+
+impl World {
+    /// Makes the image `box` with these options; returns the checksums of all its files.
+    fn make(&self, at: &Utf8Path, more: &[&str]) -> BTreeMap<String, String> {
+        let dir = at.join(self.dir);
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("box")).unwrap();
+        fs::write(dir.join("box/recipe.yaml"), "root: {free: 16M}\n").unwrap();
+        let xtask = common::xtask();
+        let script = format!("umask {}; exec \"$@\"", self.umask);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script, "sh"])
+            .args(self.wrapper)
+            .arg(xtask.get_program())
+            .args(["-q", "image", "./box", "--output", "out", "--from"])
+            .arg(at.join("rootfs.tar"))
+            .arg("--bootloader-dir")
+            .arg(at.join("bootloader"))
+            .args(more)
+            .current_dir(&dir)
+            .env_remove("SOURCE_DATE_EPOCH");
+        for (name, value) in self.env {
+            command.env(name, value);
+        }
+        // `content` would set a locale of its own.
+        let out = command.output().unwrap();
+        assert!(out.status.success(), "{}", common::said(&out));
+        let entries = dir.join("out");
+        let entries = entries.read_dir_utf8().unwrap();
+        entries
+            .map(|e| {
+                let path = e.unwrap().path().to_owned();
+                let name = path.file_name().unwrap().to_owned();
+                (name, common::sha256(&path))
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn the_same_root_file_system_gives_the_same_bytes() {
+    if common::program("taskset", "util-linux").is_none() {
+        return;
+    }
+    let (_temp, at) = common::temp();
+    if common::bootloader_dir(&at).is_none() {
+        return;
+    }
+    common::tar_file(&common::machine(), &at.join("rootfs.tar"));
+    let names = Format::value_variants().iter().map(|f| {
+        let value = f.to_possible_value().unwrap();
+        value.get_name().to_owned()
+    });
+    let all: Vec<String> = names.collect();
+    let all = all.join(",");
+    let all = ["--format", &all];
+    let mut seen = 0;
+    for more in [
+        &[][..],
+        &["--compression", "zstd"],
+        &["--compression", "zlib"],
+        &["--compress", "zstd"],
+        &["--compress", "xz"],
+        &["--compress", "gzip", "--split", "1M"],
+    ] {
+        // Only qcow2 knows `--compression`.
+        let options = match more {
+            ["--compression", ..] => [&["--format", "qcow2"], more].concat(),
+            _ => [&all[..], more].concat(),
+        };
+        let [one, another] = WORLDS.map(|world| world.make(&at, &options));
+        assert_eq!(one, another, "{options:?}");
+        seen += one.len();
+    }
+    // Nine formats and their papers, and so on.
+    assert!(seen > 50, "{seen}");
+}

@@ -1,0 +1,251 @@
+//! `convert`: a raw image that exists, in other formats.
+
+use super::console::Console;
+use super::files::Files;
+use super::print;
+use crate::error::Report;
+use crate::format::digest::hex;
+use crate::format::{self, Compression, Sink, ova::Machine, raw};
+use crate::publish::manifest::{self, Manifest};
+use crate::publish::verify::check_table;
+use crate::publish::{Delivery, Paper, Papers, artifact};
+use crate::recipe::{self, BootMode, Format};
+use crate::size::{MIB, Size};
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// Options of `convert`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask convert target/images/debian.img --format vdi,vmdk
+  cargo xtask convert disk.img --format qcow2 --compression zstd --output out
+  cargo xtask convert disk.img --format raw --compress zstd --split 1900M")]
+pub(super) struct Args {
+    /// A raw image
+    image: Utf8PathBuf,
+    /// Formats to write, with commas between
+    #[arg(long, value_delimiter = ',', value_name = "FORMAT", required = true)]
+    format: Vec<Format>,
+    /// How the clusters of qcow2 images are compressed
+    #[arg(long, default_value = "none", value_name = "HOW")]
+    compression: Compression,
+    /// Name of the files, without ending [default: the image's]
+    #[arg(long)]
+    name: Option<String>,
+    /// Folder for the files [default: the image's]
+    #[arg(long, short, value_name = "DIR")]
+    output: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    files: Files,
+}
+
+pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    args.files.check(&args.format)?;
+    let input = Input::open(args)?;
+    let dir = args.output.clone().unwrap_or_else(|| folder(&args.image));
+    input.check_output(args, &dir)?;
+    let mut options = input.options(args)?;
+    args.files.threads(&mut options);
+    console.stage(&format!(
+        "{}: a disk of {} for {dir}",
+        args.image,
+        Size(input.size)
+    ));
+    let job = args.files.job(&dir, input.size, &args.format, &options);
+    let emit = |sink: &mut dyn Sink| raw::emit(&input.file, sink);
+    let artifacts = artifact::write(&job, &emit, &|text| console.stage(text))?;
+    let sums = job.sums;
+    let (papers, others) = match (sums, &input.manifest) {
+        (true, Some(manifest)) => papers(manifest, &folder(&args.image), &dir)?,
+        _ => (None, Vec::new()),
+    };
+    let delivery = Delivery {
+        artifacts,
+        others,
+        papers,
+        sums,
+    };
+    let paths = delivery.commit(&dir)?;
+    console.stage(&format!("done in {:.1} s", begun.elapsed().as_secs_f64()));
+    for path in paths {
+        print(path.as_str())?;
+    }
+    Ok(())
+}
+
+fn folder(file: &Utf8Path) -> Utf8PathBuf {
+    match file.parent() {
+        Some(dir) if !dir.as_str().is_empty() => dir.to_owned(),
+        _ => ".".into(),
+    }
+}
+
+/// The image that is converted.
+struct Input {
+    file: File,
+    size: u64,
+    name: String,
+    /// What was written beside it, if it is about this disk.
+    manifest: Option<Manifest>,
+    head: Vec<u8>,
+}
+
+impl Input {
+    fn open(args: &Args) -> Result<Input, Report> {
+        let image = &args.image;
+        let wrong = |e: std::io::Error| {
+            Report::mistake(format!("opening the image {image}"))
+                .because(e)
+                .hint("give a raw image, as `cargo xtask image` writes it")
+        };
+        let file = fs::File::open(image).map_err(wrong)?.into_parts().0;
+        let meta = file.metadata().map_err(wrong)?;
+        if !meta.is_file() {
+            return Err(Report::mistake(format!("{image} is no regular file"))
+                .hint("give a raw image, as `cargo xtask image` writes it"));
+        }
+        let size = meta.len();
+        let mut head = vec![0; usize::try_from(size.min(MIB)).unwrap_or(0)];
+        file.read_exact_at(&mut head, 0).map_err(wrong)?;
+        if let Some(what) = not_raw(&head) {
+            return Err(
+                Report::mistake(format!("{image} is {what}, not a raw image"))
+                    .hint("convert takes raw images only"),
+            );
+        }
+        let stem = image.file_stem().unwrap_or("image");
+        let name = args.name.clone().unwrap_or_else(|| stem.to_owned());
+        if !recipe::is_name(&name) {
+            return Err(
+                Report::mistake(format!("{name:?} cannot be a name of images"))
+                    .hint("give another by --name: letters, digits, `.`, `-`, `_`"),
+            );
+        }
+        let path = folder(image).join(manifest::file_name(&name));
+        let manifest = match path.is_file() {
+            true => Some(Manifest::read(&path)?),
+            false => None,
+        };
+        Ok(Input {
+            file,
+            size,
+            manifest: manifest
+                .filter(|m| m.disk.size == size && check_table(&m.disk, &head).is_empty()),
+            name,
+            head,
+        })
+    }
+
+    /// The image itself must not be written over while it is read.
+    fn check_output(&self, args: &Args, dir: &Utf8Path) -> Result<(), Report> {
+        let image = args.image.canonicalize_utf8();
+        for format in &args.format {
+            let file = dir.join(format.file_name(&self.name));
+            let same = matches!((file.canonicalize_utf8(), &image), (Ok(a), Ok(b)) if a == *b);
+            if same {
+                return Err(Report::mistake(format!(
+                    "{file} would be written over {}",
+                    args.image
+                ))
+                .hint("choose another folder with --output, or another name with --name"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the formats need to know: as `image` would have told them, or else from the disk
+    /// itself, so that the same disk gives the same bytes.
+    fn options(&self, args: &Args) -> Result<format::Options, Report> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut options = format::Options {
+            id: Uuid::nil(),
+            epoch: 0,
+            name: self.name.clone(),
+            compression: args.compression,
+            threads,
+            machine: Machine::default(),
+        };
+        if let Some(manifest) = &self.manifest {
+            options.id = Uuid::parse_str(&manifest.id).map_err(|e| {
+                Report::failure(format!("reading the manifest of {}", args.image)).because(e)
+            })?;
+            options.epoch = manifest.epoch;
+            options.machine.uefi = manifest.boot == BootMode::Uefi;
+        } else {
+            // A partition table has ids of its own: two disks with the same start are one.
+            let mut hash = Sha256::new();
+            hash.update(self.size.to_le_bytes());
+            hash.update(&self.head);
+            let sum = hex(&hash.finalize());
+            options.id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("disk {sum}").as_bytes());
+        }
+        Ok(options)
+    }
+}
+
+/// What a file is that is an image in another format, or compressed.
+fn not_raw(head: &[u8]) -> Option<&'static str> {
+    let kinds: [(usize, &[u8], &str); 9] = [
+        (0, b"QFI\xfb", "a qcow2 image"),
+        (0, b"KDMV", "a VMDK image"),
+        (
+            0,
+            b"# Disk DescriptorFile",
+            "the descriptor of a VMDK image",
+        ),
+        (64, b"\x7f\x10\xda\xbe", "a VDI image"),
+        (0, b"conectix", "a VHD image"),
+        (0, b"vhdxfile", "a VHDX image"),
+        (0, b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+        (0, b"\xfd7zXZ\0", "compressed by xz"),
+        (0, b"\x1f\x8b\x08", "compressed by gzip"),
+    ];
+    let found = kinds
+        .into_iter()
+        .find(|(at, magic, _)| head.get(*at..).is_some_and(|h| h.starts_with(magic)));
+    if head.is_empty() {
+        return Some("empty");
+    }
+    found.map(|(.., what)| what)
+}
+
+/// The papers that the image has, for the folder `to`.
+fn papers(
+    manifest: &Manifest,
+    from: &Utf8Path,
+    to: &Utf8Path,
+) -> Result<(Option<Papers>, Vec<Paper>), Report> {
+    let mut manifest = manifest.clone();
+    let mut others = Vec::new();
+    // A folder that is not there yet is another one.
+    let same =
+        matches!((from.canonicalize_utf8(), to.canonicalize_utf8()), (Ok(a), Ok(b)) if a == b);
+    if !same {
+        // What was converted to that folder before stays in its manifest.
+        let there = to.join(manifest::file_name(&manifest.name));
+        manifest.artifacts = match there.is_file() {
+            true => Some(Manifest::read(&there)?)
+                .filter(|old| old.id == manifest.id)
+                .map(|old| old.artifacts)
+                .unwrap_or_default(),
+            false => Vec::new(),
+        };
+        if let Some(packages) = &manifest.packages {
+            let failed =
+                |e| Report::failure(format!("copying {} to {to}", packages.file)).because(e);
+            let text = fs::read(from.join(&packages.file)).map_err(failed)?;
+            others.push(Paper::new(&to.join(&packages.file), text).map_err(failed)?);
+        }
+    }
+    let papers = Papers {
+        manifest,
+        inventory: None,
+    };
+    Ok((Some(papers), others))
+}

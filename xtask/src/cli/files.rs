@@ -1,0 +1,72 @@
+//! Options about the files of an image that `image` and `convert` share.
+
+use crate::error::Report;
+use crate::format;
+use crate::format::pack::Packing;
+use crate::publish::artifact::Job;
+use crate::recipe::Format;
+use crate::size::{MIB, Size};
+use camino::Utf8Path;
+
+/// Those options.
+#[derive(Debug, clap::Args)]
+pub(super) struct Files {
+    /// Compress each file as a whole, for publishing
+    #[arg(long, value_name = "HOW")]
+    compress: Option<Packing>,
+    /// Cut a file that becomes larger than this into parts, as 1900M
+    #[arg(long, value_name = "SIZE")]
+    split: Option<Size>,
+    /// Write no manifest, no checksums and no list of packages
+    #[arg(long)]
+    pub(super) no_papers: bool,
+    /// How many threads compress; the result does not depend on it [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+impl Files {
+    /// Refuses what makes no sense for these formats.
+    pub(super) fn check(&self, formats: &[Format]) -> Result<(), Report> {
+        if let Some(size) = self.split.filter(|size| size.0 < MIB) {
+            return Err(Report::mistake(format!("--split {size} is too small"))
+                .hint("parts are 1 MiB or larger; a release asset may have up to 2 GiB: --split 1900M"));
+        }
+        for (n, format) in formats.iter().enumerate() {
+            if formats[..n].contains(format) {
+                return Err(Report::mistake(format!(
+                    "the format {} is named twice",
+                    format.extension()
+                ))
+                .hint("name each format once"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be written.
+    pub(super) fn job<'a>(
+        &self,
+        dir: &'a Utf8Path,
+        size: u64,
+        formats: &'a [Format],
+        options: &'a format::Options,
+    ) -> Job<'a> {
+        Job {
+            dir,
+            size,
+            formats,
+            options,
+            packing: self.compress,
+            split: self.split.map(|size| size.0),
+            sums: !self.no_papers,
+        }
+    }
+
+    /// The threads that were asked for.
+    pub(super) fn threads(&self, options: &mut format::Options) {
+        if let Some(threads) = self.threads {
+            options.threads = usize::from(threads);
+        }
+    }
+}

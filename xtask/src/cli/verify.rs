@@ -1,0 +1,50 @@
+//! `verify`: the files in a folder against their papers.
+
+use super::console::Console;
+use crate::error::Report;
+use crate::publish::verify;
+use crate::size::Size;
+use camino::Utf8PathBuf;
+
+/// Options of `verify`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Checks SHA256SUMS, the manifests, parts joined together, partition tables of
+raw images, and the lists of packages. Ends with 1 if anything does not agree.
+
+Examples:
+  cargo xtask verify target/images"
+)]
+pub(super) struct Args {
+    /// Folder with images and their papers
+    #[arg(default_value = "target/images")]
+    dir: Utf8PathBuf,
+}
+
+pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
+    console.stage(&format!("checking {}", args.dir));
+    let bar = console.bytes("reading", None);
+    let outcome = verify::verify(&args.dir, &|n| bar.add(n))?;
+    drop(bar);
+    for problem in &outcome.problems {
+        console.note(problem);
+    }
+    let Some(first) = outcome.problems.first() else {
+        console.stage(&format!(
+            "{} files ({}) and {} manifests agree",
+            outcome.files,
+            Size(outcome.bytes),
+            outcome.manifests
+        ));
+        return Ok(());
+    };
+    let more = match outcome.problems.len() {
+        1 => String::new(),
+        n => format!(" (and {} more)", n - 1),
+    };
+    Err(
+        Report::failure(format!("checking {}: {first}{more}", args.dir))
+            .hint("fetch that file again, or make the image anew")
+            .into(),
+    )
+}

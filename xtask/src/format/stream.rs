@@ -1,0 +1,164 @@
+//! The formats that are written strictly front to back go straight through a packer or into
+//! parts: uncompressed they lie nowhere.
+
+use super::target::{Target, Whole};
+use super::vmdk::VmdkStream;
+use super::{Format, Options, Sink, vhd};
+use std::io::{self, BufWriter, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// Whether a format's writer never goes back.
+pub fn ascends(format: Format) -> bool {
+    matches!(format, Format::Raw | Format::VhdFixed | Format::VmdkStream)
+}
+
+/// A sink that writes a disk of `size` bytes in `format`, one for which [`ascends`] holds, into
+/// `target`. What was written comes out of the receiver after [`Sink::finish`].
+pub fn open(
+    format: Format,
+    target: Target,
+    size: u64,
+    options: &Options,
+) -> io::Result<(Box<dyn Sink>, Receiver<Whole>)> {
+    let (result, whole) = channel();
+    let plain = |target, end, tail: &[u8]| Plain {
+        out: target,
+        at: 0,
+        end,
+        tail: tail.to_vec(),
+        result: result.clone(),
+    };
+    let sink: Box<dyn Sink> = match format {
+        Format::Raw => Box::new(plain(target, size, &[])),
+        Format::VhdFixed => {
+            let (end, footer) = vhd::fixed(size, options)?;
+            Box::new(plain(target, end, &footer))
+        }
+        Format::VmdkStream => {
+            let out = BufWriter::with_capacity(1 << 20, target);
+            let inner = VmdkStream::new(out, size, options)?;
+            Box::new(Stream { inner, result })
+        }
+        Format::Qcow2 | Format::Vdi | Format::Vmdk | Format::Ova | Format::Vhd | Format::Vhdx => {
+            return Err(io::Error::other(format!(
+                "{format:?} cannot be written front to back"
+            )));
+        }
+    };
+    Ok((sink, whole))
+}
+
+/// The disk as it is, and what a format puts behind it.
+struct Plain {
+    out: Target,
+    at: u64,
+    /// Where the disk ends in the file.
+    end: u64,
+    tail: Vec<u8>,
+    result: Sender<Whole>,
+}
+
+impl Sink for Plain {
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.at = offset + bytes.len() as u64;
+        self.out.write_all(bytes)
+    }
+
+    fn zeros(&mut self, offset: u64, len: u64) -> io::Result<()> {
+        self.at = offset + len;
+        self.out.zeros(len)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.out.zeros(self.end.saturating_sub(self.at))?;
+        self.out.write_all(&self.tail)?;
+        // Whoever does not wait for it does not want it.
+        let _ = self.result.send(self.out.finish()?);
+        Ok(())
+    }
+}
+
+struct Stream {
+    inner: VmdkStream<BufWriter<Target>>,
+    result: Sender<Whole>,
+}
+
+impl Sink for Stream {
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.inner.data(offset, bytes)
+    }
+
+    fn zeros(&mut self, offset: u64, len: u64) -> io::Result<()> {
+        self.inner.zeros(offset, len)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.inner.finish()?;
+        let out = self.inner.out();
+        out.flush()?;
+        let _ = self.result.send(out.get_mut().finish()?);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::{ascends, open};
+    use crate::format::pack::{Packing, pack};
+    use crate::format::target::Target;
+    use crate::format::tests::options;
+    use crate::format::{self, Checked, Sink};
+    use crate::recipe::Format;
+    use camino::Utf8Path;
+    use clap::ValueEnum;
+    use std::fs::File;
+
+    fn fill(sink: &mut dyn Sink, size: u64) {
+        sink.zeros(0, 70_000).unwrap();
+        sink.data(70_000, &[7; 100_000]).unwrap();
+        sink.zeros(170_000, size - 170_003).unwrap();
+        sink.data(size - 3, b"end").unwrap();
+        sink.finish().unwrap();
+    }
+
+    /// Streamed, packed or not, it is what the format's own writer makes.
+    #[test]
+    fn streams_are_the_files_that_the_formats_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(dir.path()).unwrap();
+        let size = (20 << 20) + 512;
+        let all = Format::value_variants().iter().copied();
+        for format in all.filter(|f| ascends(*f)) {
+            let path = dir.join("plain");
+            let file = File::create_new(&path).unwrap();
+            let sink = format::open(format, file, size, &options()).unwrap();
+            fill(&mut Checked::new(sink, size), size);
+            let plain = fs_err::read(&path).unwrap();
+            fs_err::remove_file(&path).unwrap();
+            for packing in [
+                None,
+                Some(Packing::Zstd),
+                Some(Packing::Xz),
+                Some(Packing::Gzip),
+            ] {
+                let mut wanted = plain.clone();
+                if let Some(how) = packing {
+                    wanted.clear();
+                    pack(&plain[..], &mut wanted, how, 1).unwrap();
+                }
+                let target = Target::create(&dir.join("streamed"), packing, None, 2).unwrap();
+                let (sink, whole) = open(format, target, size, &options()).unwrap();
+                fill(&mut Checked::new(sink, size), size);
+                let file = whole.recv().unwrap().files.remove(0);
+                let path = file.pending.path().to_owned();
+                file.pending.commit().unwrap();
+                assert!(
+                    fs_err::read(path).unwrap() == wanted,
+                    "{format:?} {packing:?}"
+                );
+            }
+        }
+    }
+}

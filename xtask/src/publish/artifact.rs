@@ -1,0 +1,282 @@
+//! One disk, written once, in every format, compressed and cut into parts as wanted.
+
+use super::room;
+use crate::disk;
+use crate::error::Report;
+use crate::format::digest::{DiskHash, sha256_file};
+use crate::format::pack::Packing;
+use crate::format::target::{Target, Whole, Written, is_part_of, join_command};
+use crate::format::{self, Compression, Several, Sink, stream};
+use crate::output::Pending;
+use crate::recipe::Format;
+use camino::{Utf8Path, Utf8PathBuf};
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::mpsc::Receiver;
+
+/// What is to be written.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The folder of the files.
+    pub dir: &'a Utf8Path,
+    /// Size of the disk in bytes.
+    pub size: u64,
+    /// Formats to write.
+    pub formats: &'a [Format],
+    /// What the formats need to know.
+    pub options: &'a format::Options,
+    /// How each file is compressed as a whole.
+    pub packing: Option<Packing>,
+    /// A file that would become larger than this, in bytes, is cut into parts.
+    pub split: Option<u64>,
+    /// Whether checksums are wanted. (Those of parts and compressed files come by themselves.)
+    pub sums: bool,
+}
+
+/// One format of an image, complete, but without its name yet.
+#[derive(Debug)]
+pub struct Artifact {
+    /// Its format.
+    pub format: Format,
+    /// How its clusters are compressed, for qcow2.
+    pub compression: Compression,
+    /// How it is compressed as a whole.
+    pub packing: Option<Packing>,
+    /// Name of the file, or of what its parts make together.
+    pub file: String,
+    /// Size of that in bytes.
+    pub size: u64,
+    /// SHA-256 of that in hexadecimal; empty if nobody wanted it.
+    pub sha256: String,
+    /// The file, or its parts.
+    pub files: Vec<Written>,
+}
+
+/// Emits a disk into a sink, the same each time.
+pub type Emit<'a> = &'a dyn Fn(&mut dyn Sink) -> io::Result<()>;
+
+/// A format on its way.
+enum Way {
+    /// Into its file.
+    Direct {
+        pending: Pending,
+        /// Brings the checksum, where the writing computes it.
+        hash: Option<Receiver<String>>,
+    },
+    /// Front to back through a packer or into parts.
+    Streamed(Receiver<Whole>),
+    /// Into a file that is only there to be packed or cut: its writer goes back in it.
+    Detour(Pending),
+}
+
+/// Writes the disk that `emit` gives. `say` is told what happens after that.
+///
+/// On a file system that is full, the error says how much is missing; for that `emit` is
+/// called a second time.
+pub fn write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Artifact>, Report> {
+    try_write(job, emit, say).map_err(|(path, error)| {
+        // By now everything that was half written is gone.
+        if error.kind() == io::ErrorKind::StorageFull {
+            room::missing(job, emit, &path, error)
+        } else {
+            disk::write_error(&path, error)
+        }
+    })
+}
+
+type Failed = (Utf8PathBuf, io::Error);
+
+fn try_write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Artifact>, Failed> {
+    let mut sinks = Vec::new();
+    let mut ways = Vec::new();
+    for format in job.formats {
+        let path = path_of(job, *format);
+        let way = start(job, *format, &path, &mut sinks).map_err(|e| (path, e))?;
+        ways.push((*format, way));
+    }
+    emit(&mut Several::new(sinks)).map_err(|e| (job.dir.to_owned(), e))?;
+    let mut artifacts = Vec::new();
+    for (format, way) in ways {
+        let path = path_of(job, format);
+        let whole = match way {
+            Way::Direct { pending, hash } => direct(pending, hash),
+            Way::Streamed(whole) => whole.recv().map_err(io::Error::other),
+            Way::Detour(plain) => {
+                say(&format!("packing {path}"));
+                detour(job, &path, &plain)
+            }
+        };
+        let whole = whole.map_err(|e| (path.clone(), e))?;
+        artifacts.push(Artifact {
+            format,
+            compression: match format {
+                Format::Qcow2 => job.options.compression,
+                _ => Compression::None,
+            },
+            packing: job.packing,
+            file: path.file_name().unwrap_or_default().to_owned(),
+            size: whole.size,
+            sha256: whole.sha256,
+            files: whole.files,
+        });
+    }
+    if job.sums {
+        let missing = artifacts
+            .iter_mut()
+            .filter(|a| a.sha256.is_empty())
+            .collect();
+        hash(missing).map_err(|e| (job.dir.to_owned(), e))?;
+    }
+    Ok(artifacts)
+}
+
+/// The file that an artifact is, or would be without parts.
+fn path_of(job: &Job<'_>, format: Format) -> Utf8PathBuf {
+    let mut name = format.file_name(&job.options.name);
+    if let Some(packing) = job.packing {
+        name = format!("{name}.{}", packing.extension());
+    }
+    job.dir.join(name)
+}
+
+fn start(
+    job: &Job<'_>,
+    format: Format,
+    path: &Utf8Path,
+    sinks: &mut Vec<Box<dyn Sink>>,
+) -> io::Result<Way> {
+    let handled = job.packing.is_some() || job.split.is_some();
+    if handled && stream::ascends(format) {
+        let target = Target::create(path, job.packing, job.split, job.options.threads)?;
+        let (sink, whole) = stream::open(format, target, job.size, job.options)?;
+        sinks.push(sink);
+        return Ok(Way::Streamed(whole));
+    }
+    if handled {
+        // Under the name of the plain file: the packed one is made beside it.
+        let plain = format.file_name(&job.options.name);
+        let pending = Pending::create(&job.dir.join(format!("{plain}.plain")))?;
+        sinks.push(format::open(
+            format,
+            pending.file()?,
+            job.size,
+            job.options,
+        )?);
+        return Ok(Way::Detour(pending));
+    }
+    let pending = Pending::create(path)?;
+    sinks.push(format::open(
+        format,
+        pending.file()?,
+        job.size,
+        job.options,
+    )?);
+    let hash = if job.sums && format == Format::Raw {
+        let (sink, hash) = DiskHash::new()?;
+        sinks.push(Box::new(sink));
+        Some(hash)
+    } else {
+        None
+    };
+    Ok(Way::Direct { pending, hash })
+}
+
+fn direct(pending: Pending, hash: Option<Receiver<String>>) -> io::Result<Whole> {
+    let size = pending.file()?.metadata()?.len();
+    let sha256 = match hash {
+        Some(hash) => hash.recv().map_err(io::Error::other)?,
+        None => String::new(),
+    };
+    let file = Written {
+        pending,
+        size,
+        sha256: sha256.clone(),
+    };
+    Ok(Whole {
+        files: vec![file],
+        size,
+        sha256,
+    })
+}
+
+fn detour(job: &Job<'_>, path: &Utf8Path, plain: &Pending) -> io::Result<Whole> {
+    let mut target = Target::create(path, job.packing, job.split, job.options.threads)?;
+    copy(&plain.file()?, &mut target)?;
+    target.finish()
+}
+
+/// Copies a whole file; holes stay holes.
+fn copy(file: &File, target: &mut Target) -> io::Result<()> {
+    struct To<'a>(&'a mut Target);
+    impl Sink for To<'_> {
+        fn data(&mut self, _: u64, bytes: &[u8]) -> io::Result<()> {
+            self.0.write_all(bytes)
+        }
+        fn zeros(&mut self, _: u64, len: u64) -> io::Result<()> {
+            self.0.zeros(len)
+        }
+        fn finish(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    format::raw::emit(file, &mut To(target))
+}
+
+/// Reads files that could not be hashed while they were written (their headers are written
+/// last), each in a thread of its own: from memory, as they were written just now.
+fn hash(artifacts: Vec<&mut Artifact>) -> io::Result<()> {
+    std::thread::scope(|scope| {
+        let mut running = Vec::new();
+        for artifact in artifacts {
+            let Some(written) = artifact.files.first_mut() else {
+                continue;
+            };
+            let file = written.pending.file()?;
+            let task = std::thread::Builder::new().spawn_scoped(scope, move || sha256_file(&file));
+            running.push((&mut artifact.sha256, written, task?));
+        }
+        for (whole, written, task) in running {
+            let died = |_| io::Error::other("a thread that computes checksums has died");
+            *whole = task.join().map_err(died)??;
+            written.sha256.clone_from(whole);
+        }
+        Ok(())
+    })
+}
+
+impl Artifact {
+    /// Whether it lies in parts.
+    pub fn is_split(&self) -> bool {
+        self.files.len() > 1
+    }
+
+    /// The one command that joins the parts and checks what comes out.
+    pub fn join_command(&self) -> Option<String> {
+        self.is_split().then(|| join_command(&self.file))
+    }
+
+    /// Removes from `dir` what an earlier artifact of the same name left there and this one
+    /// does not replace: a join of new parts with an old one makes a disk that does not boot.
+    pub fn remove_stale(&self, dir: &Utf8Path) -> io::Result<()> {
+        let ours = |name: &str| {
+            self.files
+                .iter()
+                .any(|f| f.pending.path().file_name() == Some(name))
+        };
+        for entry in dir.read_dir_utf8()? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let stale =
+                is_part_of(name, &self.file) || (!self.is_split() && name == join_name(&self.file));
+            if stale && !ours(name) {
+                fs_err::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Name of the script that joins the parts of `file`.
+pub fn join_name(file: &str) -> String {
+    format!("{file}.join.sh")
+}

@@ -1,0 +1,362 @@
+//! Checks the files of a folder against their papers.
+
+use super::manifest::{self, Artifact, Disk, Manifest, Table};
+use super::sums;
+use crate::error::Report;
+use crate::format::digest::{sha256, sha256_file};
+use crate::format::pack::Packing;
+use crate::recipe::Format;
+use crate::size::MIB;
+use camino::Utf8Path;
+use fs_err as fs;
+use std::collections::BTreeMap;
+use std::io::{self, Cursor, Read};
+use std::sync::{Mutex, PoisonError};
+use uuid::Uuid;
+
+/// Size of a sector in bytes.
+const SECTOR: u64 = 512;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Files whose checksums were computed.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Manifests that were read.
+    pub manifests: u64,
+    /// What does not agree; each names its file.
+    pub problems: Vec<String>,
+}
+
+/// Checks a folder: the sums, and everything that its manifests say. `progress` is told the
+/// bytes that were read.
+///
+/// An error only if there is nothing to check against; what does not agree is in the outcome.
+pub fn verify(dir: &Utf8Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Outcome, Report> {
+    let path = dir.join(sums::NAME);
+    let text = fs::read_to_string(&path).map_err(|e| {
+        let report = Report::mistake(format!("there is nothing to check {dir} against")).because(e);
+        report.hint("give the folder that `cargo xtask image` or `convert` wrote to")
+    })?;
+    let mut outcome = Outcome::default();
+    let said: BTreeMap<&str, &str> = sums::parse(&text).map(|(sum, name)| (name, sum)).collect();
+    if said.is_empty() {
+        outcome.problems.push(format!("{path} names no file"));
+    }
+    check_sums(dir, &said, &mut outcome, progress);
+    for name in said.keys().filter(|n| n.ends_with(manifest::ENDING)) {
+        match Manifest::read(&dir.join(name)) {
+            Ok(manifest) => {
+                outcome.manifests += 1;
+                check_manifest(dir, name, &manifest, &said, &mut outcome.problems);
+            }
+            // A file that is gone was told already.
+            Err(_) if !dir.join(name).exists() => {}
+            Err(report) => {
+                let line = crate::error::describe(&report.into()).0;
+                outcome.problems.push(line);
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// Computes all sums, on all cores.
+fn check_sums(
+    dir: &Utf8Path,
+    said: &BTreeMap<&str, &str>,
+    outcome: &mut Outcome,
+    progress: &(dyn Fn(u64) + Sync),
+) {
+    type Found = (String, io::Result<(u64, bool)>);
+    let todo = Mutex::new(said.iter());
+    let found: Mutex<Vec<Found>> = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let next = todo.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((name, sum)) = next else { return };
+            let check = || {
+                let file = fs::File::open(dir.join(name))?.into_parts().0;
+                let len = file.metadata()?.len();
+                let same = sha256_file(&file)?.eq_ignore_ascii_case(sum);
+                progress(len);
+                Ok((len, same))
+            };
+            let result = check();
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.push(((*name).to_owned(), result));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, result) in found {
+        match result {
+            Ok((len, same)) => {
+                outcome.files += 1;
+                outcome.bytes += len;
+                if !same {
+                    let problem = format!("{name} is not what its checksum says");
+                    outcome.problems.push(problem);
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                outcome.problems.push(format!("{name} is missing"));
+            }
+            Err(e) => outcome.problems.push(format!("{name} cannot be read: {e}")),
+        }
+    }
+}
+
+fn check_manifest(
+    dir: &Utf8Path,
+    name: &str,
+    manifest: &Manifest,
+    said: &BTreeMap<&str, &str>,
+    problems: &mut Vec<String>,
+) {
+    if manifest.manifest != manifest::VERSION {
+        problems.push(format!(
+            "{name} has version {} of the layout, not {}",
+            manifest.manifest,
+            manifest::VERSION
+        ));
+        return;
+    }
+    if manifest.artifacts.is_empty() {
+        problems.push(format!("{name} names no file of the image"));
+    }
+    for artifact in &manifest.artifacts {
+        check_artifact(dir, name, artifact, said, problems);
+        if artifact.format == Format::Raw {
+            check_raw(dir, name, manifest, artifact, problems);
+        }
+    }
+    match &manifest.packages {
+        None => problems.push(format!("{name} names no list of packages")),
+        Some(packages) if !said.contains_key(&packages.file[..]) => {
+            problems.push(format!("{} has no checksum", packages.file));
+        }
+        Some(packages) => {
+            if let Err(why) = check_packages(dir, manifest, packages) {
+                problems.push(format!("{}: {why}", packages.file));
+            }
+        }
+    }
+}
+
+fn check_artifact(
+    dir: &Utf8Path,
+    name: &str,
+    artifact: &Artifact,
+    said: &BTreeMap<&str, &str>,
+    problems: &mut Vec<String>,
+) {
+    let files = artifact.files();
+    let mut whole = 0;
+    for file in &files {
+        whole += file.size;
+        match said.get(&file.file[..]) {
+            None => problems.push(format!("{} has no checksum", file.file)),
+            Some(sum) if !sum.eq_ignore_ascii_case(&file.sha256) => problems.push(format!(
+                "{} has another checksum in {name} than in {}",
+                file.file,
+                sums::NAME
+            )),
+            Some(_) => {}
+        }
+        match fs::metadata(dir.join(&file.file)) {
+            Ok(m) if m.len() != file.size => problems.push(format!(
+                "{} has {} bytes, in {name} {}",
+                file.file,
+                m.len(),
+                file.size
+            )),
+            // What is missing was told already if there is a checksum for it.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    if whole != artifact.size {
+        problems.push(format!(
+            "the parts of {} have {whole} bytes together, in {name} {}",
+            artifact.file, artifact.size
+        ));
+    }
+    if !artifact.parts.is_empty() {
+        match open(dir, artifact).and_then(sha256) {
+            Ok(sum) if sum == artifact.sha256 => {}
+            Ok(_) => problems.push(format!(
+                "the parts of {} do not make what {name} says",
+                artifact.file
+            )),
+            Err(e) => problems.push(format!(
+                "the parts of {} cannot be joined: {e}",
+                artifact.file
+            )),
+        }
+    }
+}
+
+/// The bytes of an artifact, its parts one after another.
+fn open(dir: &Utf8Path, artifact: &Artifact) -> io::Result<Box<dyn Read>> {
+    let mut all: Box<dyn Read> = Box::new(io::empty());
+    for file in artifact.files() {
+        all = Box::new(all.chain(fs::File::open(dir.join(file.file))?));
+    }
+    Ok(all)
+}
+
+/// The partition table of a raw image, compressed or not.
+fn check_raw(
+    dir: &Utf8Path,
+    name: &str,
+    manifest: &Manifest,
+    artifact: &Artifact,
+    problems: &mut Vec<String>,
+) {
+    if artifact.packing.is_none() && artifact.size != manifest.disk.size {
+        problems.push(format!(
+            "{} has {} bytes, its disk in {name} {}",
+            artifact.file, artifact.size, manifest.disk.size
+        ));
+    }
+    let head = open(dir, artifact).and_then(|file| head(file, artifact.packing));
+    let wrong = match head {
+        // Told already.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return,
+        Err(e) => vec![format!("cannot be unpacked: {e}")],
+        Ok(head) => check_table(&manifest.disk, &head),
+    };
+    problems.extend(
+        wrong
+            .iter()
+            .map(|wrong| format!("{} {wrong}", artifact.file)),
+    );
+}
+
+/// The first MiB of a raw image.
+fn head(file: Box<dyn Read>, packing: Option<Packing>) -> io::Result<Vec<u8>> {
+    let plain: Box<dyn Read> = match packing {
+        None => file,
+        Some(Packing::Zstd) => Box::new(zstd::stream::read::Decoder::new(file)?),
+        Some(Packing::Xz) => Box::new(liblzma::read::XzDecoder::new(file)),
+        Some(Packing::Gzip) => Box::new(flate2::read::GzDecoder::new(file)),
+    };
+    let mut head = Vec::new();
+    plain.take(MIB).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// Compares the table at the start of a disk (its first MiB) with what is said of it. Each
+/// difference is a text to stand behind the name of the file.
+pub fn check_table(disk: &Disk, head: &[u8]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut same = |what: &str, said: &str, found: &str| {
+        if !said.eq_ignore_ascii_case(found) {
+            wrong.push(format!("has {what} {found}, not {said}"));
+        }
+    };
+    let mut start = Cursor::new(head);
+    match &disk.table {
+        Table::Gpt { id } => {
+            let gpt = match gptman::GPT::read_from(&mut start, SECTOR) {
+                Ok(gpt) => gpt,
+                Err(e) => return vec![format!("has no GPT that can be read: {e}")],
+            };
+            let guid = |bytes| Uuid::from_bytes_le(bytes).to_string();
+            same("the disk id", id, &guid(gpt.header.disk_guid));
+            let used = gpt.iter().filter(|(_, p)| p.is_used()).count();
+            same(
+                "partitions:",
+                &disk.partitions.len().to_string(),
+                &used.to_string(),
+            );
+            for p in &disk.partitions {
+                let which = |what: &str| format!("in partition {} the {what}", p.number);
+                if p.number == 0 || p.number > gpt.header.number_of_partition_entries {
+                    same("partition", &p.number.to_string(), "none of that number");
+                    continue;
+                }
+                let found = &gpt[p.number];
+                let len = (found.ending_lba + 1).saturating_sub(found.starting_lba);
+                for (what, said, found) in [
+                    (
+                        "offset",
+                        p.offset.to_string(),
+                        (found.starting_lba * SECTOR).to_string(),
+                    ),
+                    ("size", p.size.to_string(), (len * SECTOR).to_string()),
+                    ("type", p.kind.clone(), guid(found.partition_type_guid)),
+                    (
+                        "id",
+                        p.id.clone().unwrap_or_default(),
+                        guid(found.unique_partition_guid),
+                    ),
+                ] {
+                    same(&which(what), &said, &found);
+                }
+            }
+        }
+        Table::Mbr { id } => {
+            let mbr = match mbrman::MBRHeader::read_from(&mut start) {
+                Ok(mbr) => mbr,
+                Err(e) => return vec![format!("has no MBR that can be read: {e}")],
+            };
+            let signature = u32::from_le_bytes(mbr.disk_signature);
+            same("the disk id", id, &format!("{signature:08x}"));
+            for p in &disk.partitions {
+                let which = |what: &str| format!("in partition {} the {what}", p.number);
+                let index = usize::try_from(p.number).unwrap_or(0);
+                if !(1..=4).contains(&index) {
+                    same("partition", &p.number.to_string(), "none of that number");
+                    continue;
+                }
+                let found = &mbr[index];
+                let bytes = |sectors: u32| (u64::from(sectors) * SECTOR).to_string();
+                for (what, said, found) in [
+                    ("offset", p.offset.to_string(), bytes(found.starting_lba)),
+                    ("size", p.size.to_string(), bytes(found.sectors)),
+                    ("type", p.kind.clone(), format!("{:02x}", found.sys)),
+                ] {
+                    same(&which(what), &said, &found);
+                }
+            }
+        }
+    }
+    wrong
+}
+
+fn check_packages(
+    dir: &Utf8Path,
+    manifest: &Manifest,
+    packages: &manifest::Packages,
+) -> Result<(), String> {
+    let text = fs::read(dir.join(&packages.file)).map_err(|e| e.to_string())?;
+    let document: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|e| format!("no JSON: {e}"))?;
+    let said = document["spdxVersion"].as_str().unwrap_or_default();
+    if said != packages.format {
+        return Err(format!("is {said:?}, not {}", packages.format));
+    }
+    if document["name"].as_str() != Some(&manifest.name) {
+        return Err("is about another image".into());
+    }
+    // The image itself is one of them.
+    let count = document["packages"].as_array().map_or(0, Vec::len) as u64;
+    if count != packages.count + 1 {
+        return Err(format!(
+            "lists {} packages, not {}",
+            count.saturating_sub(1),
+            packages.count
+        ));
+    }
+    Ok(())
+}
