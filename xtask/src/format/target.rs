@@ -39,7 +39,7 @@ pub struct Target(Out);
 
 #[derive(Debug)]
 enum Out {
-    Plain(Parts),
+    Plain(Box<Parts>),
     Packed(Box<Packer<Parts>>),
 }
 
@@ -55,7 +55,7 @@ impl Target {
     ) -> io::Result<Target> {
         let parts = Parts::create(path, limit)?;
         Ok(Target(match packing {
-            None => Out::Plain(parts),
+            None => Out::Plain(Box::new(parts)),
             Some(how) => Out::Packed(Box::new(Packer::new(parts, how, threads)?)),
         }))
     }
