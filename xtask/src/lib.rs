@@ -22,4 +22,5 @@ pub mod publish;
 pub mod recipe;
 pub mod rootfs;
 pub mod size;
+pub mod smoke;
 pub mod tool;

@@ -26,6 +26,9 @@ pub struct Output {
 /// starts can get lost.
 const AGAIN: Duration = Duration::from_secs(4);
 
+/// How long it may take from the question for a password until what is typed is not shown.
+const ECHO_OFF: Duration = Duration::from_millis(300);
+
 /// Longest line that a terminal takes (Linux's N_TTY_BUF_SIZE less one).
 const LINE: usize = 4095;
 
@@ -44,6 +47,8 @@ impl<'a> Login<'a> {
         session.send(user)?;
         if let Some(password) = password {
             session.expect(&["assword:"], deadline)?;
+            // Some ask first and turn the echo off then: the password would be shown.
+            std::thread::sleep(ECHO_OFF);
             session.send(password)?;
         }
         // The quotes keep the echo of what is typed from looking like the answer. The kernel's

@@ -7,7 +7,10 @@ use crate::recipe::Arch;
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// What the machine starts by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum, serde::Serialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Firmware {
     /// PC BIOS: SeaBIOS, which is part of QEMU.
     Bios,
@@ -25,7 +28,10 @@ impl std::fmt::Display for Firmware {
 }
 
 /// What the disk hangs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum, serde::Serialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum DiskBus {
     /// virtio block device: `/dev/vda`.
     Virtio,
@@ -103,7 +109,18 @@ pub enum Network {
     },
 }
 
-/// A virtual machine with one disk and no display: everything goes over its serial port.
+/// The machine's screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Display {
+    /// None: no graphics card.
+    None,
+    /// A graphics card whose screen nobody sees; a picture can be taken of it.
+    Hidden,
+    /// A window.
+    Window,
+}
+
+/// A virtual machine with one disk, which speaks over its serial port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     /// Architecture.
@@ -122,6 +139,10 @@ pub struct Machine {
     pub network: Network,
     /// Whether the guest's writes go to a throwaway file instead of the image.
     pub snapshot: bool,
+    /// Screen.
+    pub display: Display,
+    /// Further arguments for QEMU, behind all others.
+    pub extra: Vec<String>,
 }
 
 /// Where the serial port of the machine leads.
@@ -172,6 +193,8 @@ impl Machine {
                 forwards: Vec::new(),
             },
             snapshot: true,
+            display: Display::None,
+            extra: Vec::new(),
         }
     }
 
@@ -224,7 +247,10 @@ impl Machine {
         args.add("-cpu", accel.cpu(self.arch));
         args.add("-smp", self.cpus.to_string());
         args.add("-m", format!("{}M", self.memory_mib));
-        args.add("-display", "none");
+        // Without the option QEMU opens a window.
+        if self.display != Display::Window {
+            args.add("-display", "none");
+        }
         if self.firmware == Firmware::Uefi {
             let files = uefi
                 .ok_or_else(|| Report::failure("a UEFI machine was asked for without firmware"))?;
@@ -272,6 +298,9 @@ impl Machine {
         }
         // A guest that has to wait for randomness may wait for minutes.
         args.add("-device", "virtio-rng-pci");
+        for device in self.display_devices() {
+            args.add("-device", device);
+        }
         match console {
             Console::Terminal => args.add("-serial", "mon:stdio"),
             Console::Pipes { qmp, screen } => {
@@ -293,6 +322,7 @@ impl Machine {
                 args.flag("-no-reboot");
             }
         }
+        args.0.extend(self.extra.iter().cloned());
         Ok(args.0)
     }
 
@@ -302,6 +332,15 @@ impl Machine {
             (Arch::Amd64, DiskBus::Ide) => "pc",
             (Arch::Amd64, _) => "q35",
             (Arch::Arm64, _) => "virt",
+        }
+    }
+
+    fn display_devices(&self) -> Vec<&'static str> {
+        match (self.display, self.arch) {
+            (Display::None, _) => vec![],
+            (_, Arch::Amd64) => vec!["VGA"],
+            // A PC has a keyboard anyway.
+            (_, Arch::Arm64) => vec!["virtio-gpu-pci", "qemu-xhci", "usb-kbd"],
         }
     }
 
@@ -317,6 +356,18 @@ impl Machine {
             DiskBus::Ahci | DiskBus::Ide => vec!["ide-hd,bus=ide.0,drive=disk0,bootindex=0"],
         }
     }
+}
+
+/// A command as a shell takes it.
+pub(super) fn shell_words(program: &Utf8Path, arguments: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:+@%".contains(c);
+    let word = |word: &str| match word {
+        w if !w.is_empty() && w.chars().all(plain) => w.to_owned(),
+        w => format!("'{}'", w.replace('\'', r"'\''")),
+    };
+    let arguments = arguments.iter().map(String::as_str);
+    let words = std::iter::once(program.as_str()).chain(arguments).map(word);
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Default)]

@@ -11,14 +11,17 @@
 
 pub mod accel;
 mod child;
+pub mod claims;
 mod console;
 mod dir;
 pub mod firmware;
 mod login;
 mod machine;
+mod picture;
 mod places;
 mod qmp;
 mod session;
+pub mod stage;
 mod transcript;
 pub mod trouble;
 
@@ -27,7 +30,9 @@ mod tests;
 
 pub use console::Tee;
 pub use login::{Login, Output};
-pub use machine::{Console, DiskBus, Firmware, Forward, ImageFormat, Machine, Network, Screen};
+pub use machine::{
+    Console, DiskBus, Display, Firmware, Forward, ImageFormat, Machine, Network, Screen,
+};
 pub use session::Session;
 pub use transcript::plain;
 
@@ -184,7 +189,7 @@ pub fn interactive(
         ),
     };
     let arguments = machine.arguments(image, choice.accel, uefi.as_ref(), &Console::Terminal)?;
-    tracing::debug!("{program} {}", arguments.join(" "));
+    tracing::debug!("{}", machine::shell_words(&program, &arguments));
     writeln!(
         out,
         "booting {image} ({}, {}); Ctrl-A X ends it, Ctrl-A H shows more",

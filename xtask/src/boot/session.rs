@@ -5,8 +5,10 @@ use super::child::{Child, Group};
 use super::console::{Heard, Tee, Watched, listen_to, search};
 use super::dir::Dir;
 use super::firmware;
-use super::machine::{Console, Firmware, Machine, Screen};
+use super::machine::{Console, Firmware, Machine, Screen, shell_words};
+use super::picture;
 use super::qmp::{self, Qmp};
+use super::stage::{self, Stage};
 use super::trouble::{Cause, Failed, SCREEN, Trouble};
 use crate::error::Report;
 use camino::Utf8Path;
@@ -44,6 +46,7 @@ pub struct Session {
     searched: u64,
     troubles: &'static [Trouble],
     choice: Choice,
+    command_line: String,
     started: Instant,
     dir: Dir,
 }
@@ -100,7 +103,8 @@ impl Session {
             screen: Some(screen),
         };
         let arguments = machine.arguments(image, choice.accel, uefi.as_ref(), &console)?;
-        tracing::debug!("{program} {}", arguments.join(" "));
+        let command_line = shell_words(&program, &arguments);
+        tracing::debug!("{command_line}");
         let mut command = Command::new(&program);
         command
             .args(&arguments)
@@ -127,6 +131,7 @@ impl Session {
             searched: 0,
             troubles,
             choice,
+            command_line,
             started,
             dir,
         };
@@ -142,6 +147,36 @@ impl Session {
     /// What it runs on.
     pub fn accel(&self) -> Accel {
         self.choice.accel
+    }
+
+    /// The command that started the machine, as a shell takes it.
+    pub fn command_line(&self) -> &str {
+        &self.command_line
+    }
+
+    /// When each stage of the boot began, from the start of the machine on, in their order; a
+    /// stage that left no sign is left out.
+    pub fn stages(&mut self) -> Vec<(Stage, Duration)> {
+        self.look();
+        let heard = self.heard.lock();
+        let screen = self.screen.as_ref().map(|s| &s.text);
+        stage::begun(&heard.0, screen, self.started)
+    }
+
+    /// What the machine's screen shows, as a PNG. Nothing, if it has none (see
+    /// [`Machine::display`]).
+    pub fn screenshot(&mut self) -> Result<Vec<u8>, Report> {
+        let doing = format!("{}: taking a picture of its screen", self.what);
+        let failed = |e: io::Error| Report::failure(doing.clone()).because(e);
+        let file = self.dir.path.join("screen.ppm");
+        let qmp = self
+            .qmp
+            .as_mut()
+            .ok_or_else(|| failed(io::ErrorKind::NotConnected.into()))?;
+        qmp.screendump(&file, Instant::now() + Duration::from_secs(30))
+            .map_err(failed)?;
+        let ppm = fs::read(&file).map_err(failed)?;
+        picture::png_of_ppm(&ppm).map_err(failed)
     }
 
     /// Time since the machine was started.
@@ -324,10 +359,15 @@ impl Session {
             .wait_until(Instant::now() + Duration::from_secs(5));
         self.join();
         let cause = match status {
-            Ok(Some(status)) if !status.success() => Cause::Qemu {
-                status: status.to_string(),
-                message: self.qemu_message(),
-            },
+            Ok(Some(status)) if !status.success() => {
+                let stderr = self.stderr();
+                let last = stderr.lines().rev().find(|l| !l.trim().is_empty());
+                Cause::Qemu {
+                    status: status.to_string(),
+                    message: last.unwrap_or_default().trim().to_owned(),
+                    stderr,
+                }
+            }
             _ => Cause::Ended {
                 reason: self.end_reason(),
             },
@@ -335,21 +375,15 @@ impl Session {
         self.failed(cause, waited_for)
     }
 
-    /// The last line of QEMU's standard error.
-    fn qemu_message(&self) -> String {
+    /// QEMU's standard error; the last 4 KiB.
+    pub fn stderr(&self) -> String {
         let mut text = Vec::new();
         if let Ok(mut file) = fs::File::open(self.dir.path.join("stderr")) {
             let len = file.metadata().map_or(0, |m| m.len());
             let _ = file.seek(io::SeekFrom::Start(len.saturating_sub(4096)));
             let _ = file.read_to_end(&mut text);
         }
-        let text = String::from_utf8_lossy(&text);
-        text.lines()
-            .rev()
-            .find(|l| !l.trim().is_empty())
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     fn failed(&mut self, cause: Cause, waited_for: &str) -> Report {

@@ -1,9 +1,12 @@
 //! What a serial console said: everything as it came, and the same as plain text to search.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// How much is kept of either: the last 4 MiB.
 const KEEP: usize = 4 << 20;
+/// How exactly it is known when something was said.
+const GRAIN: Duration = Duration::from_millis(20);
 
 /// A transcript.
 #[derive(Debug, Default)]
@@ -13,6 +16,8 @@ pub(super) struct Transcript {
     /// How many bytes of the plain text were dropped from its start.
     dropped: u64,
     stripper: Stripper,
+    /// When the plain text before a place was complete; in ascending order.
+    times: Vec<(u64, Instant)>,
 }
 
 impl Transcript {
@@ -21,6 +26,11 @@ impl Transcript {
         self.raw.extend_from_slice(bytes);
         for &b in bytes {
             self.stripper.push(b, &mut self.plain);
+        }
+        let (end, now) = (self.end(), Instant::now());
+        match self.times.last_mut() {
+            Some((place, time)) if now.duration_since(*time) < GRAIN => *place = end,
+            _ => self.times.push((end, now)),
         }
         // Cut only when twice the size is there, so that a byte is moved once at most.
         if self.raw.len() > 2 * KEEP {
@@ -37,6 +47,12 @@ impl Transcript {
     pub(super) fn raw(&self) -> String {
         let start = self.raw.len().saturating_sub(KEEP);
         String::from_utf8_lossy(&self.raw[start..]).into_owned()
+    }
+
+    /// When the byte at this place was said.
+    pub(super) fn time_of(&self, place: u64) -> Option<Instant> {
+        let next = self.times.partition_point(|(end, _)| *end <= place);
+        self.times.get(next).map(|(_, time)| *time)
     }
 
     /// The place behind the last byte of the plain text.

@@ -4,40 +4,98 @@ use super::accel::Accel;
 use crate::error::Report;
 use std::fmt;
 
+/// What a trouble is a trouble of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Firmware that found nothing to start.
+    Firmware,
+    /// Boot code or boot loader.
+    Loader,
+    /// The kernel.
+    Kernel,
+    /// An initrd or an init that gave up and started a shell.
+    Shell,
+    /// The init: it is missing, or it ended.
+    Init,
+    /// The root file system: it is damaged.
+    Root,
+}
+
 /// A text that means failure.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble {
     /// The text, as it stands on the console.
     pub pattern: &'static str,
+    /// What is at fault.
+    pub part: Part,
     /// What happened, to stand behind "booting x: ".
     pub cause: &'static str,
     /// What to do about it.
     pub hint: &'static str,
 }
 
-const KERNEL: &str = "the lines above name the cause: mostly a wrong root= argument, an initrd without the disk's driver, or a missing init";
-const FIRMWARE: &str =
-    "check the boot mode of the image against the firmware (BIOS or UEFI) and the partition table";
-const LOADER: &str =
-    "check that the boot loader's configuration names a kernel and an initrd that are there";
-const INITRD: &str = "check root= in the kernel arguments and that the initrd has the drivers of this disk (try another disk bus)";
-const SERVICES: &str = "the lines above name the unit that failed: mostly a line of /etc/fstab for a disk that is not there";
-const FSCK: &str = "the root file system is damaged; build the image again";
+/// What is at fault, and what to do about it.
+type Advice = (Part, &'static str);
 
-const fn trouble(pattern: &'static str, cause: &'static str, hint: &'static str) -> Trouble {
+const KERNEL: Advice = (
+    Part::Kernel,
+    "the lines above name the cause: mostly a wrong root= argument, an initrd without the disk's driver, or a missing init",
+);
+const FIRMWARE: Advice = (
+    Part::Firmware,
+    "check the boot mode of the image against the firmware (BIOS or UEFI) and the partition table",
+);
+const TABLE: Advice = (Part::Loader, FIRMWARE.1);
+const LOADER: Advice = (
+    Part::Loader,
+    "check that the boot loader's configuration names a kernel and an initrd that are there",
+);
+const INITRD: Advice = (
+    Part::Shell,
+    "check root= in the kernel arguments and that the initrd has the drivers of this disk (try another disk bus)",
+);
+const INIT: Advice = (
+    Part::Init,
+    "check init= in the kernel arguments, and that /sbin/init is there and can be run",
+);
+const SERVICES: Advice = (
+    Part::Shell,
+    "the lines above name the unit that failed: mostly a line of /etc/fstab for a disk that is not there",
+);
+const FSCK: Advice = (
+    Part::Root,
+    "the root file system is damaged; build the image again",
+);
+
+const fn trouble(pattern: &'static str, cause: &'static str, advice: Advice) -> Trouble {
     Trouble {
         pattern,
+        part: advice.0,
         cause,
-        hint,
+        hint: advice.1,
     }
 }
 
 /// Texts of a kernel that has died; nothing else may print them.
-pub const PANICS: &[Trouble] = &[trouble(
-    "Kernel panic - not syncing",
-    "the kernel panicked",
-    KERNEL,
-)];
+pub const PANICS: &[Trouble] = &[
+    // The kernel's main.c and exit.c: it is well, and nobody runs on it.
+    trouble(
+        "Kernel panic - not syncing: Requested init",
+        "the kernel could not start the init",
+        INIT,
+    ),
+    trouble(
+        "Kernel panic - not syncing: No working init found",
+        "the kernel found no init",
+        INIT,
+    ),
+    trouble(
+        "Kernel panic - not syncing: Attempted to kill init",
+        "the init ended",
+        INIT,
+    ),
+    trouble("Kernel panic - not syncing", "the kernel panicked", KERNEL),
+];
 
 /// Texts on the screen of a PC with a BIOS that mean that a boot has failed, by who says them.
 pub const SCREEN: &[Trouble] = &[
@@ -56,22 +114,22 @@ pub const SCREEN: &[Trouble] = &[
     trouble(
         "Missing operating system",
         "the MBR found no active partition, or no boot sector in it",
-        FIRMWARE,
+        TABLE,
     ),
     trouble(
         "Missing OS",
         "the MBR found no partition that is marked as bootable by BIOS, or no boot sector in it",
-        FIRMWARE,
+        TABLE,
     ),
     trouble(
         "Multiple active partitions",
         "the MBR found several active partitions",
-        FIRMWARE,
+        TABLE,
     ),
     trouble(
         "Operating system load error",
         "the MBR could not read the boot sector of the partition",
-        FIRMWARE,
+        TABLE,
     ),
     trouble(
         "Boot error",
@@ -110,7 +168,10 @@ pub const SCREEN: &[Trouble] = &[
 /// Texts on the serial console that mean that a boot has failed, by who says them.
 pub const BOOT: &[Trouble] = &[
     // Linux
-    trouble("Kernel panic - not syncing", "the kernel panicked", KERNEL),
+    PANICS[0],
+    PANICS[1],
+    PANICS[2],
+    PANICS[3],
     trouble(
         "EXT4-fs error (device",
         "the kernel found the file system damaged",
@@ -166,6 +227,13 @@ pub const BOOT: &[Trouble] = &[
         "fsck found a file system damaged",
         FSCK,
     ),
+    // The same initrds without an init on the root file system: initramfs-tools, mkinitfs
+    trouble(
+        "No init found. Try passing init=",
+        "the initrd found no init",
+        INIT,
+    ),
+    trouble("not found in new root", "the initrd found no init", INIT),
     // Initrds: initramfs-tools, dracut, mkinitfs (Alpine), mkinitcpio (Arch)
     trouble(
         "Gave up waiting for root",
@@ -251,6 +319,8 @@ pub enum Cause {
         status: String,
         /// The last line of its standard error.
         message: String,
+        /// Its standard error; the last 4 KiB.
+        stderr: String,
     },
 }
 
@@ -314,10 +384,14 @@ impl Cause {
                 Some(other) => format!("it ended before {waited_for} came ({other})"),
                 None => format!("it ended before {waited_for} came"),
             },
-            Cause::Qemu { status, message } if message.is_empty() => {
+            Cause::Qemu {
+                status, message, ..
+            } if message.is_empty() => {
                 format!("QEMU failed ({status})")
             }
-            Cause::Qemu { status, message } => format!("QEMU failed ({status}): {message}"),
+            Cause::Qemu {
+                status, message, ..
+            } => format!("QEMU failed ({status}): {message}"),
         }
     }
 

@@ -1,9 +1,12 @@
 //! `boot`: an image in QEMU, with its serial console on this terminal.
 
 use super::console::Console;
-use crate::boot::{self, DiskBus, Firmware, Forward, ImageFormat, Machine, Network, firmware};
+use crate::boot::claims::{self, Claims};
+use crate::boot::{
+    self, DiskBus, Display, Firmware, Forward, ImageFormat, Machine, Network, firmware,
+};
 use crate::error::Report;
-use crate::recipe::{self, Arch};
+use crate::recipe::{self, Arch, Found};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::process::ExitCode;
 
@@ -15,12 +18,13 @@ use std::process::ExitCode;
 Examples:
   cargo xtask boot debian
   cargo xtask boot target/images/debian.img --firmware uefi --disk nvme
-  cargo xtask boot debian --forward 8080:80 --memory 2048"
+  cargo xtask boot debian --forward 8080:80 --memory 2048
+  cargo xtask boot debian --gui --qemu-arg=-device --qemu-arg=usb-tablet --qemu-arg=-usb"
 )]
 pub(super) struct Args {
     /// An image file, or a recipe whose image is in target/images
     image: String,
-    /// Firmware [default: BIOS if the image has boot code for it]
+    /// Firmware [default: BIOS if the image claims to boot on it]
     #[arg(long)]
     firmware: Option<Firmware>,
     /// What the disk hangs on
@@ -38,9 +42,22 @@ pub(super) struct Args {
     /// Let the machine write to the image itself
     #[arg(long)]
     persist: bool,
-    /// Architecture of the machine
-    #[arg(long, default_value = "amd64")]
-    arch: Arch,
+    /// Open a window with the machine's screen, too
+    #[arg(long)]
+    gui: bool,
+    /// Further argument for QEMU, behind all others; one for each word
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    qemu_arg: Vec<String>,
+    /// Architecture of the machine [default: that of the image's UEFI boot loader, else amd64]
+    #[arg(long)]
+    arch: Option<Arch>,
+    #[command(flatten)]
+    uefi: Uefi,
+}
+
+/// Which UEFI firmware.
+#[derive(Debug, clap::Args)]
+pub(super) struct Uefi {
     /// UEFI firmware: its code
     #[arg(long, value_name = "FILE")]
     ovmf_code: Option<Utf8PathBuf>,
@@ -49,74 +66,91 @@ pub(super) struct Args {
     ovmf_vars: Option<Utf8PathBuf>,
 }
 
+impl Uefi {
+    pub(super) fn flags(&self) -> firmware::Flags {
+        firmware::Flags {
+            code: self.ovmf_code.clone(),
+            vars: self.ovmf_vars.clone(),
+        }
+    }
+}
+
 pub(super) fn run(args: &Args, _console: Console) -> anyhow::Result<ExitCode> {
-    let image = image(&args.image)?;
-    let firmware = match args.firmware {
-        Some(firmware) => firmware,
-        None => default_firmware(&image, args.arch)?,
-    };
+    let Named { image, .. } = named(&args.image)?;
+    let format = ImageFormat::of(&image);
+    let claims = claims::of(&image, format)?;
+    let arch = args.arch.unwrap_or_else(|| claims.arch());
     let machine = Machine {
         disk: args.disk,
-        format: ImageFormat::of(&image),
+        format,
         memory_mib: args.memory,
         cpus: args.cpus,
         network: Network::User {
             forwards: args.forward.clone(),
         },
         snapshot: !args.persist,
-        ..Machine::new(args.arch, firmware)
+        display: if args.gui {
+            Display::Window
+        } else {
+            Display::None
+        },
+        extra: args.qemu_arg.clone(),
+        ..Machine::new(arch, args.firmware.unwrap_or_else(|| guess(&claims, arch)))
     };
-    let flags = firmware::Flags {
-        code: args.ovmf_code.clone(),
-        vars: args.ovmf_vars.clone(),
-    };
-    boot::interactive(&machine, &image, &flags, &mut std::io::stderr())?;
+    boot::interactive(&machine, &image, &args.uefi.flags(), &mut std::io::stderr())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The image file that is meant.
-fn image(named: &str) -> Result<Utf8PathBuf, Report> {
-    let path = Utf8PathBuf::from(named);
-    if path.is_file() {
-        return Ok(path);
+/// The first firmware that the image claims; where it claims none, what a machine has anyway.
+fn guess(claims: &Claims, arch: Arch) -> Firmware {
+    match (arch, claims.firmwares().first()) {
+        (Arch::Arm64, _) => Firmware::Uefi,
+        (Arch::Amd64, claimed) => claimed.copied().unwrap_or(Firmware::Bios),
     }
-    if named.contains('/') || path.extension().is_some() {
-        return Err(Report::mistake(format!("there is no image at {named}"))
-            .hint("`cargo xtask image RECIPE` makes one in target/images"));
-    }
-    let found = recipe::find(named)?;
-    let path = Utf8PathBuf::from("target/images").join(format!("{}.img", found.name));
-    if path.is_file() {
-        return Ok(path);
-    }
-    Err(
-        Report::mistake(format!("the recipe {named} has no image yet: no {path}"))
-            .hint(format!("run `cargo xtask image {named}` first")),
-    )
 }
 
-/// BIOS, if there is boot code at the very start of the disk.
-fn default_firmware(image: &Utf8Path, arch: Arch) -> Result<Firmware, Report> {
-    use std::io::Read;
-    if arch == Arch::Arm64 || ImageFormat::of(image) != ImageFormat::Raw {
-        return Ok(if arch == Arch::Arm64 {
-            Firmware::Uefi
-        } else {
-            Firmware::Bios
+/// What somebody named.
+pub(super) struct Named {
+    /// Name of the image.
+    pub(super) name: String,
+    /// The image file.
+    pub(super) image: Utf8PathBuf,
+    /// The recipe, if one was named.
+    pub(super) recipe: Option<Found>,
+}
+
+/// The image file that is meant by a path to one, or by a recipe.
+pub(super) fn named(word: &str) -> Result<Named, Report> {
+    let path = Utf8PathBuf::from(word);
+    if path.is_file() && path.file_name() != Some("recipe.yaml") {
+        return Ok(Named {
+            name: path.file_stem().unwrap_or(word).to_owned(),
+            image: path,
+            recipe: None,
         });
     }
-    let mut start = [0; crate::disk::mbr::BOOT_CODE];
-    fs_err::File::open(image)
-        .and_then(|mut f| f.read_exact(&mut start))
-        .map_err(|e| {
-            Report::mistake(format!("{image} is no disk image"))
-                .because(e)
-                .hint("give an image that `cargo xtask image` made")
-        })?;
-    Ok(if start.iter().any(|b| *b != 0) {
-        Firmware::Bios
-    } else {
-        Firmware::Uefi
+    if !path.exists() && (word.contains('/') || path.extension().is_some()) {
+        return Err(Report::mistake(format!("there is no image at {word}"))
+            .hint("`cargo xtask image RECIPE` makes one in target/images"));
+    }
+    let found = recipe::find(word)?;
+    let dir = Utf8Path::new("target/images");
+    // The recipe's first format that is there; a raw image may have been asked for besides.
+    let formats = found.recipe.formats.iter().copied();
+    let files = formats
+        .chain([recipe::Format::Raw])
+        .map(|f| dir.join(f.file_name(&found.name)));
+    let Some(image) = files.into_iter().find(|f| f.is_file()) else {
+        let path = dir.join(recipe::Format::Raw.file_name(&found.name));
+        return Err(
+            Report::mistake(format!("the recipe {word} has no image yet: no {path}"))
+                .hint(format!("run `cargo xtask image {word}` first")),
+        );
+    };
+    Ok(Named {
+        name: found.name.clone(),
+        image,
+        recipe: Some(found),
     })
 }
 

@@ -2,9 +2,10 @@
 //! contributor runs.
 
 use super::console::Console;
-use crate::boot::{self, DiskBus, Firmware, ImageFormat, Machine};
+use crate::boot::{DiskBus, Firmware, ImageFormat, Machine, claims};
 use crate::error::Report;
-use crate::recipe::Arch;
+use crate::recipe::{self, Arch};
+use crate::smoke::{self, Job, Outcome};
 use crate::tool::Tool;
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -191,32 +192,50 @@ fn sha256(path: &Utf8Path) -> anyhow::Result<[u8; 32]> {
     }
 }
 
-/// Boots a copy of the image to its prompt, turns it off by the power button, and looks at the
-/// file system that it leaves.
+/// Boots the image as `smoke` does, looks inside, and fails where that does.
 fn boot_cell(cell: &Cell, console: Console) -> anyhow::Result<()> {
-    let image = image(cell.recipe);
-    let copy = Utf8Path::new(DIR).join("booted.img");
-    fs::copy(&image, &copy)?;
     let machine = Machine {
         disk: cell.disk,
-        snapshot: false,
         ..Machine::new(Arch::Amd64, cell.firmware)
     };
-    let verdict = boot::to_login(&machine, &copy, boot::Options::default())?;
-    console.detail(&format!(
-        "login prompt after {:.0} s ({})",
-        verdict.seconds, verdict.accel
-    ));
-    if !verdict.powered_off {
-        return Err(Report::failure("the machine did not turn itself off").into());
+    let recipe = cell.recipe;
+    let outcome = boot(recipe, recipe, image(recipe), machine, console)?;
+    // Each of these images has a place to look inside.
+    if outcome.checks.is_empty() {
+        return Err(Report::failure(format!(
+            "nobody looked inside of {recipe}: {}",
+            outcome.findings.warnings.join("; ")
+        ))
+        .into());
     }
-    // A root that was never mounted read-write would be clean as well.
-    if mount_count(&copy)? == mount_count(&image)? {
-        return Err(Report::failure("the root file system was not mounted read-write").into());
-    }
-    check_root(&copy)?;
-    fs::remove_file(&copy)?;
     Ok(())
+}
+
+/// One boot, as `smoke` does it; an error unless it passes.
+fn boot(
+    recipe: &str,
+    name: &str,
+    image: Utf8PathBuf,
+    machine: Machine,
+    console: Console,
+) -> anyhow::Result<Outcome> {
+    let evidence = Utf8Path::new(DIR).join("smoke");
+    let outcome = smoke::boot(&Job {
+        name: name.to_owned(),
+        root: claims::of(&image, machine.format)?.root,
+        firmware: Default::default(),
+        smoke: recipe::find(recipe)?.recipe.smoke,
+        login: None,
+        timeout: None,
+        evidence: smoke::evidence_dir(&evidence, name, machine.firmware, machine.disk),
+        image,
+        machine,
+    })?;
+    super::smoke::tell(&outcome, console);
+    if !outcome.passed {
+        return Err(super::smoke::failed(&[outcome]).into());
+    }
+    Ok(outcome)
 }
 
 /// Every format that QEMU opens, as it is told to `convert`, and the options that go with it.
@@ -256,9 +275,14 @@ fn boot_formats(
                 format: ImageFormat::of(&file),
                 ..Machine::new(Arch::Amd64, Firmware::Bios)
             };
-            let verdict = boot::to_login(&machine, &file, boot::Options::default())?;
-            console.detail(&format!("login prompt after {:.0} s", verdict.seconds));
-            Ok(())
+            boot(
+                recipe,
+                &format!("{recipe}-{format}"),
+                file,
+                machine,
+                console,
+            )
+            .map(drop)
         })?;
     }
     steps.run("papers", || {
@@ -269,46 +293,17 @@ fn boot_formats(
     })
 }
 
-/// The root partition of an image: the last one of its table.
-fn root_start(image: &Utf8Path) -> anyhow::Result<u64> {
-    let sfdisk = Tool::Sfdisk.require()?;
-    let sh = Shell::new()?;
-    let json = cmd!(sh, "{sfdisk} --json {image}").quiet().read()?;
-    let table: serde_json::Value = serde_json::from_str(&json)?;
-    table["partitiontable"]["partitions"]
-        .as_array()
-        .and_then(|p| p.last())
-        .and_then(|p| p["start"].as_u64())
-        .map(|sector| sector * 512)
-        .with_context(|| format!("{image} has no partitions"))
-}
-
 /// Lets e2fsck look at the root file system, changing nothing.
 fn check_root(image: &Utf8Path) -> anyhow::Result<()> {
-    let e2fsck = Tool::E2fsck.require()?;
-    let sh = Shell::new()?;
-    let root = format!("{image}?offset={}", root_start(image)?);
-    let output = cmd!(sh, "{e2fsck} -fn {root}")
-        .quiet()
-        .ignore_status()
-        .output()?;
-    if !output.status.success() {
+    Tool::E2fsck.require()?;
+    let (start, _) = claims::of(image, ImageFormat::Raw)?
+        .root
+        .with_context(|| format!("{image} has no ext4 file system"))?;
+    if let Some(words) = smoke::root::e2fsck(image, start)? {
         return Err(Report::failure(format!(
-            "e2fsck finds the root file system of {image} not clean: {}",
-            String::from_utf8_lossy(&output.stdout)
+            "e2fsck finds the root file system of {image} not clean: {words}"
         ))
         .into());
     }
     Ok(())
-}
-
-/// How often the root file system was mounted read-write (`s_mnt_count` at byte 52 of the
-/// superblock; Linux Documentation/filesystems/ext4/super.rst).
-fn mount_count(image: &Utf8Path) -> anyhow::Result<u16> {
-    use std::os::unix::fs::FileExt;
-    let mut count = [0; 2];
-    fs::File::open(image)?
-        .file()
-        .read_exact_at(&mut count, root_start(image)? + 1024 + 52)?;
-    Ok(u16::from_le_bytes(count))
 }

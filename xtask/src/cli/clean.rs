@@ -15,7 +15,12 @@ pub(super) struct Args {
 }
 
 /// What this program makes below `target`; the rest of it is cargo's.
-const FOLDERS: [&str; 3] = ["target/images", "target/bootloader", "target/bench"];
+const FOLDERS: [&str; 4] = [
+    "target/images",
+    "target/bootloader",
+    "target/bench",
+    "target/smoke",
+];
 
 pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     for folder in FOLDERS.map(Utf8Path::new) {

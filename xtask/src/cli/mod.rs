@@ -14,6 +14,7 @@ mod image;
 mod judges;
 mod list;
 mod setup;
+mod smoke;
 mod verify;
 
 use crate::{cleanup, error, publish, recipe};
@@ -35,6 +36,7 @@ use std::process::ExitCode;
   cargo xtask image debian               build recipes/debian into target/images/debian.img
   cargo xtask image ./my/recipe          build a recipe of your own
   cargo xtask boot target/images/debian.img
+  cargo xtask smoke debian               does it boot, and is it well?
   cargo xtask doctor                     what is here and what is missing")]
 struct Cli {
     #[command(subcommand)]
@@ -61,6 +63,8 @@ enum Verb {
     List(list::Args),
     /// Boot an image in QEMU with its serial console on this terminal
     Boot(boot::Args),
+    /// Boot images in QEMU, look inside, and give a verdict on each
+    Smoke(Box<smoke::Args>),
     /// Tell what is here, what is missing, and which package brings it
     Doctor,
     /// Install what is missing on this host; safe to run twice
@@ -134,6 +138,7 @@ fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
         }
         Verb::List(args) => list::run(&args)?,
         Verb::Boot(args) => return boot::run(&args, console),
+        Verb::Smoke(args) => smoke::run(&args, console)?,
         Verb::Doctor => return doctor::run(),
         Verb::Setup(args) => setup::run(&args, console)?,
         Verb::Ci(args) => ci::run(&args, console)?,

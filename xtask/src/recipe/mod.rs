@@ -2,11 +2,13 @@
 
 mod find;
 mod parse;
+mod smoke;
 #[cfg(test)]
 mod tests;
 
 pub use find::{Found, all, find, home};
 pub use parse::{closest, is_hostname, is_name, parse};
+pub use smoke::{Policy, Smoke};
 
 use crate::format::Compression;
 use crate::size::Size;
@@ -47,6 +49,8 @@ pub struct Recipe {
     pub formats: Vec<Format>,
     /// How the clusters of a qcow2 are compressed.
     pub compression: Compression,
+    /// How `cargo xtask smoke` tests the image.
+    pub smoke: Smoke,
 }
 
 impl Default for Recipe {
@@ -66,6 +70,7 @@ impl Default for Recipe {
             root: RootOptions::default(),
             formats: vec![Format::Raw],
             compression: Compression::None,
+            smoke: Smoke::default(),
         }
     }
 }

@@ -150,6 +150,34 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
             "use what the machine will need, as 256M or 4G",
         );
     }
+    if r.smoke.memory < 64 {
+        return wrong(
+            "smoke.memory",
+            format!("is {} MiB, which boots no Linux", r.smoke.memory),
+            "use 64 or more; 512 are plenty for most",
+        );
+    }
+    if !(1..=255).contains(&r.smoke.cpus) {
+        return wrong(
+            "smoke.cpus",
+            format!("is {}, which no machine has", r.smoke.cpus),
+            "use 1 to 255",
+        );
+    }
+    if r.smoke.timeout == 0 {
+        return wrong(
+            "smoke.timeout",
+            "is 0, and nothing boots in no time",
+            "use seconds on real hardware, as 120",
+        );
+    }
+    if r.smoke.run.iter().any(|c| c.trim().is_empty()) {
+        return wrong(
+            "smoke.run",
+            "has a command that is empty",
+            "write a list of commands, as [\"systemctl is-active nginx\"]",
+        );
+    }
     let bad_option = |o: &String| o.is_empty() || o.contains(|c: char| c.is_whitespace());
     if r.root.mount_options.iter().any(bad_option) {
         return wrong(
@@ -222,7 +250,7 @@ mod tests {
     #[test]
     fn everything_can_be_said() {
         let r = parse(
-            "name: box\nbase: debian:13\nsize: 4G\nboot: bios\ntable: mbr\nkernel-arguments: [quiet]\nhostname: a.b\nserial-console: {enabled: true, port: ttyS1, baud: 9600}\nroot: {label: r, free: 1G, reserved-percent: 0, mount-options: [noatime]}\nformats: [raw]\nbuild-args: {KERNEL: x}\narchitectures: [amd64, arm64]\ndescription: d\n",
+            "name: box\nbase: debian:13\nsize: 4G\nboot: bios\ntable: mbr\nkernel-arguments: [quiet]\nhostname: a.b\nserial-console: {enabled: true, port: ttyS1, baud: 9600}\nroot: {label: r, free: 1G, reserved-percent: 0, mount-options: [noatime]}\nformats: [raw]\nbuild-args: {KERNEL: x}\narchitectures: [amd64, arm64]\ndescription: d\nsmoke: {run: [true], memory: 512, cpus: 1, timeout: 60, failed-units: warn, read-only-root: ignore, missing-fsck: fail}\n",
             "f",
         )
         .unwrap();

@@ -1,0 +1,290 @@
+//! What an image says of itself: on which firmware it boots, for which architecture it is, and
+//! where its root file system lies.
+
+use super::{Firmware, ImageFormat};
+use crate::disk::mbr::BOOT_CODE;
+use crate::error::Report;
+use crate::recipe::Arch;
+use crate::size::Size;
+use crate::tool::Tool;
+use camino::Utf8Path;
+use fs_err as fs;
+use gptman::GPT;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+
+/// Size of a sector in bytes.
+const SECTOR: u64 = 512;
+
+/// Type of an EFI system partition (UEFI Specification 2.10, table 5.7), as it lies on the disk.
+const ESP: [u8; 16] = [
+    0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
+];
+/// Type of an EFI system partition in an MBR.
+const ESP_MBR: u8 = 0xef;
+/// Type of the partition in a protective MBR.
+const PROTECTIVE: u8 = 0xee;
+/// Attribute "Legacy BIOS Bootable" of a GPT's partition.
+const BIOS_BOOTABLE: u64 = 1 << 2;
+
+/// What an image says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// Whether there is boot code for a BIOS, or a partition that is marked for one.
+    pub bios: bool,
+    /// Whether there is an EFI system partition.
+    pub uefi: bool,
+    /// The architecture that its UEFI boot loader is for.
+    pub arch: Option<Arch>,
+    /// Its last ext4 file system, as (offset, length) in bytes. Looked for in raw images only.
+    pub root: Option<(u64, u64)>,
+}
+
+impl Claims {
+    /// Every firmware that the image claims to boot on, BIOS first.
+    pub fn firmwares(&self) -> Vec<Firmware> {
+        [(self.bios, Firmware::Bios), (self.uefi, Firmware::Uefi)]
+            .into_iter()
+            .filter_map(|(claimed, firmware)| claimed.then_some(firmware))
+            .collect()
+    }
+
+    /// The architecture to boot it with: its own if it tells one, else a PC's.
+    pub fn arch(&self) -> Arch {
+        self.arch.unwrap_or(Arch::Amd64)
+    }
+}
+
+/// A partition.
+struct Partition {
+    start: u64,
+    len: u64,
+    esp: bool,
+    bios: bool,
+}
+
+/// Reads what the image says of itself. The mistake of whoever named it if it is no disk image,
+/// or is not whole.
+///
+/// Of formats other than raw only the partition table is looked at, by qemu-img, if that is
+/// installed.
+pub fn of(image: &Utf8Path, format: ImageFormat) -> Result<Claims, Report> {
+    if !image.exists() {
+        return Err(Report::mistake(format!("there is no image at {image}"))
+            .hint("`cargo xtask image RECIPE` makes one in target/images"));
+    }
+    if !image.is_file() {
+        return Err(Report::mistake(format!("{image} is no file"))
+            .hint("name the image file itself, as target/images/debian.img"));
+    }
+    let read = |e: io::Error| Report::mistake(format!("reading {image}")).because(e);
+    let file = fs::File::open(image).map_err(read)?.into_parts().0;
+    let size = file.metadata().map_err(read)?.len();
+    if size == 0 {
+        return Err(not_a_disk(image, "it is empty"));
+    }
+    if format == ImageFormat::Raw {
+        return of_disk(image, &file, Some(size));
+    }
+    match start_of(image, format)? {
+        Some(start) => of_disk(image, start.as_file(), None),
+        None => Ok(Claims::default()),
+    }
+}
+
+fn not_a_disk(image: &Utf8Path, why: &str) -> Report {
+    Report::mistake(format!("{image} is no disk image: {why}"))
+        .hint("give an image that `cargo xtask image` made, or another whole disk")
+}
+
+/// The first MiB of a disk in another format, or nothing where qemu-img is not installed.
+fn start_of(
+    image: &Utf8Path,
+    format: ImageFormat,
+) -> Result<Option<tempfile::NamedTempFile>, Report> {
+    let Some(qemu_img) = Tool::QemuImg.find() else {
+        return Ok(None);
+    };
+    let doing = || Report::failure(format!("reading the start of {image}"));
+    let start = tempfile::NamedTempFile::new().map_err(|e| doing().because(e))?;
+    let mut of = std::ffi::OsString::from("of=");
+    of.push(start.path());
+    let out = std::process::Command::new(qemu_img)
+        .args(["dd", "-f", format.name(), "-O", "raw", "bs=1M", "count=1"])
+        .arg(format!("if={image}"))
+        .arg(of)
+        .output()
+        .map_err(|e| doing().because(e))?;
+    if !out.status.success() {
+        let said = String::from_utf8_lossy(&out.stderr);
+        let why = said.lines().next().unwrap_or_default();
+        return Err(not_a_disk(image, &format!("qemu-img says {why:?}")));
+    }
+    Ok(Some(start))
+}
+
+/// `size`: the size of the disk in bytes, if the file has all of it.
+fn of_disk(image: &Utf8Path, file: &std::fs::File, size: Option<u64>) -> Result<Claims, Report> {
+    let mut sector = [0; SECTOR as usize];
+    file.read_exact_at(&mut sector, 0)
+        .map_err(|_| not_a_disk(image, "it is shorter than a sector"))?;
+    let signed = sector[510..] == [0x55, 0xaa];
+    let gpt = GPT::read_from(&mut &*file, SECTOR).ok();
+    let mut partitions = match &gpt {
+        Some(gpt) => gpt_partitions(gpt),
+        None if signed => mbr_partitions(image, &sector)?,
+        None if sector.iter().all(|b| *b == 0) => Vec::new(),
+        None => {
+            return Err(not_a_disk(
+                image,
+                "its first sector has no boot signature, and there is no GPT",
+            ));
+        }
+    };
+    if let Some(size) = size {
+        let end = partitions.iter().map(|p| p.start + p.len).max();
+        let table = gpt.map(|g| g.header.backup_lba.saturating_add(1).saturating_mul(SECTOR));
+        let needed = end.max(table).unwrap_or(0);
+        if needed > size {
+            return Err(Report::mistake(format!(
+                "{image} is truncated: its partition table speaks of {}, and the file has {}",
+                Size(needed),
+                Size(size)
+            ))
+            .hint("copy or download it again, whole"));
+        }
+        if partitions.is_empty() {
+            // A file system without a table may fill the disk.
+            let whole = Partition {
+                start: 0,
+                len: size,
+                esp: false,
+                bios: false,
+            };
+            partitions.push(whole);
+        }
+    }
+    let code = signed && sector[..BOOT_CODE].iter().any(|b| *b != 0);
+    let esp = partitions.iter().find(|p| p.esp);
+    let root = partitions
+        .iter()
+        .rev()
+        .find(|p| size.is_some() && is_ext(file, p.start));
+    Ok(Claims {
+        bios: code || partitions.iter().any(|p| p.bios),
+        uefi: esp.is_some(),
+        arch: esp
+            .filter(|_| size.is_some())
+            .and_then(|p| arch_of(file, p)),
+        root: root.map(|p| (p.start, p.len)),
+    })
+}
+
+fn gpt_partitions(gpt: &GPT) -> Vec<Partition> {
+    gpt.iter()
+        .filter(|(_, p)| p.is_used())
+        .map(|(_, p)| Partition {
+            start: p.starting_lba.saturating_mul(SECTOR),
+            len: (p
+                .ending_lba
+                .saturating_add(1)
+                .saturating_sub(p.starting_lba))
+            .saturating_mul(SECTOR),
+            esp: p.partition_type_guid == ESP,
+            bios: p.attribute_bits & BIOS_BOOTABLE != 0,
+        })
+        .collect()
+}
+
+/// The four entries of an MBR. A sector that cannot be one (a boot sector without a table) has
+/// none.
+fn mbr_partitions(
+    image: &Utf8Path,
+    sector: &[u8; SECTOR as usize],
+) -> Result<Vec<Partition>, Report> {
+    let entries = || sector[446..510].as_chunks::<16>().0.iter();
+    if entries().any(|e| !matches!(e[0], 0 | 0x80)) {
+        return Ok(Vec::new());
+    }
+    if entries().any(|e| e[4] == PROTECTIVE) {
+        return Err(not_a_disk(
+            image,
+            "its MBR says that it has a GPT, and both copies of that are damaged",
+        ));
+    }
+    let number = |e: &[u8; 16], at: usize| {
+        u64::from(u32::from_le_bytes([e[at], e[at + 1], e[at + 2], e[at + 3]])) * SECTOR
+    };
+    Ok(entries()
+        .filter(|e| e[4] != 0 && number(e, 12) != 0)
+        .map(|e| Partition {
+            start: number(e, 8),
+            len: number(e, 12),
+            esp: e[4] == ESP_MBR,
+            bios: e[0] == 0x80,
+        })
+        .collect())
+}
+
+/// Whether an ext2, ext3 or ext4 file system starts there (`s_magic` of its superblock).
+fn is_ext(file: &std::fs::File, start: u64) -> bool {
+    let mut magic = [0; 2];
+    file.read_exact_at(&mut magic, start.saturating_add(1024 + 56))
+        .is_ok_and(|()| magic == [0x53, 0xef])
+}
+
+/// The architecture of the boot loader at the place that every UEFI firmware tries (UEFI
+/// Specification 2.10, 3.5.1.1). Nothing if the partition cannot be read.
+fn arch_of(file: &std::fs::File, esp: &Partition) -> Option<Arch> {
+    let window = Window {
+        file: file.try_clone().ok()?,
+        start: esp.start,
+        len: esp.len,
+        at: 0,
+    };
+    let fs = fatfs::FileSystem::new(window, fatfs::FsOptions::new()).ok()?;
+    let dir = fs.root_dir().open_dir("EFI/BOOT").ok()?;
+    [(Arch::Amd64, "BOOTX64.EFI"), (Arch::Arm64, "BOOTAA64.EFI")]
+        .into_iter()
+        .find(|(_, name)| dir.open_file(name).is_ok())
+        .map(|(arch, _)| arch)
+}
+
+/// A part of a file, only to be read.
+struct Window {
+    file: std::fs::File,
+    start: u64,
+    len: u64,
+    at: u64,
+}
+
+impl Read for Window {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let n = buf.len().min(left);
+        let n = self.file.read_at(&mut buf[..n], self.start + self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Write for Window {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Window {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.len.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}

@@ -1,0 +1,267 @@
+//! `smoke`: boots images and gives a verdict on each.
+
+use super::boot::{Named, Uefi, named};
+use super::console::Console;
+use super::print;
+use crate::boot::{DiskBus, Firmware, ImageFormat, Machine, accel, claims};
+use crate::disk::write_error;
+use crate::error::Report;
+use crate::output::Pending;
+use crate::recipe::Arch;
+use crate::smoke::{self, Credentials, Event, Job, Outcome, evidence_dir, paper};
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use std::io::Write;
+use std::time::Duration;
+
+/// Options of `smoke`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Each image is booted under every firmware that it claims, from a private copy. A login that only
+the copy has lets the test look inside: at failed services, the root file system, the network, and
+by the commands of the recipe's `smoke: run:`. Then the power button is pressed, and the root file
+system that the machine leaves must be clean.
+
+Verdicts: booted, firmware found no boot device, boot loader failed, kernel panic, emergency shell,
+init failed, root file system not clean, timeout, QEMU failed.
+
+Examples:
+  cargo xtask smoke debian alpine
+  cargo xtask smoke target/images/debian.img --firmware uefi --disk nvme
+  cargo xtask smoke debian --run 'systemctl is-active ssh' --junit target/smoke.xml"
+)]
+pub(super) struct Args {
+    /// Image files, or recipes whose images are in target/images
+    #[arg(required = true, value_name = "IMAGE|RECIPE")]
+    images: Vec<String>,
+    /// Firmware; both, with a comma between [default: every one that the image claims]
+    #[arg(long, value_delimiter = ',')]
+    firmware: Vec<Firmware>,
+    /// What the disk hangs on; several, with commas between
+    #[arg(long, value_delimiter = ',', default_value = "virtio")]
+    disk: Vec<DiskBus>,
+    /// Seconds until the login prompt must be there [default: the recipe's; five times as many
+    /// where the guest is emulated]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: Option<u64>,
+    /// How many machines run at once [default: as the processors and the memory allow]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Memory in MiB [default: the recipe's]
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u32>,
+    /// Log in as this user of the image, instead of by a throwaway login
+    #[arg(long, value_name = "USER", requires = "password_file")]
+    login: Option<String>,
+    /// File with the user's password in its first line
+    #[arg(long, value_name = "FILE", requires = "login")]
+    password_file: Option<Utf8PathBuf>,
+    /// Run this command in the guest, too; it must end with exit code 0
+    #[arg(long, value_name = "COMMAND")]
+    run: Vec<String>,
+    /// Folder for logs, pictures and verdicts
+    #[arg(long, value_name = "DIR", default_value = "target/smoke")]
+    evidence: Utf8PathBuf,
+    /// Write the verdicts as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<Utf8PathBuf>,
+    /// Write a summary as Markdown; $GITHUB_STEP_SUMMARY gets it anyway
+    #[arg(long, value_name = "FILE")]
+    summary: Option<Utf8PathBuf>,
+    /// Print the verdicts as JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Architecture of the machine [default: that of the image's UEFI boot loader, else amd64]
+    #[arg(long)]
+    arch: Option<Arch>,
+    /// Further argument for QEMU, behind all others; one for each word
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    qemu_arg: Vec<String>,
+    #[command(flatten)]
+    uefi: Uefi,
+}
+
+pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
+    let login = credentials(args)?;
+    // Everything that can be wrong with what was asked for is found before anything is booted.
+    let mut jobs = Vec::new();
+    for word in &args.images {
+        jobs.extend(jobs_of(named(word)?, args, login.as_ref())?);
+    }
+    let mut told = Vec::new();
+    for job in &jobs {
+        let arch = job.machine.arch;
+        job.machine.check()?;
+        accel::qemu(arch).require()?;
+        let choice = accel::choose(arch)?;
+        if !told.contains(&arch) {
+            told.push(arch);
+            console.detail(&format!(
+                "accelerator for {arch}: {} ({})",
+                choice.accel, choice.why
+            ));
+        }
+    }
+    let fits = jobs.iter().map(|j| smoke::at_once(&j.machine)).min();
+    let at_once = args.jobs.map_or(fits.unwrap_or(1), usize::from);
+    let outcomes = smoke::all(&jobs, at_once, &|event| match event {
+        Event::Begin(job) => console.stage(&format!(
+            "booting {} by {} from {:?}",
+            job.name, job.machine.firmware, job.machine.disk
+        )),
+        Event::End(outcome) => tell(outcome, console),
+    })?;
+    report(&outcomes, args)?;
+    if outcomes.iter().any(|o| !o.passed) {
+        return Err(failed(&outcomes).into());
+    }
+    Ok(())
+}
+
+/// The error for outcomes of which some failed.
+pub(super) fn failed(outcomes: &[Outcome]) -> Report {
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|o| !o.passed).collect();
+    let names: Vec<String> = failed
+        .iter()
+        .map(|o| format!("{} by {}: {}", o.name, o.firmware, paper::result(o)))
+        .collect();
+    let folders: Vec<&str> = failed.iter().map(|o| o.evidence.as_str()).collect();
+    Report::failure(format!(
+        "{} of {} boots failed: {}",
+        failed.len(),
+        outcomes.len(),
+        names.join("; ")
+    ))
+    .hint(format!("logs and pictures are in {}", folders.join(", ")))
+}
+
+/// Tells people how a boot went.
+pub(super) fn tell(outcome: &Outcome, console: Console) {
+    let inside = match outcome.checks.len() {
+        0 => String::new(),
+        n => format!(", {n} looks inside"),
+    };
+    let what = format!(
+        "{} by {} from {:?}: {} after {:.1} s ({}{inside})",
+        outcome.name,
+        outcome.firmware,
+        outcome.disk,
+        paper::result(outcome),
+        outcome.seconds,
+        outcome.accelerator
+    );
+    if outcome.passed {
+        console.detail(&what);
+    } else {
+        console.note(&what);
+        for line in &outcome.tail {
+            console.detail(&format!("| {line}"));
+        }
+        for reason in paper::reasons(outcome) {
+            console.note(&reason);
+        }
+    }
+    for warning in &outcome.findings.warnings {
+        console.note(&format!("warning: {warning}"));
+    }
+    for note in &outcome.findings.notes {
+        console.detail(note);
+    }
+}
+
+fn credentials(args: &Args) -> Result<Option<Credentials>, Report> {
+    let (Some(user), Some(file)) = (&args.login, &args.password_file) else {
+        return Ok(None);
+    };
+    let text = fs::read_to_string(file)
+        .map_err(|e| Report::mistake("reading --password-file").because(e))?;
+    Ok(Some(Credentials {
+        user: user.clone(),
+        password: text.lines().next().unwrap_or_default().to_owned(),
+    }))
+}
+
+/// A boot for each firmware and each kind of disk.
+fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec<Job>, Report> {
+    let Named {
+        name,
+        image,
+        recipe,
+    } = named;
+    let format = ImageFormat::of(&image);
+    let claims = claims::of(&image, format)?;
+    let arch = args.arch.unwrap_or_else(|| claims.arch());
+    let firmwares = match &args.firmware[..] {
+        [] => claims.firmwares(),
+        named => named.to_vec(),
+    };
+    if firmwares.is_empty() {
+        return Err(Report::mistake(format!(
+            "{image} claims no firmware: it has neither boot code nor an EFI system partition"
+        ))
+        .hint("name one by --firmware bios or --firmware uefi"));
+    }
+    let mut smoke = recipe.map(|found| found.recipe.smoke).unwrap_or_default();
+    smoke.run.extend(args.run.iter().cloned());
+    if let Some(memory) = args.memory {
+        smoke.memory = memory;
+    }
+    let mut jobs = Vec::new();
+    for firmware in firmwares {
+        for disk in &args.disk {
+            jobs.push(Job {
+                evidence: evidence_dir(&args.evidence, &name, firmware, *disk),
+                name: name.clone(),
+                image: image.clone(),
+                root: claims.root,
+                machine: Machine {
+                    disk: *disk,
+                    format,
+                    memory_mib: smoke.memory,
+                    cpus: smoke.cpus,
+                    extra: args.qemu_arg.clone(),
+                    ..Machine::new(arch, firmware)
+                },
+                firmware: args.uefi.flags(),
+                smoke: smoke.clone(),
+                login: login.cloned(),
+                timeout: args.timeout.map(Duration::from_secs),
+            });
+        }
+    }
+    Ok(jobs)
+}
+
+/// Tells the outcomes in every form that was asked for.
+fn report(outcomes: &[Outcome], args: &Args) -> anyhow::Result<()> {
+    if let Some(file) = &args.junit {
+        write(file, &paper::junit(outcomes)?)?;
+    }
+    let summary = paper::markdown(outcomes);
+    if let Some(file) = &args.summary {
+        write(file, &summary)?;
+    }
+    if let Some(file) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|f| !f.is_empty()) {
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(std::path::PathBuf::from(file))
+            .and_then(|mut f| f.write_all(summary.as_bytes()))
+            .map_err(|e| Report::failure("adding to GITHUB_STEP_SUMMARY").because(e))?;
+    }
+    if args.json {
+        print(&serde_json::to_string_pretty(outcomes)?)
+    } else {
+        print(&paper::table(outcomes))
+    }
+}
+
+fn write(path: &Utf8Path, text: &str) -> Result<(), Report> {
+    let failed = |e| write_error(path, e);
+    let pending = Pending::create(path).map_err(failed)?;
+    pending
+        .file()
+        .and_then(|mut f| f.write_all(text.as_bytes()))
+        .map_err(failed)?;
+    pending.commit().map_err(failed)
+}

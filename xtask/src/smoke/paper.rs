@@ -1,0 +1,192 @@
+//! Outcomes on paper: a table for a terminal, JUnit XML, and Markdown.
+
+use super::{Outcome, Verdict};
+use crate::boot::stage::Stage;
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
+use std::time::Duration;
+
+/// What the table and the summary say of an outcome.
+pub fn result(outcome: &Outcome) -> String {
+    match (outcome.verdict, outcome.passed) {
+        (Verdict::Booted, false) => "booted, with failures".to_owned(),
+        (verdict, _) => verdict.to_string(),
+    }
+}
+
+fn seconds_of(outcome: &Outcome, stage: Stage) -> Option<f64> {
+    let found = outcome.stages.iter().find(|s| s.stage == stage);
+    found.map(|s| s.seconds)
+}
+
+fn seconds(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |s| format!("{s:.1}"))
+}
+
+/// A table for a terminal, a line for each outcome. Times are in seconds.
+pub fn table(outcomes: &[Outcome]) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    let stages = Stage::ALL.map(|s| s.name().to_uppercase());
+    let mut header = vec![
+        "".to_owned(),
+        "IMAGE".into(),
+        "BY".into(),
+        "FROM".into(),
+        "VERDICT".into(),
+    ];
+    header.extend(stages);
+    header.extend(["OFF".to_owned(), "WARNINGS".to_owned()]);
+    table.set_header(header);
+    for o in outcomes {
+        let mut row = vec![
+            if o.passed { "ok" } else { "FAIL" }.to_owned(),
+            o.name.clone(),
+            o.firmware.to_string(),
+            disk(o),
+            result(o),
+        ];
+        row.extend(Stage::ALL.map(|s| seconds(seconds_of(o, s))));
+        row.push(seconds(o.power_off_seconds));
+        row.push(o.findings.warnings.len().to_string());
+        table.add_row(row);
+    }
+    table.trim_fmt()
+}
+
+fn disk(outcome: &Outcome) -> String {
+    format!("{:?}", outcome.disk).to_lowercase()
+}
+
+/// Everything that is said of a failure, a line each.
+pub fn reasons(outcome: &Outcome) -> Vec<String> {
+    let detail = outcome.detail.iter().cloned();
+    detail
+        .chain(outcome.findings.failures.iter().cloned())
+        .collect()
+}
+
+/// JUnit XML: a test case for each boot.
+pub fn junit(outcomes: &[Outcome]) -> Result<String, crate::error::Report> {
+    let mut suite = TestSuite::new("smoke");
+    for o in outcomes {
+        let status = if o.passed {
+            TestCaseStatus::success()
+        } else {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_type(o.verdict.name());
+            status.set_message(result(o));
+            status.set_description(reasons(o).join("\n"));
+            status
+        };
+        let name = format!("{} by {} from {}", o.name, o.firmware, disk(o));
+        let mut case = TestCase::new(name, status);
+        case.set_classname(format!("smoke.{}", o.name));
+        case.set_time(Duration::from_secs_f64(o.seconds));
+        case.add_property(Property::new("verdict", o.verdict.name()));
+        case.add_property(Property::new("accelerator", o.accelerator));
+        for s in &o.stages {
+            case.add_property(Property::new(s.stage.name(), format!("{:.3}", s.seconds)));
+        }
+        for warning in &o.findings.warnings {
+            case.add_property(Property::new("warning", warning));
+        }
+        case.set_system_out_lossy(o.tail.join("\n"));
+        suite.add_test_case(case);
+    }
+    let mut report = Report::new("docker-to-linux");
+    report.add_test_suite(suite);
+    report
+        .to_string()
+        .map_err(|e| crate::error::Report::failure("writing JUnit XML").because(e))
+}
+
+/// How wide the longest bar of the summary is, in characters.
+const BAR: f64 = 40.0;
+
+/// What stands for a stage in a bar.
+const fn fill(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Firmware => "░",
+        Stage::Loader => "▒",
+        Stage::Kernel => "▓",
+        Stage::Init => "█",
+        Stage::Login => "▚",
+    }
+}
+
+/// Markdown: a table, the stage times as bars, and what is to be said of each outcome.
+pub fn markdown(outcomes: &[Outcome]) -> String {
+    let passed = outcomes.iter().filter(|o| o.passed).count();
+    let mut text = format!("### Boots: {passed} of {} passed\n\n", outcomes.len());
+    text.push_str("| | image | firmware | disk | verdict | prompt after | power-off | accelerator |\n|---|---|---|---|---|--:|--:|---|\n");
+    for o in outcomes {
+        let mark = if o.passed { "✅" } else { "❌" };
+        let prompt = seconds_of(o, Stage::Init).map(|_| o.seconds);
+        text.push_str(&format!(
+            "| {mark} | {} | {} | {} | {} | {} s | {} s | {} |\n",
+            cell(&o.name),
+            o.firmware,
+            disk(o),
+            cell(&result(o)),
+            seconds(prompt),
+            seconds(o.power_off_seconds),
+            o.accelerator
+        ));
+    }
+    let legend = Stage::ALL
+        .map(|s| format!("{} {}", fill(s), s.name()))
+        .join("  ");
+    text.push_str(&format!("\n```text\n{legend}\n"));
+    let total = |o: &Outcome| o.stages.iter().map(|s| s.seconds).sum::<f64>();
+    let longest = outcomes.iter().map(total).fold(1.0, f64::max);
+    let label = |o: &Outcome| format!("{} {} {}", o.name, o.firmware, disk(o));
+    let width = outcomes.iter().map(|o| label(o).len()).max().unwrap_or(0);
+    for o in outcomes {
+        let bar: String = o
+            .stages
+            .iter()
+            .map(|s| {
+                // A stage that took time is seen.
+                let cells = (s.seconds / longest * BAR).round().max(1.0);
+                fill(s.stage).repeat(cells as usize)
+            })
+            .collect();
+        text.push_str(&format!("{:width$} {bar} {:.1} s\n", label(o), total(o)));
+    }
+    text.push_str("```\n");
+    for o in outcomes {
+        let lists = [
+            ("failure", reasons(o)),
+            ("warning", o.findings.warnings.clone()),
+            ("note", o.findings.notes.clone()),
+        ];
+        for (kind, lines) in lists {
+            for line in lines {
+                text.push_str(&format!("- **{}**: {kind}: {}\n", label(o), cell(&line)));
+            }
+        }
+        if !o.passed && !o.tail.is_empty() {
+            let tail = o.tail.join("\n").replace("```", "'''");
+            text.push_str(&format!(
+                "\n<details><summary>the last lines of {}</summary>\n\n```text\n{tail}\n```\n</details>\n\n",
+                label(o)
+            ));
+        }
+    }
+    text
+}
+
+/// Text that must not be Markdown: what a guest says may be anything.
+fn cell(text: &str) -> String {
+    let text = text.replace(['\r', '\n'], " ");
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    let special = ['\\', '`', '*', '_', '[', ']', '|', '~'];
+    let mut out = String::new();
+    for c in text.chars() {
+        if special.contains(&c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
