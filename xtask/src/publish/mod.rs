@@ -2,6 +2,7 @@
 //! papers: a manifest, checksums, a list of packages.
 
 pub mod artifact;
+pub mod github;
 pub mod manifest;
 pub mod room;
 pub mod sbom;

@@ -1,0 +1,192 @@
+//! Workflow commands: lines by which a step tells the runner something, and the files through
+//! which it hands out results (docs.github.com, "Workflow commands for GitHub Actions").
+
+use std::fmt::Write;
+use std::io::Read;
+
+/// How much an annotation weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// The step failed.
+    Error,
+    /// Somebody should look.
+    Warning,
+    /// Worth knowing.
+    Notice,
+}
+
+/// Where in the repository something is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Path of the file, from the root of the repository.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+}
+
+/// A line that annotates the run, or a line of a file.
+pub fn annotation(level: Level, title: &str, place: Option<&Place>, message: &str) -> String {
+    let name = match level {
+        Level::Error => "error",
+        Level::Warning => "warning",
+        Level::Notice => "notice",
+    };
+    let mut properties = Vec::new();
+    if let Some(Place { file, line, column }) = place {
+        properties.push(format!("file={}", property(file)));
+        properties.push(format!("line={line}"));
+        properties.push(format!("col={column}"));
+    }
+    if !title.is_empty() {
+        properties.push(format!("title={}", property(title)));
+    }
+    let space = if properties.is_empty() { "" } else { " " };
+    format!(
+        "::{name}{space}{}::{}",
+        properties.join(","),
+        message_of(message)
+    )
+}
+
+/// Starts a part of the log that can be folded.
+pub fn group(title: &str) -> String {
+    format!("::group::{}", message_of(title))
+}
+
+/// Ends what [`group`] started.
+pub const END_GROUP: &str = "::endgroup::";
+
+/// The line after which the runner takes nothing for a command, up to [`Stopped::resume`].
+///
+/// Between the two lies what others say: a build or a guest could print a line that looks
+/// like a command.
+#[derive(Debug)]
+pub struct Stopped {
+    token: String,
+}
+
+impl Stopped {
+    /// A pair of lines that nobody can guess.
+    pub fn new() -> std::io::Result<Stopped> {
+        // It guards a log and touches no image.
+        let mut bytes = [0; 16];
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        let mut token = String::from("others-");
+        for byte in bytes {
+            let _ = write!(token, "{byte:02x}");
+        }
+        Ok(Stopped { token })
+    }
+
+    /// From here on others speak.
+    pub fn stop(&self) -> String {
+        format!("::stop-commands::{}", self.token)
+    }
+
+    /// From here on we speak again.
+    pub fn resume(&self) -> String {
+        format!("::{}::", self.token)
+    }
+}
+
+/// The lines that give an output (or a variable) a value, for the file at `GITHUB_OUTPUT`.
+pub fn output(name: &str, value: &str) -> String {
+    // Any line that is not one of the value's ends it.
+    let mut delimiter = "END".to_owned();
+    while value.lines().any(|line| line.trim_end() == delimiter) {
+        delimiter.push('_');
+    }
+    format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
+}
+
+/// Text behind a command's last `::`.
+fn message_of(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+/// Value of a command's property.
+fn property(text: &str) -> String {
+    message_of(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// Text that stands for itself in a table of GitHub's Markdown.
+pub fn markdown(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\r' => {}
+            '\n' => out.push(' '),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '@' => {
+                // A letter's number keeps `@name` from being anybody's and `#1` any issue.
+                let _ = write!(out, "&#{};", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Text as a block of code, whatever it holds.
+pub fn code_block(text: &str) -> String {
+    let longest = text
+        .split(|c| c != '`')
+        .map(str::len)
+        .max()
+        .unwrap_or_default();
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{}\n{fence}\n", text.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_message_cannot_end_its_line_or_start_another_command() {
+        let place = Place {
+            file: "recipes/a,b:c/recipe.yaml".into(),
+            line: 3,
+            column: 7,
+        };
+        let line = annotation(Level::Error, "", Some(&place), "100 %\r\n::error::x");
+        assert_eq!(
+            line,
+            "::error file=recipes/a%2Cb%3Ac/recipe.yaml,line=3,col=7::100 %25%0D%0A::error::x"
+        );
+        assert_eq!(annotation(Level::Notice, "", None, "x"), "::notice::x");
+        assert_eq!(group("a\nb"), "::group::a%0Ab");
+    }
+
+    #[test]
+    fn an_output_may_hold_anything() {
+        assert_eq!(output("a", "b"), "a<<END\nb\nEND\n");
+        let hostile = "x\nEND\nother<<END\ny\nEND_\nz";
+        let text = output("a", hostile);
+        assert_eq!(text, format!("a<<END__\n{hostile}\nEND__\n"));
+        // A runner may take a carriage return for a part of the line's end.
+        assert!(output("a", "x\nEND\r\ny").starts_with("a<<END_\n"));
+    }
+
+    #[test]
+    fn nobody_guesses_the_end_of_what_others_say() {
+        let (a, b) = (Stopped::new().unwrap(), Stopped::new().unwrap());
+        assert_ne!(a.resume(), b.resume());
+        assert!(a.stop().starts_with("::stop-commands::others-"));
+        assert!(a.resume().len() > 32);
+    }
+
+    #[test]
+    fn markdown_stays_text() {
+        assert_eq!(markdown("a|b\n<c>"), "a&#124;b &lt;c&gt;");
+        assert_eq!(code_block("a\n```\nb"), "````text\na\n```\nb\n````\n");
+    }
+}

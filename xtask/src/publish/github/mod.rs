@@ -1,0 +1,122 @@
+//! GitHub: its runners' workflow commands, its releases, its issues.
+//!
+//! [`commands`] is how a step talks to the runner it runs on. [`Client`] speaks the REST API
+//! (docs.github.com/rest, version 2022-11-28); [`release`] and [`issue`] are made of it.
+
+mod client;
+pub mod commands;
+pub mod issue;
+pub mod release;
+
+pub use client::Client;
+
+use crate::error::Report;
+use std::fmt;
+
+/// A token. Its value is never printed; only the client may see it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// A token without the white space that a secret's editor may have left around it.
+    pub fn new(text: &str) -> Result<Token, Report> {
+        let text = text.trim();
+        if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(
+                Report::mistake("the token is empty, or has characters that no token has").hint(
+                    "give `token: ${{ github.token }}`, and the job `permissions: contents: write`",
+                ),
+            );
+        }
+        Ok(Token(text.to_owned()))
+    }
+
+    /// The value of the Authorization header.
+    fn header(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
+/// A repository, as `owner/name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository(String);
+
+impl Repository {
+    /// `owner/name`, as `GITHUB_REPOSITORY` has it.
+    pub fn new(text: &str) -> Result<Repository, Report> {
+        let is_part = |part: &str| {
+            !part.is_empty()
+                && !part.chars().all(|c| c == '.')
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
+        match text.split_once('/') {
+            Some((owner, name)) if is_part(owner) && is_part(name) => {
+                Ok(Repository(text.to_owned()))
+            }
+            _ => Err(
+                Report::mistake(format!("{text:?} is no repository of GitHub's"))
+                    .hint("GITHUB_REPOSITORY must be owner/name, as a workflow sets it"),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Percent-encodes a part of a URL's path or query (RFC 3986, 2.3: what is unreserved stays).
+fn encode(text: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let token = Token::new(" ghs_secret\n").unwrap();
+        assert!(!format!("{token:?}").contains("secret"));
+        assert_eq!(token.header(), "Bearer ghs_secret");
+        for bad in ["", " ", "a\nb", "a b"] {
+            let e = Token::new(bad).unwrap_err();
+            assert!(bad.trim().is_empty() || !e.to_string().contains(bad));
+        }
+    }
+
+    #[test]
+    fn a_repository_is_an_owner_and_a_name() {
+        assert!(Repository::new("a-b/c.d_e").is_ok());
+        for bad in ["", "a", "a/", "/b", "a/b/c", "a/..", "a/b?x", "a b/c"] {
+            assert!(Repository::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parts_of_urls_are_encoded() {
+        assert_eq!(encode("a b&c/ü.img"), "a%20b%26c%2F%C3%BC.img");
+    }
+}
