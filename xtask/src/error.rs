@@ -35,8 +35,27 @@ pub struct Report {
     pub message: String,
     /// What to do about it; no full stop at its end.
     pub hint: Option<String>,
+    /// Where in a file the mistake is; the message says it as well.
+    pub place: Option<Place>,
     /// What caused it.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// A place in a text file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Path of the file, as it was given.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
 }
 
 impl Report {
@@ -46,6 +65,7 @@ impl Report {
             class: Class::Mistake,
             message: message.into(),
             hint: None,
+            place: None,
             source: None,
         }
     }
@@ -62,6 +82,14 @@ impl Report {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Report {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the place in a file, and lets the message begin with it.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Report {
+        self.message = format!("{place}: {}", self.message);
+        self.place = Some(place);
         self
     }
 

@@ -90,7 +90,17 @@ pub(super) struct Args {
     epoch: Option<i64>,
 }
 
-pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
+/// An image that was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// What it is.
+    pub(super) plan: Plan,
+    /// Its files, one for each format; none if only the plan was wanted.
+    pub(super) files: Vec<Utf8PathBuf>,
+}
+
+/// Makes the images of all recipes and prints their paths.
+pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<Vec<Made>> {
     if args.from.is_some() && args.recipes.len() > 1 {
         return Err(Report::mistake(
             "--from is one root file system, but there are several recipes",
@@ -104,10 +114,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
         .iter()
         .map(|name| overridden(recipe::find(name)?, args))
         .collect::<Result<_, Report>>()?;
-    for job in &jobs {
-        make(job, args, console)?;
-    }
-    Ok(())
+    jobs.iter().map(|job| make(job, args, console)).collect()
 }
 
 /// The recipe with what the command line says instead.
@@ -170,7 +177,7 @@ fn arch_of(found: &Found) -> Arch {
 }
 
 /// Makes the image of one recipe.
-fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<()> {
+fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<Made> {
     let begun = Instant::now();
     let arch = arch_of(found);
     let name = &found.name;
@@ -202,18 +209,22 @@ fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<()> {
         console.note(note);
     }
     if args.plan {
-        return print(&serde_json::to_string_pretty(&assembly.plan)?);
+        print(&serde_json::to_string_pretty(&assembly.plan)?)?;
+        let plan = assembly.plan;
+        let files = Vec::new();
+        return Ok(Made { plan, files });
     }
     console.stage(&summary(&assembly.plan));
-    let paths = deliver(found, &assembly, inventory, base, args, console)?;
+    let files = deliver(found, &assembly, inventory, base, args, console)?;
     console.stage(&format!(
         "{name}: done in {:.1} s",
         begun.elapsed().as_secs_f64()
     ));
-    for path in paths {
+    for path in &files {
         print(path.as_str())?;
     }
-    Ok(())
+    let plan = assembly.plan;
+    Ok(Made { plan, files })
 }
 
 /// One line about a planned image.

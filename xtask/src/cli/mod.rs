@@ -1,5 +1,6 @@
 //! The command line: verbs, options, and how errors end the program.
 
+mod action;
 mod bench;
 mod boot;
 mod ci;
@@ -81,6 +82,9 @@ enum Verb {
         #[arg(long)]
         manifest: bool,
     },
+    /// Do what the GitHub Action does; its inputs are variables of the environment
+    #[command(hide = true)]
+    Action,
     /// Write the content of an ext4 file system as a tar to stdout (for bootstraps)
     #[command(hide = true)]
     Ext4ToTar(ext4_to_tar::Args),
@@ -131,7 +135,8 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Image(args) => image::run(&args, console)?,
+        Verb::Image(args) => drop(image::run(&args, console)?),
+        Verb::Action => return action::run(console),
         Verb::Plan(mut args) => {
             args.plan = true;
             image::run(&args, console)?;

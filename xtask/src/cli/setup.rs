@@ -100,7 +100,7 @@ fn report_rest(left: &[Item], console: Console) -> Result<(), Report> {
 }
 
 /// Installs packages with apt, by sudo where we are not root.
-fn apt(packages: &[&str], console: Console) -> anyhow::Result<()> {
+pub(super) fn apt(packages: &[&str], console: Console) -> anyhow::Result<()> {
     let failed = |e: xshell::Error, what: &str| {
         Report::failure(format!("installing packages: {what}"))
             .because(e)

@@ -1,7 +1,7 @@
 //! From the text of a `recipe.yaml` to a [`Recipe`]. Pure: no file is read here.
 
 use super::Recipe;
-use crate::error::Report;
+use crate::error::{Place, Report};
 use crate::size::Size;
 
 /// Reads and checks a recipe. `file` is what errors call it; each names line and column.
@@ -11,7 +11,10 @@ pub fn parse(text: &str, file: &str) -> Result<Recipe, Report> {
     let recipe = recipe.unwrap_or_default();
     check(&recipe).map_err(|Wrong { key, why, cure }| {
         let (line, column) = locate(text, key);
-        Report::mistake(format!("{file}:{line}:{column}: `{key}` {why}")).hint(cure)
+        let file = file.to_owned();
+        Report::mistake(format!("`{key}` {why}"))
+            .at(Place { file, line, column })
+            .hint(cure)
     })?;
     Ok(recipe)
 }
@@ -19,15 +22,15 @@ pub fn parse(text: &str, file: &str) -> Result<Recipe, Report> {
 /// An error of the YAML reader as `file:line:column: what`.
 fn syntax(error: &serde_yaml::Error, file: &str) -> Report {
     let mut text = error.to_string();
-    let place = match error.location() {
+    let report = match error.location() {
         Some(at) => {
-            let said = format!(" at line {} column {}", at.line(), at.column());
-            text = text.replace(&said, "");
-            format!("{file}:{}:{}", at.line(), at.column())
+            let (line, column) = (at.line(), at.column());
+            text = text.replace(&format!(" at line {line} column {column}"), "");
+            let file = file.to_owned();
+            Report::mistake(&text).at(Place { file, line, column })
         }
-        None => file.to_owned(),
+        None => Report::mistake(format!("{file}: {text}")),
     };
-    let report = Report::mistake(format!("{place}: {text}"));
     match suggestion(&text) {
         Some(known) => report.hint(format!("did you mean `{known}`?")),
         None => report

@@ -1,6 +1,7 @@
 //! Workflow commands: lines by which a step tells the runner something, and the files through
 //! which it hands out results (docs.github.com, "Workflow commands for GitHub Actions").
 
+use crate::error::Place;
 use std::fmt::Write;
 use std::io::Read;
 
@@ -13,17 +14,6 @@ pub enum Level {
     Warning,
     /// Worth knowing.
     Notice,
-}
-
-/// Where in the repository something is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Path of the file, from the root of the repository.
-    pub file: String,
-    /// Line, from 1.
-    pub line: usize,
-    /// Column, from 1.
-    pub column: usize,
 }
 
 /// A line that annotates the run, or a line of a file.

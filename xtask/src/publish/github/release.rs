@@ -93,7 +93,7 @@ pub fn publish(
         sums.insert(piece.name.clone(), piece.sha256.clone());
     }
     for file in wanted.files {
-        sums.insert(name_of(file)?.to_owned(), digest(file, 0, u64::MAX)?);
+        sums.insert(name_of(file)?.to_owned(), sha256(file)?);
     }
     release.remove_where(stale)?;
     release.complete_sums(&sums, say)?;
@@ -204,6 +204,11 @@ fn stale_parts<'a>(wanted: &Wanted<'a>, pieces: &[Piece]) -> impl Fn(&str) -> bo
         });
         of_ours && !now.iter().any(|n| n == asset)
     }
+}
+
+/// SHA-256 of a file, in hexadecimal digits.
+pub fn sha256(path: &Utf8Path) -> Result<String, Report> {
+    digest(path, 0, u64::MAX)
 }
 
 /// SHA-256 of a part of a file, in hexadecimal digits.

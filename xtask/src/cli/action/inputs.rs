@@ -1,0 +1,394 @@
+//! The inputs of the GitHub Action: read from the environment, checked, and turned into the
+//! command line of `image`.
+//!
+//! `action.yml` passes each as a variable `INPUT_...`. Nobody but us checks them: GitHub does
+//! not enforce `required`, knows no types, and only warns of an input that does not exist.
+
+use crate::error::Report;
+use crate::publish::github::{Token, release};
+use crate::recipe::closest;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Every input, in the order of `action.yml`; a test compares the two.
+pub(super) const NAMES: [&str; 15] = [
+    "recipe",
+    "dockerfile",
+    "context",
+    "container",
+    "base",
+    "boot",
+    "format",
+    "size",
+    "compress",
+    "smoke",
+    "smoke-timeout",
+    "output",
+    "release-tag",
+    "token",
+    "args",
+];
+
+/// Not the verb's but a step's of `action.yml`; known here to be checked here.
+pub(super) const ATTESTATIONS: &str = "attestations";
+
+/// The longest time for a boot that makes sense, in seconds: a job ends after six hours.
+const LONGEST_BOOT: u64 = 6 * 3600;
+
+/// What the user of the action asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Inputs {
+    /// Arguments for the verb `image`.
+    pub(super) image: Vec<String>,
+    /// What is built, for people.
+    pub(super) subject: String,
+    /// Whether the image is booted.
+    pub(super) smoke: bool,
+    /// Time until the prompt must be there.
+    pub(super) smoke_timeout: Option<Duration>,
+    /// Folder for images and evidence.
+    pub(super) output: String,
+    /// Where it is published.
+    pub(super) release: Option<Publish>,
+}
+
+/// What publishing needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Publish {
+    pub(super) tag: String,
+    pub(super) token: Token,
+}
+
+/// The variable that an input arrives in.
+pub(super) fn variable(name: &str) -> String {
+    format!("INPUT_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// Reads the inputs from variables. `given` is what the workflow gives, as a JSON object, if
+/// that is known: only it shows names that do not exist.
+pub(super) fn read(
+    variables: &BTreeMap<String, String>,
+    given: Option<&str>,
+) -> Result<Inputs, Vec<Report>> {
+    let mut wrong = Vec::new();
+    if let Some(given) = given.filter(|g| !g.is_empty()) {
+        wrong.extend(unknown_names(given));
+    }
+    let raw = |name: &str| {
+        let value = variables.get(&variable(name)).map(String::as_str);
+        // Nobody means the line feed at the end of a YAML block.
+        value.unwrap_or_default().trim()
+    };
+    let text = |name: &str| Some(raw(name)).filter(|v| !v.is_empty());
+    let mut check = |result: Result<(), Report>| wrong.extend(result.err());
+
+    let source = source(text("recipe"), text("dockerfile"), text("container"));
+    let subject = match &source {
+        Ok(source) => (*source).to_owned(),
+        Err(_) => String::new(),
+    };
+    check(source.map(|_| ()));
+    if text("context").is_some() && text("dockerfile").is_none() {
+        check(Err(Report::mistake(
+            "the input `context` goes with `dockerfile`, which is empty",
+        )
+        .hint("give `dockerfile` as well, or leave `context` out")));
+    }
+    let smoke = boolean("smoke", raw("smoke"), true);
+    let attestations = boolean(ATTESTATIONS, raw(ATTESTATIONS), false);
+    let timeout = match text("smoke-timeout").map(seconds).transpose() {
+        Ok(timeout) => timeout,
+        Err(e) => {
+            check(Err(e));
+            None
+        }
+    };
+    let smoke = match smoke {
+        Ok(smoke) => smoke,
+        Err(e) => {
+            check(Err(e));
+            false
+        }
+    };
+    check(attestations.map(|_| ()));
+    let release = match text("release-tag") {
+        None => None,
+        Some(tag) => match publish(tag, raw("token")) {
+            Ok(publish) => Some(publish),
+            Err(e) => {
+                check(Err(e));
+                None
+            }
+        },
+    };
+    let words = match words(raw("args")) {
+        Ok(words) => words,
+        Err(e) => {
+            check(Err(e));
+            Vec::new()
+        }
+    };
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    let output = text("output").unwrap_or("target/images").to_owned();
+    // `--name=value`: a value that begins with `-` stays a value.
+    let mut image = vec![format!("--output={output}")];
+    let options = [
+        "base",
+        "boot",
+        "format",
+        "size",
+        "compress",
+        "container",
+        "dockerfile",
+        "context",
+    ];
+    for name in options {
+        if let Some(value) = text(name) {
+            image.push(format!("--{name}={value}"));
+        }
+    }
+    image.extend(words);
+    if let Some(recipe) = text("recipe") {
+        image.push("--".into());
+        image.push(recipe.to_owned());
+    }
+    Ok(Inputs {
+        image,
+        subject,
+        smoke,
+        smoke_timeout: timeout,
+        output,
+        release,
+    })
+}
+
+/// Names that are no inputs, each with what it was likely meant to be.
+fn unknown_names(given: &str) -> Vec<Report> {
+    let object: serde_json::Map<String, serde_json::Value> = match serde_json::from_str(given) {
+        Ok(object) => object,
+        Err(e) => {
+            return vec![
+                Report::failure("reading the list of inputs")
+                    .because(e)
+                    .hint("INPUTS is `toJSON(inputs)` of the action; set by nobody else"),
+            ];
+        }
+    };
+    let known = || NAMES.into_iter().chain([ATTESTATIONS]);
+    let is_known = |name: &str| known().any(|k| k.eq_ignore_ascii_case(name));
+    object
+        .keys()
+        .filter(|name| !is_known(name))
+        .map(|name| {
+            let report = Report::mistake(format!("there is no input {name:?}"));
+            match closest(&name.to_ascii_lowercase(), known()) {
+                Some(meant) => report.hint(format!("did you mean `{meant}`?")),
+                None => report.hint(format!(
+                    "there are: {}",
+                    known().collect::<Vec<_>>().join(", ")
+                )),
+            }
+        })
+        .collect()
+}
+
+/// What the image is made of: exactly one of three.
+fn source<'a>(
+    recipe: Option<&'a str>,
+    dockerfile: Option<&'a str>,
+    container: Option<&'a str>,
+) -> Result<&'a str, Report> {
+    let given: Vec<&'a str> = [recipe, dockerfile, container]
+        .into_iter()
+        .flatten()
+        .collect();
+    match given.as_slice() {
+        [one] => Ok(one),
+        [] => Err(
+            Report::mistake("one of the inputs `recipe`, `dockerfile` and `container` is required, and all are empty")
+                .hint("give `recipe: debian`, or the path of a folder with a Dockerfile and a recipe.yaml"),
+        ),
+        _ => Err(
+            Report::mistake("of the inputs `recipe`, `dockerfile` and `container` more than one is given")
+                .hint("an image is made of one of them: remove the others"),
+        ),
+    }
+}
+
+/// `true` or `false`, as YAML 1.2's core schema writes them.
+fn boolean(name: &str, value: &str, default: bool) -> Result<bool, Report> {
+    match value {
+        "" => Ok(default),
+        "true" | "True" | "TRUE" => Ok(true),
+        "false" | "False" | "FALSE" => Ok(false),
+        other => {
+            let meant = match other.to_ascii_lowercase().as_str() {
+                "yes" | "on" | "1" | "y" => Some("true"),
+                "no" | "off" | "0" | "n" => Some("false"),
+                other => closest(other, ["true", "false"].into_iter()),
+            };
+            let report = Report::mistake(format!(
+                "the input `{name}` is {other:?}, which is neither `true` nor `false`"
+            ));
+            Err(match meant {
+                Some(meant) => report.hint(format!("did you mean `{meant}`?")),
+                None => report.hint("write `true` or `false`"),
+            })
+        }
+    }
+}
+
+/// A number of seconds.
+fn seconds(value: &str) -> Result<Duration, Report> {
+    match value.parse() {
+        Ok(n) if (1..=LONGEST_BOOT).contains(&n) => Ok(Duration::from_secs(n)),
+        _ => Err(Report::mistake(format!(
+            "the input `smoke-timeout` is {value:?}, which is no number of seconds from 1 to {LONGEST_BOOT}"
+        ))
+        .hint("write a number alone, as 300")),
+    }
+}
+
+fn publish(tag: &str, token: &str) -> Result<Publish, Report> {
+    release::check_tag(tag).map_err(|mut e| {
+        e.message = format!("the input `release-tag`: {}", e.message);
+        e
+    })?;
+    if token.is_empty() {
+        return Err(
+            Report::mistake("the input `token` is empty, but `release-tag` is given").hint(
+                "leave `token` out to publish as the workflow itself, or give a secret that exists",
+            ),
+        );
+    }
+    Ok(Publish {
+        tag: tag.to_owned(),
+        token: Token::new(token)?,
+    })
+}
+
+/// The words of the input `args`, by the quoting rules of a shell; nothing is expanded.
+fn words(text: &str) -> Result<Vec<String>, Report> {
+    let words = shlex::split(text).ok_or_else(|| {
+        Report::mistake("the input `args` has a quote that does not end, or ends with a backslash")
+            .hint("quote as in a shell: --build-arg 'NAME=two words'")
+    })?;
+    if words.iter().any(|w| w == "--") {
+        return Err(Report::mistake("the input `args` has a word `--`")
+            .hint("name the recipe by the input `recipe`"));
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn read_pairs(pairs: &[(&str, &str)]) -> Result<Inputs, String> {
+        let variables = pairs
+            .iter()
+            .map(|(k, v)| (variable(k), (*v).to_owned()))
+            .collect();
+        read(&variables, None).map_err(|all| {
+            let say = |r: &Report| format!("{r}; {}", r.hint.clone().unwrap_or_default());
+            all.iter().map(say).collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    #[test]
+    fn inputs_become_a_command_line_literally() {
+        let hostile = "it's \"a\" $(touch pwned); x\n--persist `y`";
+        let inputs = read_pairs(&[
+            ("recipe", "./my recipe"),
+            ("base", hostile),
+            ("boot", "-x"),
+            ("smoke", "false"),
+            (
+                "args",
+                "--build-arg 'A=two  words' --engine docker\n--arch amd64",
+            ),
+        ])
+        .unwrap();
+        assert_eq!(
+            inputs.image,
+            [
+                "--output=target/images",
+                &format!("--base={hostile}"),
+                "--boot=-x",
+                "--build-arg",
+                "A=two  words",
+                "--engine",
+                "docker",
+                "--arch",
+                "amd64",
+                "--",
+                "./my recipe",
+            ]
+        );
+        assert!(!inputs.smoke && inputs.release.is_none());
+    }
+
+    #[test]
+    fn exactly_one_source_is_required() {
+        assert!(read_pairs(&[]).unwrap_err().contains("is required"));
+        assert!(read_pairs(&[("recipe", " \n")]).is_err());
+        let both = read_pairs(&[("recipe", "a"), ("container", "b")]);
+        assert!(both.unwrap_err().contains("more than one"));
+        assert!(read_pairs(&[("container", "nginx")]).is_ok());
+        assert!(read_pairs(&[("recipe", "a"), ("context", ".")]).is_err());
+    }
+
+    #[test]
+    fn booleans_and_numbers_are_strict() {
+        let with = |k, v| read_pairs(&[("recipe", "r"), (k, v)]);
+        assert!(with("smoke", "true").unwrap().smoke);
+        assert!(with("smoke", "").unwrap().smoke);
+        assert!(!with("smoke", "FALSE").unwrap().smoke);
+        let said = with("smoke", "yes").unwrap_err();
+        assert!(said.contains("did you mean `true`?"), "{said}");
+        let said = with("smoke", "flase").unwrap_err();
+        assert!(said.contains("did you mean `false`?"), "{said}");
+        assert!(with("attestations", "maybe").is_err());
+        for bad in ["0", "-1", "5m", "1.5", "99999999"] {
+            assert!(with("smoke-timeout", bad).is_err(), "{bad}");
+        }
+        let timeout = with("smoke-timeout", "300").unwrap().smoke_timeout;
+        assert_eq!(timeout, Some(Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let said = read_pairs(&[
+            ("smoke", "si"),
+            ("smoke-timeout", "x"),
+            ("release-tag", "a b"),
+            ("args", "'"),
+        ])
+        .unwrap_err();
+        assert_eq!(said.lines().count(), 5, "{said}");
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_an_error() {
+        let variables = BTreeMap::from([(variable("recipe"), "r".to_owned())]);
+        let given = r#"{"Recipe": "r", "smoke": "", "comprss": "x", "zzz": "y"}"#;
+        let wrong = read(&variables, Some(given)).unwrap_err();
+        assert_eq!(wrong.len(), 2, "{wrong:?}");
+        let hints: String = wrong.iter().filter_map(|r| r.hint.clone()).collect();
+        assert!(hints.contains("did you mean `compress`?"), "{hints}");
+        assert!(read(&variables, Some("no JSON")).is_err());
+    }
+
+    #[test]
+    fn publishing_needs_a_token_and_never_shows_it() {
+        let with = |token| read_pairs(&[("recipe", "r"), ("release-tag", "v1"), ("token", token)]);
+        assert!(with("").unwrap_err().contains("`token` is empty"));
+        let inputs = with("ghs_secret").unwrap();
+        assert_eq!(inputs.release.clone().unwrap().tag, "v1");
+        assert!(!format!("{inputs:?}").contains("secret"));
+    }
+}

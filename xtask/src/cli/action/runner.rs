@@ -1,0 +1,86 @@
+//! GitHub's own runners: what they lack to boot images.
+
+use super::super::console::Console;
+use super::super::setup;
+use crate::boot::{accel, firmware};
+use crate::error::Report;
+use crate::recipe::{Arch, BootMode};
+use crate::tool::{PackageManager, Tool};
+use anyhow::Context;
+use std::io::Write;
+use xshell::{Shell, cmd};
+
+/// Lets everybody use KVM. The runner's user is in no group that may.
+const RULE: &str = "KERNEL==\"kvm\", GROUP=\"kvm\", MODE=\"0666\", OPTIONS+=\"static_node=kvm\"\n";
+/// The file of that rule.
+const RULE_FILE: &str = "/etc/udev/rules.d/99-docker-to-linux-kvm.rules";
+
+/// Installs QEMU and firmware, and makes /dev/kvm usable, where this is one of GitHub's own
+/// runners, which is thrown away after the job. Other machines are left as they are: an error
+/// later says what is missing.
+pub(super) fn prepare(arch: Arch, boot: BootMode, console: Console) -> anyhow::Result<()> {
+    let hosted = std::env::var("RUNNER_ENVIRONMENT").is_ok_and(|v| v == "github-hosted");
+    if !hosted {
+        return Ok(());
+    }
+    let packages = missing(arch, boot);
+    if !packages.is_empty() {
+        console.stage(&format!("installing {}", packages.join(" ")));
+        setup::apt(&packages, console)?;
+    }
+    // An emulated machine is slow, but no failure.
+    if let Err(e) = open_kvm() {
+        console.note(&format!(
+            "KVM stays closed, so the machine is emulated: {e:#}"
+        ));
+    }
+    Ok(())
+}
+
+/// Packages of Debian's and Ubuntu's that are missing to boot that.
+fn missing(arch: Arch, boot: BootMode) -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    let qemu = accel::qemu(arch);
+    if qemu.find().is_none() {
+        packages.extend(qemu.package(PackageManager::Apt));
+    }
+    // It converts images of other formats.
+    if Tool::QemuImg.find().is_none() {
+        packages.extend(Tool::QemuImg.package(PackageManager::Apt));
+    }
+    if boot != BootMode::Bios && firmware::installed(arch).is_none() {
+        packages.push(match arch {
+            Arch::Amd64 => "ovmf",
+            Arch::Arm64 => "qemu-efi-aarch64",
+        });
+    }
+    packages
+}
+
+/// Makes /dev/kvm usable by a rule of udev's, as GitHub's own documentation does for Android's
+/// emulator.
+fn open_kvm() -> anyhow::Result<()> {
+    let kvm = std::path::Path::new("/dev/kvm");
+    if !kvm.exists() {
+        return Err(Report::failure("this runner has none").into());
+    }
+    let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
+    if rustix::fs::access(kvm, access).is_ok() {
+        return Ok(());
+    }
+    let mut rule = tempfile::NamedTempFile::new().context("writing a rule for udev")?;
+    rule.write_all(RULE.as_bytes())?;
+    let file = rule.path();
+    let sh = Shell::new()?;
+    cmd!(sh, "sudo -n install -m 644 {file} {RULE_FILE}")
+        .quiet()
+        .run()?;
+    cmd!(sh, "sudo -n udevadm control --reload-rules")
+        .quiet()
+        .run()?;
+    cmd!(sh, "sudo -n udevadm trigger --name-match=kvm --settle")
+        .quiet()
+        .run()?;
+    rustix::fs::access(kvm, access).context("/dev/kvm after udev's rule")?;
+    Ok(())
+}
