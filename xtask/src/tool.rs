@@ -21,6 +21,8 @@ pub enum Tool {
     Mmdebstrap,
     /// Python's installer: brings the Alpine base where the official one cannot be had.
     Pip,
+    /// Tests: runs the checkers of workflows.
+    Python,
     /// Tests: checks and repairs ext file systems.
     E2fsck,
     /// Tests: checks FAT file systems.
@@ -56,13 +58,14 @@ pub enum PackageManager {
 
 impl Tool {
     /// Every program, in the order in which `doctor` lists them.
-    pub const ALL: [Tool; 14] = [
+    pub const ALL: [Tool; 15] = [
         Tool::Docker,
         Tool::Podman,
         Tool::QemuX86,
         Tool::QemuAarch64,
         Tool::Mmdebstrap,
         Tool::Pip,
+        Tool::Python,
         Tool::E2fsck,
         Tool::FsckFat,
         Tool::Sfdisk,
@@ -82,6 +85,7 @@ impl Tool {
             Tool::QemuAarch64 => "qemu-system-aarch64",
             Tool::Mmdebstrap => "mmdebstrap",
             Tool::Pip => "pip3",
+            Tool::Python => "python3",
             Tool::E2fsck => "e2fsck",
             Tool::FsckFat => "fsck.fat",
             Tool::Sfdisk => "sfdisk",
@@ -101,6 +105,7 @@ impl Tool {
             Tool::QemuAarch64 => "boot images for 64-bit ARM machines",
             Tool::Mmdebstrap => "make a Debian base where no registry can be reached",
             Tool::Pip => "fetch an Alpine base where no registry can be reached",
+            Tool::Python => "install the checkers of workflows",
             Tool::E2fsck => "check root file systems in tests",
             Tool::FsckFat | Tool::Mtools => "check EFI system partitions in tests",
             Tool::Sfdisk | Tool::Sgdisk => "check partition tables in tests",
@@ -132,6 +137,10 @@ impl Tool {
             (Tool::Pip, Apk) => "py3-pip",
             (Tool::Pip, Pacman) => "python-pip",
             (Tool::Pip, Brew) => "python",
+            // Debian ships the module venv apart.
+            (Tool::Python, Apt) => "python3-venv",
+            (Tool::Python, Pacman | Brew) => "python",
+            (Tool::Python, _) => "python3",
             (Tool::E2fsck | Tool::Mke2fs, _) => "e2fsprogs",
             (Tool::FsckFat, _) => "dosfstools",
             (Tool::Sfdisk, Apt) => "fdisk",

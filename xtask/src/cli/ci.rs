@@ -2,6 +2,7 @@
 //! contributor runs.
 
 use super::console::Console;
+use super::workflows;
 use crate::boot::{DiskBus, Firmware, ImageFormat, Machine, claims};
 use crate::error::Report;
 use crate::recipe::{self, Arch};
@@ -98,6 +99,10 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
         steps.run("tests", || {
             Ok(cmd!(sh, "cargo test --release --locked --workspace").run()?)
         })?;
+    }
+    if !args.boots_only {
+        steps.run("workflows", || workflows::lint(&sh))?;
+        steps.run("our action under act", || workflows::act(&sh))?;
     }
     for recipe in &args.recipe {
         steps.run(&format!("image of {recipe}"), || build(&sh, &own, recipe))?;

@@ -39,6 +39,11 @@ pub(super) fn items() -> Vec<Item> {
             // They are one item: either will do.
             Tool::Docker | Tool::Podman => continue,
             Tool::QemuAarch64 => continue,
+            // Not whole without its module venv.
+            Tool::Python => {
+                items.push(python(manager));
+                continue;
+            }
             Tool::QemuX86 | Tool::Mmdebstrap | Tool::Pip | Tool::QemuImg => Use::Extras,
             _ => Use::Tests,
         };
@@ -85,6 +90,27 @@ fn engine(manager: Option<PackageManager>) -> Item {
                 .into_iter()
                 .collect()
         },
+    }
+}
+
+fn python(manager: Option<PackageManager>) -> Item {
+    let tool = Tool::Python;
+    // What `python3 -m venv` needs, and Debian packs apart.
+    let whole = |path: &camino::Utf8PathBuf| {
+        let mut command = std::process::Command::new(path);
+        let command = command.args(["-c", "import ensurepip, venv"]);
+        command.output().is_ok_and(|out| out.status.success())
+    };
+    Item {
+        name: "python3 with venv".into(),
+        why: tool.why(),
+        matters: Use::Tests,
+        found: tool
+            .find()
+            .filter(whole)
+            .map(String::from)
+            .ok_or_else(|| "not installed".to_owned()),
+        packages: manager.and_then(|m| tool.package(m)).into_iter().collect(),
     }
 }
 

@@ -7,6 +7,7 @@ mod ci;
 mod clean;
 mod console;
 mod convert;
+mod docs;
 mod doctor;
 mod ext4_to_tar;
 mod files;
@@ -14,9 +15,12 @@ mod host;
 mod image;
 mod judges;
 mod list;
+mod nightly;
 mod setup;
 mod smoke;
+mod upload;
 mod verify;
+mod workflows;
 
 use crate::{cleanup, error, publish, recipe};
 use clap::error::ErrorKind;
@@ -85,6 +89,15 @@ enum Verb {
     /// Do what the GitHub Action does; its inputs are variables of the environment
     #[command(hide = true)]
     Action,
+    /// Upload files to a GitHub release, from a workflow
+    #[command(hide = true)]
+    Upload(upload::Args),
+    /// Open, update or close the issue about nightly boots, as the workflow nightly.yml does
+    #[command(hide = true)]
+    Nightly(nightly::Args),
+    /// Write what README.md says of action.yml
+    #[command(hide = true)]
+    Docs(docs::Args),
     /// Write the content of an ext4 file system as a tar to stdout (for bootstraps)
     #[command(hide = true)]
     Ext4ToTar(ext4_to_tar::Args),
@@ -137,6 +150,9 @@ fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Image(args) => drop(image::run(&args, console)?),
         Verb::Action => return action::run(console),
+        Verb::Upload(args) => upload::run(&args, console)?,
+        Verb::Nightly(args) => nightly::run(&args, console)?,
+        Verb::Docs(args) => docs::run(&args, console)?,
         Verb::Plan(mut args) => {
             args.plan = true;
             image::run(&args, console)?;

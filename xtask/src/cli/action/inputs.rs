@@ -288,6 +288,35 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn the_action_has_these_inputs_and_passes_each() {
+        let file = crate::recipe::home().join("action.yml");
+        let text = fs_err::read_to_string(file).unwrap();
+        let action: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        let names: Vec<&str> = action["inputs"]
+            .as_mapping()
+            .unwrap()
+            .keys()
+            .map(|k| k.as_str().unwrap())
+            .collect();
+        let mut known: Vec<&str> = NAMES.into_iter().chain([ATTESTATIONS]).collect();
+        known.sort_unstable();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, known);
+        let steps = action["runs"]["steps"].as_sequence().unwrap();
+        let run = steps.iter().find(|s| s["id"] == "run").unwrap();
+        for name in names {
+            let passed = format!("${{{{ inputs.{name} }}}}");
+            assert_eq!(run["env"][variable(name)], *passed, "{name}");
+        }
+        // Nothing is ever interpolated into a script.
+        for step in steps {
+            let script = step["run"].as_str().unwrap_or_default();
+            assert!(!script.contains("${{"), "{script}");
+        }
+    }
+
     fn read_pairs(pairs: &[(&str, &str)]) -> Result<Inputs, String> {
         let variables = pairs
             .iter()

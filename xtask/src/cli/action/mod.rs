@@ -5,20 +5,22 @@ mod inputs;
 mod outcome;
 mod runner;
 
+pub(super) use outcome::RESULT;
+
 use super::console::Console;
 use super::image::{self, Made};
+use super::upload;
 use crate::boot::{self, Firmware, ImageFormat, Machine};
 use crate::error::{self, Class, Place, Report};
 use crate::publish::github::commands::{self, Level, Stopped};
-use crate::publish::github::release::{self, Published, Wanted};
-use crate::publish::github::{Client, Repository};
+use crate::publish::github::release;
 use crate::recipe::BootMode;
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Parser;
 use fs_err as fs;
-use inputs::{Inputs, Publish};
-use outcome::{Boot, Image, RESULT, Run};
+use inputs::Inputs;
+use outcome::{Boot, Image, Run};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
@@ -94,7 +96,8 @@ fn work(inputs: &Inputs, run: &mut Run, log: &Log, console: Console) -> anyhow::
     if let Some(wanted) = &inputs.release {
         let files = assets(run);
         run.published = Some(log.group(&format!("Publishing {}", wanted.tag), || {
-            publish(wanted, &files, console)
+            let token = wanted.token.clone();
+            Ok(upload::publish(&wanted.tag, token, &files, console)?)
         })?);
     }
     Ok(())
@@ -204,36 +207,6 @@ fn assets(run: &Run) -> Vec<Utf8PathBuf> {
     let images = run.images.iter().map(|i| &i.path);
     let all = images.chain(&run.manifest).chain(&run.sbom);
     all.cloned().collect()
-}
-
-fn publish(wanted: &Publish, files: &[Utf8PathBuf], console: Console) -> anyhow::Result<Published> {
-    let variable = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .filter(|v| !v.is_empty())
-            .ok_or_else(|| {
-                Report::failure(format!("{name} is not set"))
-                    .hint("the action publishes from a workflow of GitHub's only")
-            })
-    };
-    let client = Client::new(&variable("GITHUB_API_URL")?, wanted.token.clone())?;
-    let repository = Repository::new(&variable("GITHUB_REPOSITORY")?)?;
-    let commit = variable("GITHUB_SHA").ok();
-    let published = release::publish(
-        &client,
-        &repository,
-        &Wanted {
-            tag: &wanted.tag,
-            commit: commit.as_deref(),
-            files,
-            largest: release::LARGEST,
-        },
-        &|text| console.stage(text),
-    )?;
-    if published.draft {
-        console.note("the release was a draft of somebody else's: it stays one");
-    }
-    Ok(published)
 }
 
 /// Tells the runner how it went, and returns the exit code.

@@ -1,0 +1,105 @@
+//! `docs`: writes the parts of README.md that are made of other files.
+
+use super::console::Console;
+use crate::error::Report;
+use crate::recipe;
+use camino::Utf8Path;
+use fs_err as fs;
+use serde::Deserialize;
+use std::fmt::Write;
+
+/// Options of `docs`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Change nothing; fail if something would change
+    #[arg(long)]
+    check: bool,
+}
+
+/// What the tables need of action.yml, in its order.
+#[derive(Debug, Deserialize)]
+struct Action {
+    inputs: serde_yaml::Mapping,
+    outputs: serde_yaml::Mapping,
+}
+
+pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
+    let home = recipe::home();
+    let readme = home.join("README.md");
+    let old = fs::read_to_string(&readme)?;
+    let new = filled(&old, &tables(&home.join("action.yml"))?)?;
+    if old == new {
+        console.stage("README.md is up to date");
+        return Ok(());
+    }
+    if args.check {
+        return Err(
+            Report::failure("README.md does not say what action.yml says")
+                .hint("run `cargo xtask docs`")
+                .into(),
+        );
+    }
+    fs::write(&readme, new)?;
+    console.stage("wrote README.md");
+    Ok(())
+}
+
+const BEGIN: &str = "<!-- begin: action.yml, written by `cargo xtask docs` -->\n";
+const END: &str = "<!-- end: action.yml -->";
+
+/// The text with what lies between the marks exchanged.
+fn filled(readme: &str, tables: &str) -> Result<String, Report> {
+    let cut = readme.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some((before, after))
+    });
+    let (before, after) = cut.ok_or_else(|| {
+        Report::failure("README.md lacks the marks for the tables of action.yml")
+            .hint(format!("put back the lines {} and {END}", BEGIN.trim()))
+    })?;
+    Ok(format!("{before}{BEGIN}{tables}{END}{after}"))
+}
+
+/// Tables of all inputs and outputs.
+fn tables(action: &Utf8Path) -> Result<String, Report> {
+    let broken = |e: serde_yaml::Error| Report::failure(format!("reading {action}")).because(e);
+    let text =
+        fs::read_to_string(action).map_err(|e| Report::failure("reading the action").because(e))?;
+    let action: Action = serde_yaml::from_str(&text).map_err(broken)?;
+    let cell = |value: &serde_yaml::Value| match value.as_str() {
+        Some(text) => text.replace('|', "\\|").replace('\n', " "),
+        None => String::new(),
+    };
+    let mut out = String::from("\n| input | what | default |\n|---|---|---|\n");
+    for (name, about) in &action.inputs {
+        let default = match cell(&about["default"]) {
+            text if text.is_empty() => String::new(),
+            text => format!("`{text}`"),
+        };
+        let (name, what) = (cell(name), cell(&about["description"]));
+        let _ = writeln!(out, "| `{name}` | {what} | {default} |");
+    }
+    out.push_str("\n| output | what |\n|---|---|\n");
+    for (name, about) in &action.outputs {
+        let (name, what) = (cell(name), cell(&about["description"]));
+        let _ = writeln!(out, "| `{name}` | {what} |");
+    }
+    out.push('\n');
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_readme_says_what_the_action_says() {
+        let home = recipe::home();
+        let readme = fs::read_to_string(home.join("README.md")).unwrap();
+        let new = filled(&readme, &tables(&home.join("action.yml")).unwrap()).unwrap();
+        assert!(readme == new, "README.md is stale: run `cargo xtask docs`");
+        assert!(filled("no marks", "").is_err());
+    }
+}

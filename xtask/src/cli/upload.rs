@@ -1,0 +1,65 @@
+//! `upload`: files to a release.
+
+use super::console::Console;
+use super::print;
+use crate::error::Report;
+use crate::publish::github::release::{self, Published, Wanted};
+use crate::publish::github::{Client, Repository, Token};
+use camino::Utf8PathBuf;
+
+/// Options of `upload`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Reads GITHUB_TOKEN, GITHUB_REPOSITORY and GITHUB_API_URL, as a workflow sets them.
+
+Example:
+  cargo xtask upload --tag v1.2.0 target/images/debian.qcow2"
+)]
+pub(super) struct Args {
+    /// Tag of the release; made, as a draft until all is up, if it is missing
+    #[arg(long)]
+    tag: String,
+    /// Files; what a release has of the same names is replaced
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<Utf8PathBuf>,
+}
+
+pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
+    let token = Token::new(&variable("GITHUB_TOKEN")?)?;
+    let published = publish(&args.tag, token, &args.files, console)?;
+    print(&published.url)
+}
+
+/// A variable that a workflow of GitHub's sets.
+pub(super) fn variable(name: &str) -> Result<String, Report> {
+    std::env::var(name)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| {
+            Report::mistake(format!("{name} is not set"))
+                .hint("it publishes from a workflow of GitHub's, which sets it")
+        })
+}
+
+/// Publishes to the repository that the workflow runs in.
+pub(super) fn publish(
+    tag: &str,
+    token: Token,
+    files: &[Utf8PathBuf],
+    console: Console,
+) -> Result<Published, Report> {
+    let client = Client::new(&variable("GITHUB_API_URL")?, token)?;
+    let repository = Repository::new(&variable("GITHUB_REPOSITORY")?)?;
+    let commit = variable("GITHUB_SHA").ok();
+    let wanted = Wanted {
+        tag,
+        commit: commit.as_deref(),
+        files,
+        largest: release::LARGEST,
+    };
+    let published = release::publish(&client, &repository, &wanted, &|text| console.stage(text))?;
+    if published.draft {
+        console.note("the release was a draft of somebody else's: it stays one");
+    }
+    Ok(published)
+}
