@@ -98,7 +98,11 @@ impl Run {
     /// The summary of the step, in Markdown.
     pub(super) fn summary(&self) -> String {
         let mark = if self.errors.is_empty() { "✅" } else { "❌" };
-        let mut text = format!("### {mark} {}\n\n", markdown(&self.subject));
+        let subject = match self.subject.as_str() {
+            "" => "docker-to-linux",
+            subject => subject,
+        };
+        let mut text = format!("### {mark} {}\n\n", markdown(subject));
         for error in &self.errors {
             let _ = writeln!(text, "**Error:** {}\n", markdown(error));
         }
