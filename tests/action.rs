@@ -565,7 +565,11 @@ fn act_shows_wrong_inputs_as_annotations() {
     assert!(!job.passed, "{}", job.log);
     assert_eq!(job.log.matches("::error title=").count(), 2, "{}", job.log);
     assert!(job.log.contains("did you mean `true`?"), "{}", job.log);
-    assert!(job.log.contains("is \"5m\", which is no number of seconds"), "{}", job.log);
+    assert!(
+        job.log.contains("is \"5m\", which is no number of seconds"),
+        "{}",
+        job.log
+    );
     assert_eq!(job.outputs["verdict"], "error");
 
     let job = act.run(PUBLIC, &serde_json::json!({ "recipe": "mine" }), &[]);

@@ -400,7 +400,7 @@ fn one_issue_tells_of_the_nights() {
         .unwrap()
     };
     let good = outcome("debian-bios", "passed");
-    assert_eq!(report(&[good.clone()]), Done::Nothing);
+    assert_eq!(report(std::slice::from_ref(&good)), Done::Nothing);
     github.fault("POST", "/issues", Fault::LostAnswer);
     let bad = outcome("debian-uefi", "panic");
     assert_eq!(report(&[good.clone(), bad.clone()]), Done::Opened(1));
@@ -424,7 +424,7 @@ fn one_issue_tells_of_the_nights() {
             .unwrap()
             .contains("2 images")
     );
-    assert_eq!(report(&[good.clone()]), Done::Closed(1));
+    assert_eq!(report(std::slice::from_ref(&good)), Done::Closed(1));
     assert_eq!(github.state().issues[&1]["state"], "closed");
     assert_eq!(github.state().issues.len(), 1);
     // It fails anew: a new issue, for the old one is history.

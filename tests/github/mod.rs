@@ -27,6 +27,9 @@ pub enum Fault {
     LostAnswer,
 }
 
+/// Happens before a request of this method, with this in its path, is answered; once.
+type Meanwhile = (&'static str, &'static str, fn(&mut State));
+
 #[derive(Debug, Default)]
 pub struct State {
     next_id: u64,
@@ -38,8 +41,7 @@ pub struct State {
     /// `METHOD /path` of every request, in order.
     pub log: Vec<String>,
     faults: Vec<(&'static str, &'static str, Fault)>,
-    /// Run before a request of this method and path is answered, once.
-    meanwhile: Vec<(&'static str, &'static str, fn(&mut State))>,
+    meanwhile: Vec<Meanwhile>,
 }
 
 impl State {
