@@ -74,7 +74,7 @@ impl Place {
     }
 
     /// The words of `args` that let an image be made without a container engine.
-    fn from_tar(&self) -> String {
+    fn words_for_tar(&self) -> String {
         format!(
             "--from {} --bootloader-dir {}",
             self.dir.join("good.tar"),
@@ -104,7 +104,7 @@ fn every_output_is_given_and_true() {
             ("format", "raw,qcow2"),
             ("smoke", "false"),
             ("output", "out"),
-            ("args", &place.from_tar()),
+            ("args", &place.words_for_tar()),
         ],
         &[],
     );
@@ -192,7 +192,7 @@ fn inputs_are_taken_literally() {
             ("recipe", &format!("./{name}")),
             ("smoke", "false"),
             ("output", output),
-            ("args", &place.from_tar()),
+            ("args", &place.words_for_tar()),
         ],
         &[],
     );
@@ -212,7 +212,7 @@ fn an_image_is_published_and_the_token_is_nowhere() {
         ("release-tag", "v1.0"),
         ("token", TOKEN),
         ("output", "out"),
-        ("args", &place.from_tar()),
+        ("args", &place.words_for_tar()),
     ];
     let env = [
         ("GITHUB_API_URL", github.url.as_str()),
@@ -598,7 +598,7 @@ fn act_hands_inputs_over_literally() {
         "recipe": format!("./{name}"),
         "smoke": "false",
         "output": out,
-        "args": place.from_tar(),
+        "args": place.words_for_tar(),
     });
     let job = act.run(PUBLIC, &inputs, &[]);
     assert!(job.passed, "{}", job.log);
