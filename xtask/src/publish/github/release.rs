@@ -6,7 +6,7 @@
 use super::client::{Client, Sent, Trouble};
 use super::{Repository, encode};
 use crate::error::Report;
-use crate::format::split::{join_command, part_name};
+use crate::format::target::{join_command, part_name};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use serde_json::{Value, json};
