@@ -32,6 +32,7 @@ type Meanwhile = (&'static str, &'static str, fn(&mut State));
 
 #[derive(Debug, Default)]
 pub struct State {
+    pub url: String,
     next_id: u64,
     pub releases: BTreeMap<u64, Value>,
     /// By id: release, name, state, content.
@@ -85,9 +86,10 @@ impl GitHub {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let github = GitHub {
-            url,
+            url: url.clone(),
             state: Arc::default(),
         };
+        github.state().url = url;
         let server = github.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
