@@ -232,6 +232,7 @@ fn make(boot: BootMode, table: Option<TableKind>, write: &dyn Fn(&Utf8Path)) -> 
         name: "test".into(),
         arch: Arch::Amd64,
         recipe,
+        given: Default::default(),
     };
     let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
     let image = dir.join("test.img");

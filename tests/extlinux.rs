@@ -88,6 +88,7 @@ fn make() -> Option<Made> {
         name: "test".into(),
         arch: Arch::Amd64,
         recipe,
+        given: Default::default(),
     };
     let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
     let image = dir.join("test.img");

@@ -16,7 +16,7 @@ use docker_to_linux::bootloader::config::extlinux_conf;
 use docker_to_linux::fs::ext4;
 use docker_to_linux::guest::{self, BootUpdate, boot};
 use docker_to_linux::plan::{self, EspContent, Facts, Ids, Plan, kernels};
-use docker_to_linux::recipe::{Arch, BootMode, Recipe, SerialConsole};
+use docker_to_linux::recipe::{Arch, BootMode, Recipe};
 use docker_to_linux::rootfs::{Kind, Meta, Rootfs, Stores, Tree};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -82,11 +82,6 @@ impl Machine {
         let mut rootfs = machine.rootfs();
         let recipe = recipe();
         let settings = guest::Settings {
-            hostname: NAME.into(),
-            arch: Arch::Amd64,
-            serial: SerialConsole::default(),
-            mounts: Vec::new(),
-            kernel_arguments: Vec::new(),
             boot_update: Some(BootUpdate {
                 token: plan::entry_token(NAME),
                 arguments: plan::kernel_arguments(&recipe, &ids(), Arch::Amd64),
@@ -94,6 +89,7 @@ impl Machine {
                 esp: "/efi".into(),
                 extlinux: Some(MENU.into()),
             }),
+            ..guest::Settings::new(NAME, Arch::Amd64)
         };
         guest::prepare(&mut rootfs, &settings).unwrap();
         machine.unpack(&rootfs);

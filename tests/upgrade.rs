@@ -71,6 +71,7 @@ fn make(name: &str, dir: &Utf8Path) -> Option<Made> {
             boot: BootMode::Hybrid,
             ..found.recipe
         },
+        given: Default::default(),
     };
     let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
     let image = dir.join(format!("{name}.img"));

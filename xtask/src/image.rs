@@ -21,6 +21,8 @@ pub struct Request {
     pub arch: Arch,
     /// The recipe, with what the command line changed of it.
     pub recipe: Recipe,
+    /// What lies beside the recipe, and who may log in.
+    pub given: guest::Given,
 }
 
 /// A disk that is planned and laid out, and only has to be written.
@@ -43,10 +45,13 @@ impl Assembly {
         request: &Request,
         loaders: &Loaders,
     ) -> Result<Assembly, Report> {
-        let Request { name, arch, recipe } = request;
+        let Request {
+            name, arch, recipe, ..
+        } = request;
         let arch = *arch;
         let boot = plan::boot_mode(arch, recipe)?;
         guest::clean(&mut rootfs)?;
+        request.given.overlay.apply(&mut rootfs)?;
         let ids = Ids::new(name, arch, &rootfs.tree.digest());
         let notes = guest::prepare(&mut rootfs, &settings(request, boot, &ids))?;
         let kernels = kernels::find(&rootfs)?;
@@ -177,6 +182,12 @@ fn settings(request: &Request, boot: BootMode, ids: &Ids) -> guest::Settings {
             esp: ESP_MOUNT.to_owned(),
             extlinux: (boot == BootMode::Hybrid).then(|| format!("{EXTLINUX_DIR}/{EXTLINUX_CONF}")),
         }),
+        timezone: recipe.timezone.clone(),
+        locale: recipe.locale.clone(),
+        swap: recipe.swap,
+        grow: recipe.root.grow,
+        given: request.given.clone(),
+        image: ids.image,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::bootloader::{files::Loaders, provide};
 use crate::engine::{self, Build, Engine};
 use crate::error::{Class, Report};
 use crate::format::{self, Sink};
+use crate::guest;
 use crate::image::{Assembly, Request};
 use crate::plan::{self, Plan};
 use crate::publish::manifest::{self, Manifest};
@@ -69,6 +70,8 @@ pub(super) struct Args {
     /// Host name of the machine, instead of the recipe's
     #[arg(long)]
     hostname: Option<String>,
+    #[command(flatten)]
+    login: super::login::Args,
     /// Folder for the images
     #[arg(long, short, value_name = "DIR", default_value = "target/images")]
     output: Utf8PathBuf,
@@ -188,6 +191,7 @@ fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<Made> {
         Some(_) => Engine::find(args.engine).ok(),
         None => Some(Engine::find(args.engine)?),
     };
+    let given = guest::Given::read(&found.recipe, &found.dir, &args.login.root()?)?;
     let loaders = loaders(found, engine.as_ref(), args, console)?;
     let (mut rootfs, base) = match (&args.from, &engine) {
         (Some(from), _) => (from_tar(from, args, console)?, None),
@@ -201,6 +205,7 @@ fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<Made> {
         name: name.clone(),
         arch,
         recipe: found.recipe.clone(),
+        given,
     };
     // Before the root file system becomes a disk, and its contents are only bytes.
     let inventory = inventory(&rootfs, args, console)?;

@@ -15,6 +15,7 @@ mod host;
 mod image;
 mod judges;
 mod list;
+mod login;
 mod nightly;
 mod setup;
 mod smoke;

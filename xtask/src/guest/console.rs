@@ -1,11 +1,68 @@
-//! A login prompt on the serial console.
+//! Login prompts on the screen and on the serial console.
 
-use super::{Init, Report, Rootfs, Settings, edit, read, rewrite};
+use super::{Init, Report, Rootfs, Settings, edit, read, rewrite, units};
 
-pub(super) fn add(rootfs: &mut Rootfs, init: Init, settings: &Settings) -> Result<(), Report> {
-    if !settings.serial.enabled {
+/// Adds the prompts. Returns a note if a console asks for no login at all.
+pub(super) fn add(
+    rootfs: &mut Rootfs,
+    init: Init,
+    settings: &Settings,
+) -> Result<Option<String>, Report> {
+    screen(rootfs, init)?;
+    if settings.serial.enabled {
+        serial(rootfs, init, settings)?;
+    }
+    open_shell(rootfs)
+}
+
+/// The first terminal of the screen: where systemd or the distribution's /etc/inittab do not
+/// start its prompt already.
+fn screen(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
+    const UNIT: &str = "getty@tty1.service";
+    if init == Init::Systemd {
+        let unit = units::find(rootfs, init, "getty@.service");
+        if let Some(unit) = unit.filter(|_| !units::is_enabled(rootfs, init, UNIT)) {
+            let epoch = rootfs.epoch;
+            let link = format!("/etc/systemd/system/getty.target.wants/{UNIT}");
+            rootfs.tree.symlink(&link, &unit, epoch).map_err(edit)?;
+        }
         return Ok(());
     }
+    let old = read(rootfs, "/etc/inittab")?;
+    let is_there = old
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .any(|line| line.contains("getty") && line.contains("tty1"));
+    if is_there {
+        return Ok(());
+    }
+    inittab(rootfs, "tty1", None)
+}
+
+/// Whether somebody at a console gets a shell without a login.
+fn open_shell(rootfs: &Rootfs) -> Result<Option<String>, Report> {
+    let busybox = rootfs
+        .tree
+        .canonical("/sbin/init")
+        .is_some_and(|init| init.ends_with("/busybox"));
+    let text = read(rootfs, "/etc/inittab")?;
+    // id:levels:action:command; busybox asks for Enter before `askfirst`.
+    let opens = |line: &str| {
+        let mut fields = line.splitn(4, ':').skip(2);
+        let action = fields.next().unwrap_or_default();
+        let command = fields.next().unwrap_or_default().trim_start_matches('-');
+        let program = command.split_whitespace().next().unwrap_or_default();
+        let shell = ["sh", "ash", "bash"].contains(&program.rsplit('/').next().unwrap_or_default());
+        !line.starts_with('#') && shell && ["respawn", "askfirst"].contains(&action)
+    };
+    // Without the file busybox's init does just that (busybox, init/init.c, parse_inittab).
+    let open = (busybox && text.is_empty()) || text.lines().any(opens);
+    Ok(open.then(|| {
+        "whoever sits at the console of this machine is root without a password: its /etc/inittab starts a shell where it should start a getty, or is missing".into()
+    }))
+}
+
+fn serial(rootfs: &mut Rootfs, init: Init, settings: &Settings) -> Result<(), Report> {
     let port = settings.serial.port_for(settings.arch);
     let baud = settings.serial.baud;
     securetty(rootfs, port)?;
@@ -25,13 +82,13 @@ pub(super) fn add(rootfs: &mut Rootfs, init: Init, settings: &Settings) -> Resul
             }
             Ok(())
         }
-        Init::OpenRc | Init::Other => inittab(rootfs, port, baud),
+        Init::OpenRc | Init::Other => inittab(rootfs, port, Some(baud)),
     }
 }
 
-/// A line for the port in /etc/inittab (busybox init or sysvinit), in place of one that is
-/// there.
-fn inittab(rootfs: &mut Rootfs, port: &str, baud: u32) -> Result<(), Report> {
+/// A line for a terminal in /etc/inittab (busybox init or sysvinit), in place of one that is
+/// there; with the speed of a serial one.
+fn inittab(rootfs: &mut Rootfs, port: &str, baud: Option<u32>) -> Result<(), Report> {
     const FILE: &str = "/etc/inittab";
     let old = read(rootfs, FILE)?;
     if old.is_empty() {
@@ -43,10 +100,14 @@ fn inittab(rootfs: &mut Rootfs, port: &str, baud: u32) -> Result<(), Report> {
         .flat_map(|line| [line, "\n"])
         .collect();
     let agetty = rootfs.tree.resolve("/sbin/agetty").is_some();
-    let getty = if agetty {
-        format!("/sbin/agetty -L {baud} {port} vt100")
+    let program = if agetty {
+        "/sbin/agetty"
     } else {
-        format!("/sbin/getty -L {baud} {port} vt100")
+        "/sbin/getty"
+    };
+    let getty = match baud {
+        Some(baud) => format!("{program} -L {baud} {port} vt100"),
+        None => format!("{program} 38400 {port} linux"),
     };
     // busybox takes the port as the first field, sysvinit takes an id of four letters there
     // and wants run levels.

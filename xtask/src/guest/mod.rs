@@ -6,16 +6,29 @@
 mod accounts;
 pub mod boot;
 mod console;
+mod dhcp;
 mod fstab;
+mod grow;
+mod login;
 mod network;
+mod overlay;
+mod place;
+mod sshd;
+mod swap;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use crate::error::Report;
-use crate::recipe::{Arch, SerialConsole};
+use crate::recipe::{Arch, Recipe, SerialConsole};
 use crate::rootfs::{Kind, Meta, Node, Rootfs, TreeError};
+use crate::size::Size;
 pub use boot::BootUpdate;
+use camino::Utf8Path;
 pub use fstab::Mount;
+pub use login::{Logins, RootLogin};
+pub use overlay::Overlay;
+use uuid::Uuid;
 
 /// Largest configuration file that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -36,6 +49,58 @@ pub struct Settings {
     /// How its boot loaders follow upgrades of its kernel; nothing where they read the root
     /// file system themselves.
     pub boot_update: Option<BootUpdate>,
+    /// Time zone, by its name.
+    pub timezone: Option<String>,
+    /// Language, by the name of its locale.
+    pub locale: Option<String>,
+    /// Size of a swap file.
+    pub swap: Option<Size>,
+    /// Whether the root file system grows to the size of the disk.
+    pub grow: bool,
+    /// What lies beside the recipe, and who may log in.
+    pub given: Given,
+    /// Identity of the image, from which salts and ids of what is made here come.
+    pub image: Uuid,
+}
+
+impl Settings {
+    /// A machine that has nothing but a name.
+    pub fn new(hostname: &str, arch: Arch) -> Settings {
+        Settings {
+            hostname: hostname.to_owned(),
+            arch,
+            serial: SerialConsole::default(),
+            mounts: Vec::new(),
+            kernel_arguments: Vec::new(),
+            boot_update: None,
+            timezone: None,
+            locale: None,
+            swap: None,
+            grow: false,
+            given: Given::default(),
+            image: Uuid::nil(),
+        }
+    }
+}
+
+/// What people give besides a container: read before anything is built, so that a mistake costs
+/// no time.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// Files that are laid over the root file system.
+    pub overlay: Overlay,
+    /// Who may log in.
+    pub logins: Logins,
+}
+
+impl Given {
+    /// Reads what the recipe in the folder `dir` and the command line name.
+    pub fn read(recipe: &Recipe, dir: &Utf8Path, root: &RootLogin) -> Result<Given, Report> {
+        Ok(Given {
+            overlay: Overlay::read(&dir.join("files"), &recipe.files)?,
+            logins: Logins::read(recipe, dir, root)?,
+        })
+    }
 }
 
 /// What runs as process 1.
@@ -126,13 +191,30 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
     let mut notes = Vec::new();
     let init = Init::of(rootfs, &settings.kernel_arguments)?;
     fstab::write(rootfs, init, &settings.mounts)?;
-    network::write(rootfs, &settings.hostname)?;
+    network::write(rootfs, settings)?;
+    notes.extend(dhcp::configure(rootfs, init, settings)?);
     machine_id(rootfs, init)?;
-    console::add(rootfs, init, settings)?;
+    place::ask_nothing(rootfs, init)?;
+    if let Some(zone) = &settings.timezone {
+        place::timezone(rootfs, zone)?;
+    }
+    if let Some(locale) = &settings.locale {
+        place::locale(rootfs, init, locale)?;
+    }
+    if let Some(size) = settings.swap {
+        notes.extend(swap::add(rootfs, init, size, settings.image)?);
+    }
+    if settings.grow {
+        notes.extend(grow::add(rootfs, init)?);
+    }
+    notes.extend(console::add(rootfs, init, settings)?);
     if let Some(update) = &settings.boot_update {
         notes.extend(boot::add(rootfs, init, update)?);
     }
     notes.extend(accounts::lock_empty_passwords(rootfs)?);
+    settings.given.logins.apply(rootfs, settings.image)?;
+    notes.extend(sshd::prepare(rootfs, init, settings)?);
+    settings.given.overlay.give(rootfs)?;
     Ok(notes)
 }
 

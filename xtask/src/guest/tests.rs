@@ -1,5 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
+mod login;
+mod network;
+mod overlay;
+mod start;
+
 use super::*;
 use crate::rootfs::{Stores, Tree};
 
@@ -20,9 +25,6 @@ fn rootfs(files: &[(&str, &str)], links: &[(&str, &str)]) -> Rootfs {
 
 fn settings() -> Settings {
     Settings {
-        hostname: "box".into(),
-        arch: Arch::Amd64,
-        serial: SerialConsole::default(),
         mounts: vec![Mount {
             what: "UUID=1234".into(),
             at: "/".into(),
@@ -30,8 +32,7 @@ fn settings() -> Settings {
             options: vec!["errors=remount-ro".into()],
             pass: 1,
         }],
-        kernel_arguments: Vec::new(),
-        boot_update: None,
+        ..Settings::new("box", Arch::Amd64)
     }
 }
 
@@ -67,7 +68,9 @@ fn a_systemd_container_becomes_a_machine() {
             ),
             ("/etc/shadow", "root:*:1:0:::::\n"),
             ("/usr/lib/systemd/systemd", "elf"),
-            ("/usr/lib/systemd/systemd-resolved", "elf"),
+            ("/usr/lib/systemd/system/systemd-networkd.service", "unit"),
+            ("/usr/lib/systemd/system/systemd-resolved.service", "unit"),
+            ("/usr/lib/systemd/system/getty@.service", "unit"),
             ("/usr/lib/systemd/system/serial-getty@.service", "unit"),
         ],
         &[("/sbin/init", "../usr/lib/systemd/systemd")],
@@ -86,6 +89,13 @@ fn a_systemd_container_becomes_a_machine() {
     );
     assert_eq!(text(&r, "/etc/hostname"), "box\n");
     assert!(text(&r, "/etc/hosts").contains("127.0.1.1\tbox\n"));
+    assert_eq!(
+        target(
+            &r,
+            "/etc/systemd/system/getty.target.wants/getty@tty1.service"
+        ),
+        "/usr/lib/systemd/system/getty@.service"
+    );
     assert_eq!(text(&r, "/etc/machine-id"), "");
     assert_eq!(target(&r, "/var/lib/dbus/machine-id"), "/etc/machine-id");
     assert_eq!(
@@ -111,6 +121,7 @@ fn an_openrc_container_gets_its_getty_and_its_lock() {
         &[
             ("/bin/busybox", "elf"),
             ("/sbin/openrc", "elf"),
+            ("/etc/init.d/dhcpcd", "script"),
             (
                 "/etc/shadow",
                 "root:::0:::::\nbin:!::0:::::\nguest:::0:::::\n",
@@ -134,7 +145,7 @@ fn an_openrc_container_gets_its_getty_and_its_lock() {
     assert_eq!(shadow.meta.mode, 0o640);
     assert_eq!(
         text(&r, "/etc/inittab"),
-        "::sysinit:/sbin/openrc sysinit\n#ttyS0::respawn:/sbin/getty -L 115200 ttyS0 vt100\nttyS0::respawn:/sbin/getty -L 115200 ttyS0 vt100\n"
+        "::sysinit:/sbin/openrc sysinit\n#ttyS0::respawn:/sbin/getty -L 115200 ttyS0 vt100\ntty1::respawn:/sbin/getty 38400 tty1 linux\nttyS0::respawn:/sbin/getty -L 115200 ttyS0 vt100\n"
     );
     assert_eq!(text(&r, "/etc/securetty"), "tty1\nttyS0\n");
     assert!(!r.tree.exists("/etc/machine-id"));

@@ -1,12 +1,14 @@
 //! Recipes: what `recipe.yaml` says, where it lies, how it is read.
 
 mod find;
+mod guest;
 mod parse;
 mod smoke;
 #[cfg(test)]
 mod tests;
 
 pub use find::{Found, all, find, home};
+pub use guest::{FileMode, FileOptions, HashError, Id, Owner, PasswordHash, User, is_user_name};
 pub use parse::{closest, is_hostname, is_name, parse};
 pub use smoke::{Policy, Smoke};
 
@@ -43,6 +45,18 @@ pub struct Recipe {
     pub hostname: Option<String>,
     /// Serial console, or `off`.
     pub serial_console: SerialConsole,
+    /// Time zone by its name in the IANA database (`Europe/Berlin`); that of the container if it
+    /// is left out.
+    pub timezone: Option<String>,
+    /// Language of the system as in setlocale(3) (`C.UTF-8`, `de_DE.UTF-8`); that of the container
+    /// if it is left out.
+    pub locale: Option<String>,
+    /// Size of a swap file (`512M`); none if it is left out.
+    pub swap: Option<Size>,
+    /// Who may log in; nobody if it is empty.
+    pub users: Vec<User>,
+    /// Owner and mode of what lies in the folder `files` beside the recipe, by its path there.
+    pub files: BTreeMap<String, FileOptions>,
     /// The root file system.
     pub root: RootOptions,
     /// Image formats to write.
@@ -67,6 +81,11 @@ impl Default for Recipe {
             kernel_arguments: Vec::new(),
             hostname: None,
             serial_console: SerialConsole::default(),
+            timezone: None,
+            locale: None,
+            swap: None,
+            users: Vec::new(),
+            files: BTreeMap::new(),
             root: RootOptions::default(),
             formats: vec![Format::Raw],
             compression: Compression::None,
@@ -229,6 +248,8 @@ pub struct RootOptions {
     pub reserved_percent: u8,
     /// Mount options in fstab.
     pub mount_options: Vec<String>,
+    /// Whether partition and file system grow to the size of the disk when the machine starts.
+    pub grow: bool,
 }
 
 impl Default for RootOptions {
@@ -238,6 +259,7 @@ impl Default for RootOptions {
             free: Size(256 << 20),
             reserved_percent: 1,
             mount_options: vec!["errors=remount-ro".into()],
+            grow: true,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From the text of a `recipe.yaml` to a [`Recipe`]. Pure: no file is read here.
 
-use super::Recipe;
+use super::{Recipe, is_user_name};
 use crate::error::{Place, Report};
 use crate::size::Size;
 
@@ -181,6 +181,7 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
             "write a list of commands, as [\"systemctl is-active nginx\"]",
         );
     }
+    guest(r)?;
     let bad_option = |o: &String| o.is_empty() || o.contains(|c: char| c.is_whitespace());
     if r.root.mount_options.iter().any(bad_option) {
         return wrong(
@@ -190,6 +191,96 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
         );
     }
     Ok(())
+}
+
+/// What the machine's users, files and place in the world must be.
+fn guest(r: &Recipe) -> Result<(), Wrong> {
+    if let Some(zone) = &r.timezone
+        && !is_zone(zone)
+    {
+        return wrong(
+            "timezone",
+            format!("is {zone:?}, which is no name of a time zone"),
+            "use a name of the IANA database, as Europe/Berlin or UTC",
+        );
+    }
+    if let Some(locale) = &r.locale
+        && !is_locale(locale)
+    {
+        return wrong(
+            "locale",
+            format!("is {locale:?}, which is no name of a locale"),
+            "use a name as C.UTF-8 or de_DE.UTF-8",
+        );
+    }
+    if let Some(swap) = r.swap
+        && !(Size(1 << 20)..=Size(64 << 30)).contains(&swap)
+    {
+        return wrong(
+            "swap",
+            format!("is {swap}, no size for a swap file"),
+            "use 1M to 64G, or leave it out",
+        );
+    }
+    for (n, user) in r.users.iter().enumerate() {
+        if !is_user_name(&user.name) {
+            return wrong(
+                "users",
+                format!("has a user named {:?}", user.name),
+                "use at most 32 letters, digits, `-`, `_` and `.`, a letter first",
+            );
+        }
+        if r.users[..n].iter().any(|u| u.name == user.name) {
+            return wrong("users", format!("names {} twice", user.name), "keep one");
+        }
+        let shell = user.shell.as_deref().unwrap_or("/bin/sh");
+        if !shell.starts_with('/') || shell.contains(|c: char| c == ':' || c.is_control()) {
+            return wrong(
+                "users.shell",
+                format!("is {shell:?}, which is no path"),
+                "use a whole path, as /bin/bash",
+            );
+        }
+        if let Some(group) = user.groups.iter().find(|g| !is_user_name(g)) {
+            return wrong(
+                "users.groups",
+                format!("has {group:?}, which cannot name a group"),
+                "name groups of the root file system, as [adm, video]",
+            );
+        }
+    }
+    for path in r.files.keys() {
+        let parts = path.split('/').filter(|p| !p.is_empty());
+        if parts.clone().count() == 0 || parts.clone().any(|p| p == "." || p == "..") {
+            return wrong(
+                "files",
+                format!("has {path:?}, which is no path below files/"),
+                "write the path as it lies there, as etc/app.conf",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text can be a name in the IANA time zone database (its file `theory.html`, "Timezone
+/// identifiers").
+fn is_zone(name: &str) -> bool {
+    name.len() <= 64
+        && name.split('/').all(|part| {
+            part.starts_with(|c: char| c.is_ascii_alphabetic())
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-+_".contains(c))
+        })
+}
+
+/// Whether a text can be the name of a locale (`language_TERRITORY.codeset@modifier`).
+fn is_locale(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c))
 }
 
 /// Whether a text can name an image.

@@ -1,4 +1,12 @@
-//! Accounts.
+//! Accounts: passwd(5), shadow(5), group(5) and gshadow(5).
+
+pub(super) mod hash;
+pub(super) mod keys;
+mod table;
+mod user;
+
+pub(super) use table::Names;
+pub(super) use user::{add, authorize, let_be_root};
 
 use super::{Report, Rootfs, read, rewrite};
 

@@ -1,0 +1,636 @@
+//! Machines as people use them: who gets in, and what a first boot does.
+//!
+//! The tests that boot take minutes and container images that were built before, so they run on
+//! demand: `cargo xtask image debian alpine`, then
+//! `cargo test --release --test guest -- --ignored --test-threads=1`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::panic,
+    clippy::expect_used
+)]
+
+mod common;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use common::{content, dir, file, judge, said, skipped, temp};
+use docker_to_linux::boot::{
+    DiskBus, Firmware, Forward, Login, Machine, Network, Session, trouble,
+};
+use docker_to_linux::bootloader::provide;
+use docker_to_linux::engine::{self, Build, Engine};
+use docker_to_linux::format;
+use docker_to_linux::guest::{Given, RootLogin};
+use docker_to_linux::image::{Assembly, Request};
+use docker_to_linux::recipe::{self, Arch, BootMode, Format, Recipe, User};
+use docker_to_linux::rootfs::tar;
+use docker_to_linux::size::Size;
+use docker_to_linux::tool::Tool;
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Root's password. What is typed into a guest never has it in one piece with its answer.
+const PASSWORD: &str = "correct horse 7";
+
+/// An image that a test made.
+struct Made {
+    image: Utf8PathBuf,
+    /// Byte at which the root partition starts.
+    root: u64,
+}
+
+/// The container image of a recipe, and with an ssh server if that is asked for.
+fn container(name: &str, with_ssh: bool) -> Option<(Engine, String)> {
+    if let Err(e) = Tool::QemuX86.require() {
+        return skipped(&e.to_string());
+    }
+    let engine = match Engine::find(None) {
+        Ok(engine) => engine,
+        Err(e) => return skipped(&e.to_string()),
+    };
+    let tag = engine::tag(name, Arch::Amd64);
+    if !engine.has_image(&tag) {
+        return skipped(&format!(
+            "there is no container image {tag}: cargo xtask image {name} makes it"
+        ));
+    }
+    if !with_ssh {
+        return Some((engine, tag));
+    }
+    let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let context = root.join("tests/guest");
+    let what = Build {
+        context: &context,
+        dockerfile: None,
+        args: [("BASE".to_owned(), tag)].into(),
+        platform: None,
+        tag: engine::tag("test-ssh", Arch::Amd64),
+        network: None,
+    };
+    let image = engine::build(&engine, &what, &|_| ()).unwrap();
+    Some((engine, image))
+}
+
+/// An image of the recipe's container with what `change` says.
+fn make(
+    name: &str,
+    with_ssh: bool,
+    dir: &Utf8Path,
+    login: &RootLogin,
+    change: impl FnOnce(&mut Recipe),
+) -> Option<Made> {
+    let (engine, container) = container(name, with_ssh)?;
+    let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut recipe = recipe::find(root.join("recipes").join(name).as_str())
+        .unwrap()
+        .recipe;
+    change(&mut recipe);
+    let loaders = provide::loaders(&provide::Wanted {
+        boot: recipe.boot,
+        arch: Arch::Amd64,
+        dir: None,
+        cache: &root.join("target/bootloader"),
+        engine: Some(&engine),
+        network: None,
+        say: &|text| eprintln!("{text}"),
+        show: &|_| (),
+    })
+    .unwrap();
+    let stream = engine::export(&engine, &container).unwrap();
+    let mut rootfs = tar::from_stream(stream, dir).unwrap();
+    rootfs.set_epoch(engine.created(&container).unwrap());
+    let request = Request {
+        name: name.into(),
+        arch: Arch::Amd64,
+        given: Given::read(&recipe, dir, login).unwrap(),
+        recipe,
+    };
+    let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
+    assert_eq!(assembly.notes, [""; 0]);
+    let image = dir.join(format!("{name}.img"));
+    let file = std::fs::File::create(&image).unwrap();
+    let size = assembly.plan.disk.size;
+    let options = format::Options::of(&assembly.plan);
+    let mut sink = format::open(Format::Raw, file, size, &options).unwrap();
+    assembly.write(&mut *sink, &|_| ()).unwrap();
+    Some(Made {
+        image,
+        root: assembly.plan.disk.root().start,
+    })
+}
+
+impl Made {
+    /// The disk gets larger, as people make it.
+    fn extend(&self, gib: u64) {
+        let file = std::fs::File::options().write(true).open(&self.image);
+        file.unwrap().set_len(gib << 30).unwrap();
+    }
+
+    fn start(&self, firmware: Firmware, ssh: Option<u16>) -> Session {
+        let forwards = ssh.map(|host| Forward { host, guest: 22 });
+        let machine = Machine {
+            disk: DiskBus::Virtio,
+            snapshot: false,
+            network: Network::User {
+                forwards: forwards.into_iter().collect(),
+            },
+            ..Machine::new(Arch::Amd64, firmware)
+        };
+        let tee = std::env::var_os("SHOW_CONSOLE").map(|_| Box::new(std::io::stderr()) as _);
+        Session::start(
+            &machine,
+            &self.image,
+            &Default::default(),
+            trouble::BOOT,
+            tee,
+        )
+        .unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// e2fsck finds nothing, and the file system has at least so many GiB.
+    fn check(&self, gib: u64) {
+        let Some(mut e2fsck) = judge(Tool::E2fsck) else {
+            return;
+        };
+        content(
+            e2fsck
+                .arg("-fn")
+                .arg(format!("{}?offset={}", self.image, self.root)),
+        );
+        // s_blocks_count_lo (Linux, Documentation/filesystems/ext4/super.rst), of 4 KiB each.
+        use std::os::unix::fs::FileExt;
+        let mut count = [0; 4];
+        std::fs::File::open(&self.image)
+            .unwrap()
+            .read_exact_at(&mut count, self.root + 1024 + 4)
+            .unwrap();
+        let bytes = u64::from(u32::from_le_bytes(count)) * 4096;
+        assert!(bytes > (gib << 30) - (512 << 20), "only {bytes} bytes");
+        let mut sfdisk = judge(Tool::Sfdisk).unwrap();
+        let said = content(sfdisk.arg("--verify").arg(&self.image));
+        assert!(said.contains("No errors detected"), "{said}");
+    }
+}
+
+fn soon(session: &Session) -> Instant {
+    Instant::now() + Duration::from_secs(150) * session.accel().slowness()
+}
+
+fn expect(session: &mut Session, patterns: &[&str]) -> usize {
+    let deadline = soon(session);
+    session
+        .expect(patterns, deadline)
+        .unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn off(mut session: Session) {
+    let deadline = soon(&session);
+    assert!(session.power_off(deadline).unwrap(), "does not turn off");
+}
+
+struct Guest<'a>(Login<'a>);
+
+impl Guest<'_> {
+    /// Logs in at the prompt.
+    fn open<'a>(session: &'a mut Session, user: &str, password: &str) -> Guest<'a> {
+        let deadline = soon(session);
+        let login = Login::open(session, user, Some(password), deadline);
+        Guest(login.unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    /// Runs a command that must succeed; returns what it said.
+    #[track_caller]
+    fn run(&mut self, command: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(900);
+        let out = self.0.run(command, deadline).unwrap();
+        eprintln!("# {command}\n{}", out.text);
+        assert_eq!(out.status, 0, "{command}: {}", out.text);
+        out.text
+    }
+}
+
+/// A file with root's password.
+fn password_file(dir: &Utf8Path) -> Utf8PathBuf {
+    let file = dir.join("password");
+    std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+    file
+}
+
+/// ssh's own programs, and a key of theirs.
+struct Ssh {
+    dir: Utf8PathBuf,
+    port: u16,
+}
+
+impl Ssh {
+    fn new(dir: &Utf8Path) -> Option<Ssh> {
+        common::program("ssh", "openssh-client")?;
+        let key = dir.join("key");
+        let mut keygen = Command::new("ssh-keygen");
+        content(keygen.args([
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            "test",
+            "-f",
+            key.as_str(),
+        ]));
+        // Free now, and nobody else here takes it before QEMU does.
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        Some(Ssh {
+            dir: dir.to_owned(),
+            port,
+        })
+    }
+
+    fn key(&self) -> Utf8PathBuf {
+        self.dir.join("key.pub")
+    }
+
+    /// Runs a command as that user.
+    fn run(&self, user: &str, command: &str) -> Output {
+        let known = format!("UserKnownHostsFile={}", self.dir.join("known"));
+        Command::new("ssh")
+            .args(["-F", "/dev/null", "-i", self.dir.join("key").as_str()])
+            .args(["-p", &self.port.to_string(), "-o", &known])
+            .args([
+                "-o",
+                "StrictHostKeyChecking=accept-new",
+                "-o",
+                "BatchMode=yes",
+            ])
+            .args(["-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=60"])
+            .arg(format!("{user}@127.0.0.1"))
+            .arg(command)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// As [`Ssh::run`], when the server answers: QEMU takes connections before the guest does.
+    fn when_up(&self, session: &Session, user: &str, command: &str) -> Output {
+        let deadline = soon(session);
+        loop {
+            let out = self.run(user, command);
+            let why = said(&out);
+            let answered = out.status.success() || why.contains("Permission denied");
+            if answered || Instant::now() > deadline {
+                return out;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+}
+
+/// What a first boot must have done, whatever the distribution.
+fn has_grown(guest: &mut Guest<'_>, gib: u64) {
+    let mib: u64 = guest
+        .run("df -Pm / | awk 'NR == 2 { print $2 }'")
+        .parse()
+        .unwrap();
+    assert!(mib > gib * 1024 * 93 / 100, "{mib} MiB");
+    // Nothing of it is left.
+    guest.run("! test -e /usr/lib/docker-to-linux/grow-root && ! test -e /var/lib/docker-to-linux");
+    let left = guest.run("find /etc -name '*grow-root*'");
+    assert_eq!(left, "");
+}
+
+/// What every machine must have of the network behind QEMU's router.
+fn is_online(guest: &mut Guest<'_>) {
+    guest.run("for n in $(seq 120); do grep -q '^nameserver' /etc/resolv.conf && ip -4 addr | grep -q 'inet 10\\.0\\.2\\.' && exit 0; sleep 1; done; ip addr; cat /etc/resolv.conf; exit 1");
+    // A router's advertisement, and the address that the machine made of it.
+    guest.run("for n in $(seq 60); do ip -6 addr | grep -q 'inet6 fec0:' && exit 0; sleep 1; done; ip -6 addr; exit 1");
+    guest.run("cat /etc/hosts; grep -q \"127.0.1.1.*$(hostname)\" /etc/hosts");
+}
+
+mod telling {
+    use super::*;
+
+    #[test]
+    #[ignore = "boots two machines, which takes minutes without KVM"]
+    fn debian_lets_in_who_has_the_key_and_grows() {
+        let (_keep, dir) = temp();
+        let Some(ssh) = Ssh::new(&dir) else { return };
+        std::fs::create_dir_all(dir.join("files/etc/app")).unwrap();
+        std::fs::write(dir.join("files/etc/app/conf"), "laid over\n").unwrap();
+        let login = RootLogin {
+            password_file: Some(password_file(&dir)),
+            password_hash: None,
+            ssh_keys: vec![ssh.key()],
+        };
+        let made = make("debian", true, &dir, &login, |recipe| {
+            recipe.timezone = Some("Europe/Berlin".into());
+            recipe.locale = Some("C.UTF-8".into());
+            recipe.swap = Some(Size(64 << 20));
+            recipe.users = vec![User {
+                name: "anna".into(),
+                groups: vec!["adm".into()],
+                ssh_keys: vec!["key.pub".into()],
+                sudo: true,
+                ..User::default()
+            }];
+            let options = "{etc/app/conf: {owner: anna:adm, mode: \"0640\"}}";
+            recipe.files = serde_yaml::from_str(options).unwrap();
+        });
+        let Some(made) = made else { return };
+        made.extend(8);
+
+        let mut session = made.start(Firmware::Uefi, Some(ssh.port));
+        expect(&mut session, &["login: "]);
+        let out = ssh.when_up(&session, "root", "cat /etc/machine-id; hostname");
+        let root = said(&out);
+        assert!(out.status.success(), "{root}");
+        assert!(root.contains("debian"), "{root}");
+        let out = ssh.run(
+            "anna",
+            "id; sudo -n id -u; stat -c '%U:%G %a' /etc/app/conf; cat /etc/app/conf",
+        );
+        let anna = said(&out);
+        assert!(out.status.success(), "{anna}");
+        for words in [
+            "uid=1000(anna)",
+            "(adm)",
+            "\n0\n",
+            "anna:adm 640",
+            "laid over",
+        ] {
+            assert!(anna.contains(words), "no {words:?}: {anna}");
+        }
+        // Root's password is for the console.
+        let methods = Command::new("ssh")
+            .args(["-F", "/dev/null", "-p", &ssh.port.to_string()])
+            .args([
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+            ])
+            .args(["-o", "BatchMode=yes", "-o", "PubkeyAuthentication=no"])
+            .args(["root@127.0.0.1", "true"])
+            .output()
+            .unwrap();
+        assert!(
+            said(&methods).contains("Permission denied"),
+            "{}",
+            said(&methods)
+        );
+        {
+            let mut guest = Guest::open(&mut session, "root", PASSWORD);
+            has_grown(&mut guest, 8);
+            is_online(&mut guest);
+            assert!(guest.run("date +%Z").starts_with("CE"));
+            assert!(guest.run("cat /proc/swaps").contains("/swapfile"));
+            assert_eq!(guest.run("systemctl --failed --no-legend --plain"), "");
+            guest.run("sshd -T | grep -i '^permitrootlogin without-password'");
+            // Its own keys, all of them, and none of the container's.
+            assert_eq!(guest.run("ls /etc/ssh/ssh_host_*_key | wc -l"), "3");
+            guest.run("update-initramfs -u 2>&1");
+        }
+        off(session);
+        made.check(8);
+        let mut session = made.start(Firmware::Bios, None);
+        expect(&mut session, &["login: "]);
+        off(session);
+        made.check(8);
+    }
+
+    #[test]
+    #[ignore = "boots two machines, which takes minutes without KVM"]
+    fn alpine_grows_to_40_gib_under_bios() {
+        alpine_grows(Firmware::Bios, BootMode::Hybrid, 40);
+    }
+
+    /// Nobody asked for a login: nobody gets in, on the console or from outside.
+    #[test]
+    #[ignore = "boots a machine, which takes a minute without KVM"]
+    fn nobody_gets_in_unasked() {
+        let (_keep, dir) = temp();
+        let Some(ssh) = Ssh::new(&dir) else { return };
+        let Some(made) = make("debian", true, &dir, &RootLogin::default(), |_| ()) else {
+            return;
+        };
+        let mut session = made.start(Firmware::Bios, Some(ssh.port));
+        expect(&mut session, &["login: "]);
+        for password in ["", "root", PASSWORD] {
+            session.send("root").unwrap();
+            expect(&mut session, &["assword:"]);
+            session.send(password).unwrap();
+            let got = expect(&mut session, &["Login incorrect", "# "]);
+            assert_eq!(got, 0, "root gets in with {password:?}");
+            expect(&mut session, &["login: "]);
+        }
+        let out = ssh.when_up(&session, "root", "id");
+        assert!(said(&out).contains("Permission denied"), "{}", said(&out));
+        assert!(!out.status.success());
+        off(session);
+    }
+}
+
+fn alpine_grows(firmware: Firmware, boot: BootMode, gib: u64) {
+    let (_keep, dir) = temp();
+    let login = RootLogin {
+        password_file: Some(password_file(&dir)),
+        ..RootLogin::default()
+    };
+    let made = make("alpine", false, &dir, &login, |recipe| {
+        recipe.boot = boot;
+        recipe.swap = Some(Size(64 << 20));
+    });
+    let Some(made) = made else { return };
+    made.extend(gib);
+    let mut session = made.start(firmware, None);
+    expect(&mut session, &["login: "]);
+    {
+        let mut guest = Guest::open(&mut session, "root", PASSWORD);
+        has_grown(&mut guest, gib);
+        is_online(&mut guest);
+        assert!(guest.run("cat /proc/swaps").contains("/swapfile"));
+        guest.run("mkinitfs");
+    }
+    off(session);
+    made.check(gib);
+    let mut session = made.start(firmware, None);
+    expect(&mut session, &["login: "]);
+    off(session);
+    made.check(gib);
+}
+
+fn debian_grows(firmware: Firmware, boot: BootMode, gib: u64) {
+    let (_keep, dir) = temp();
+    let login = RootLogin {
+        password_file: Some(password_file(&dir)),
+        ..RootLogin::default()
+    };
+    let Some(made) = make("debian", false, &dir, &login, |recipe| recipe.boot = boot) else {
+        return;
+    };
+    made.extend(gib);
+    let mut session = made.start(firmware, None);
+    expect(&mut session, &["login: "]);
+    {
+        let mut guest = Guest::open(&mut session, "root", PASSWORD);
+        has_grown(&mut guest, gib);
+        guest.run("update-initramfs -u 2>&1");
+    }
+    off(session);
+    made.check(gib);
+    let mut session = made.start(firmware, None);
+    expect(&mut session, &["login: "]);
+    off(session);
+    made.check(gib);
+}
+
+mod all {
+    use super::*;
+
+    #[test]
+    #[ignore = "boots two machines, which takes minutes without KVM"]
+    fn debian_grows_to_40_gib_under_bios_from_an_mbr() {
+        debian_grows(Firmware::Bios, BootMode::Bios, 40);
+    }
+
+    #[test]
+    #[ignore = "boots two machines, which takes minutes without KVM"]
+    fn debian_grows_to_40_gib_under_uefi() {
+        debian_grows(Firmware::Uefi, BootMode::Uefi, 40);
+    }
+
+    #[test]
+    #[ignore = "boots two machines, which takes minutes without KVM"]
+    fn debian_grows_to_8_gib_under_bios() {
+        debian_grows(Firmware::Bios, BootMode::Hybrid, 8);
+    }
+
+    #[test]
+    #[ignore = "boots two machines, which takes minutes without KVM"]
+    fn alpine_grows_to_8_gib_under_uefi() {
+        alpine_grows(Firmware::Uefi, BootMode::Uefi, 8);
+    }
+
+    #[test]
+    #[ignore = "boots two machines, which takes minutes without KVM"]
+    fn alpine_grows_to_8_gib_under_bios_from_an_mbr() {
+        alpine_grows(Firmware::Bios, BootMode::Bios, 8);
+    }
+
+    /// Two machines of one image are two machines.
+    #[test]
+    #[ignore = "boots two machines, which takes minutes without KVM"]
+    fn keys_and_ids_are_each_machines_own() {
+        let (_keep, dir) = temp();
+        let Some(ssh) = Ssh::new(&dir) else { return };
+        let login = RootLogin {
+            ssh_keys: vec![ssh.key()],
+            ..RootLogin::default()
+        };
+        let Some(made) = make("debian", true, &dir, &login, |_| ()) else {
+            return;
+        };
+        let copy = Made {
+            image: dir.join("copy.img"),
+            root: made.root,
+        };
+        std::fs::copy(&made.image, &copy.image).unwrap();
+        let identity = |made: &Made| {
+            let _ = std::fs::remove_file(dir.join("known"));
+            let mut session = made.start(Firmware::Bios, Some(ssh.port));
+            expect(&mut session, &["login: "]);
+            let out = ssh.when_up(&session, "root", "cat /etc/machine-id /etc/ssh/*.pub");
+            off(session);
+            assert!(out.status.success(), "{}", said(&out));
+            String::from_utf8(out.stdout).unwrap()
+        };
+        let (one, two) = (identity(&made), identity(&copy));
+        assert_eq!(one.lines().count(), 4, "{one}");
+        for (a, b) in one.lines().zip(two.lines()) {
+            assert_ne!(a, b);
+        }
+    }
+}
+
+/// A password, its hash and what is in files/ reach the image and nothing else.
+#[test]
+fn secrets_reach_nothing_but_the_image() {
+    let (_keep, place) = temp();
+    if common::bootloader_dir(&place).is_none() {
+        return;
+    }
+    let mut entries = common::machine();
+    entries.extend([dir("bin"), file("bin/sh", "elf"), dir("root")]);
+    common::tar_file(&entries, &place.join("rootfs.tar"));
+    let hash = format!("$6$saltsalt${}", "hHaAsSh".repeat(13).get(..86).unwrap());
+    let recipe = place.join("box");
+    fs_err::create_dir(&recipe).unwrap();
+    fs_err::write(
+        recipe.join("recipe.yaml"),
+        format!("root: {{free: 16M}}\nusers: [{{name: anna, password-hash: \"{hash}\"}}]\n"),
+    )
+    .unwrap();
+    fs_err::write(place.join("password"), "s3cr3t-passw0rd\n").unwrap();
+    let out = place.join("out");
+    let run = |verb: &str| {
+        common::xtask()
+            .args([verb, "box", "--from", "rootfs.tar", "-v"])
+            .args(["--bootloader-dir", place.join("bootloader").as_str()])
+            .args(["--output", out.as_str(), "--root-password-file", "password"])
+            .current_dir(&place)
+            .output()
+            .unwrap()
+    };
+    let (image, plan) = (run("image"), run("plan"));
+    assert!(image.status.success(), "{}", said(&image));
+    assert!(plan.status.success(), "{}", said(&plan));
+    let disk = fs_err::read(out.join("box.img")).unwrap();
+    let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(has(&disk, &hash), "the hash is not in the image");
+    assert!(has(&disk, "root:$6$rounds=100000$"));
+    assert!(!has(&disk, "s3cr3t"), "the password is in the image");
+    let mut told = vec![said(&image).into_bytes(), said(&plan).into_bytes()];
+    for entry in out.read_dir_utf8().unwrap() {
+        let path = entry.unwrap().into_path();
+        if path.extension() != Some("img") {
+            told.push(fs_err::read(&path).unwrap());
+        }
+    }
+    for told in told {
+        for secret in ["s3cr3t", "hHaAsSh", "$6$", "saltsalt"] {
+            assert!(
+                !has(&told, secret),
+                "{secret} in {}",
+                String::from_utf8_lossy(&told)
+            );
+        }
+    }
+    // What is wrong with them is said without them.
+    let wrong = common::xtask()
+        .args([
+            "plan",
+            "box",
+            "--from",
+            "rootfs.tar",
+            "--password-hash",
+            "s3cr3t-passw0rd",
+        ])
+        .current_dir(&place)
+        .output()
+        .unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(!said(&wrong).contains("s3cr3t"), "{}", said(&wrong));
+    fs_err::write(
+        recipe.join("recipe.yaml"),
+        "users:\n- {name: anna, password-hash: s3cr3t-passw0rd}\n",
+    )
+    .unwrap();
+    let wrong = run("plan");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(!said(&wrong).contains("s3cr3t"), "{}", said(&wrong));
+    assert!(said(&wrong).contains("recipe.yaml:2:"), "{}", said(&wrong));
+}

@@ -1,0 +1,128 @@
+//! Files of accounts: lines of fields with colons between.
+
+use super::super::{Report, Rootfs, edit, read, rewrite};
+use crate::recipe::{Id, Owner};
+use crate::rootfs::{Kind, Meta, Node};
+
+/// One such file. Lines that nobody changes stay as they are.
+pub(super) struct Table {
+    path: &'static str,
+    lines: Vec<String>,
+    is_there: bool,
+    is_changed: bool,
+}
+
+impl Table {
+    /// Reads the file; an absent one has no lines.
+    pub(super) fn read(rootfs: &Rootfs, path: &'static str) -> Result<Table, Report> {
+        Ok(Table {
+            path,
+            lines: read(rootfs, path)?.lines().map(str::to_owned).collect(),
+            is_there: rootfs.tree.resolve(path).is_some(),
+            is_changed: false,
+        })
+    }
+
+    /// Whether the file is there.
+    pub(super) fn is_there(&self) -> bool {
+        self.is_there
+    }
+
+    /// The number of the line of that name.
+    pub(super) fn row(&self, name: &str) -> Option<usize> {
+        self.lines
+            .iter()
+            .position(|line| line.split(':').next() == Some(name))
+    }
+
+    /// The number of the line that has this text in a field.
+    pub(super) fn row_with(&self, field: usize, text: &str) -> Option<usize> {
+        (0..self.lines.len()).find(|row| self.get(*row, field) == text)
+    }
+
+    /// A field of a line, from 0; an absent one is empty.
+    pub(super) fn get(&self, row: usize, field: usize) -> &str {
+        let line = self.lines.get(row).map_or("", String::as_str);
+        line.split(':').nth(field).unwrap_or_default()
+    }
+
+    /// Sets a field of a line.
+    pub(super) fn set(&mut self, row: usize, field: usize, text: &str) {
+        let Some(line) = self.lines.get_mut(row) else {
+            return;
+        };
+        let mut fields: Vec<&str> = line.split(':').collect();
+        while fields.len() <= field {
+            fields.push("");
+        }
+        fields[field] = text;
+        let new = fields.join(":");
+        self.is_changed |= new != *line;
+        *line = new;
+    }
+
+    /// Adds a name to a field that lists names with commas between.
+    pub(super) fn list(&mut self, row: usize, field: usize, name: &str) {
+        let mut names: Vec<&str> = self.get(row, field).split(',').collect();
+        names.retain(|n| !n.is_empty());
+        if !names.contains(&name) {
+            names.push(name);
+        }
+        let text = names.join(",");
+        self.set(row, field, &text);
+    }
+
+    /// Adds a line and returns its number.
+    pub(super) fn add(&mut self, line: String) -> usize {
+        self.lines.push(line);
+        self.is_changed = true;
+        self.lines.len() - 1
+    }
+
+    /// Writes the file back if it was changed; a new one gets this owner and mode.
+    pub(super) fn write(self, rootfs: &mut Rootfs, new: Meta) -> Result<(), Report> {
+        if !self.is_changed {
+            return Ok(());
+        }
+        if !self.is_there {
+            let node = Node::new(Kind::bytes(&b""[..]), new);
+            rootfs.tree.insert(self.path, node).map_err(edit)?;
+        }
+        rewrite(rootfs, self.path, self.lines.join("\n") + "\n")
+    }
+}
+
+/// Who is who in the root file system.
+pub(crate) struct Names {
+    passwd: Table,
+    group: Table,
+}
+
+impl Names {
+    /// Reads the names of users and groups.
+    pub(crate) fn read(rootfs: &Rootfs) -> Result<Names, Report> {
+        Ok(Names {
+            passwd: Table::read(rootfs, "/etc/passwd")?,
+            group: Table::read(rootfs, "/etc/group")?,
+        })
+    }
+
+    /// Numbers of the user and the group; `None` for names that nobody has. Without a group it is
+    /// the user's own, and for an unknown number the group of that number.
+    pub(crate) fn owner(&self, owner: &Owner) -> Option<(u32, u32)> {
+        let number = |table: &Table, id: &Id| match id {
+            Id::Number(n) => Some(*n),
+            Id::Name(name) => table.get(table.row(name)?, 2).parse().ok(),
+        };
+        let uid = number(&self.passwd, &owner.user)?;
+        let gid = match &owner.group {
+            Some(group) => number(&self.group, group)?,
+            None => self
+                .passwd
+                .row_with(2, &uid.to_string())
+                .and_then(|row| self.passwd.get(row, 3).parse().ok())
+                .unwrap_or(uid),
+        };
+        Some((uid, gid))
+    }
+}

@@ -1,0 +1,335 @@
+//! Users who may log in.
+
+use super::super::login::{Account, Password};
+use super::super::{Report, Rootfs, edit, read};
+use super::hash;
+use super::table::Table;
+use crate::recipe::closest;
+use crate::rootfs::{Kind, Meta, Node, Time};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// The first number for people (login.defs(5), `UID_MIN`).
+const FIRST_UID: u32 = 1000;
+
+/// Where a user is at home.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    /// The folder.
+    pub(crate) path: String,
+    /// The user's number.
+    pub(crate) uid: u32,
+    /// The number of the user's own group.
+    pub(crate) gid: u32,
+}
+
+/// Adds a user, or adapts one who is there: shell, groups, password. Returns where the user's
+/// home is, which is made if it is missing.
+pub(crate) fn add(rootfs: &mut Rootfs, account: &Account, image: Uuid) -> Result<Home, Report> {
+    let name = account.name.as_str();
+    let mut passwd = Table::read(rootfs, "/etc/passwd")?;
+    let mut group = Table::read(rootfs, "/etc/group")?;
+    let mut gshadow = Table::read(rootfs, "/etc/gshadow")?;
+    let row = match passwd.row(name) {
+        Some(row) => {
+            adapt(&mut passwd, row, account, rootfs)?;
+            row
+        }
+        None => create(&mut passwd, &mut group, &mut gshadow, account, rootfs)?,
+    };
+    for wanted in &account.groups {
+        join(&mut group, &mut gshadow, wanted, name)?;
+    }
+    let damaged = |what: &str| {
+        Report::mistake(format!(
+            "the line of {name} in /etc/passwd of the root file system has no {what}"
+        ))
+        .hint("repair it in the Dockerfile")
+    };
+    let home = Home {
+        path: passwd.get(row, 5).to_owned(),
+        uid: passwd.get(row, 2).parse().map_err(|_| damaged("number"))?,
+        gid: passwd.get(row, 3).parse().map_err(|_| damaged("group"))?,
+    };
+    let hidden = hidden(rootfs, account, image)?;
+    let mut shadow = Table::read(rootfs, "/etc/shadow")?;
+    let secret = secret_meta(rootfs, &group);
+    set_password(&mut passwd, row, &mut shadow, name, hidden, rootfs.epoch);
+    let public = Meta::root(0o644, rootfs.epoch);
+    passwd.write(rootfs, public)?;
+    group.write(rootfs, public)?;
+    gshadow.write(rootfs, secret)?;
+    shadow.write(rootfs, secret)?;
+    make_home(rootfs, name, &home)?;
+    Ok(home)
+}
+
+fn adapt(passwd: &mut Table, row: usize, account: &Account, rootfs: &Rootfs) -> Result<(), Report> {
+    let name = &account.name;
+    let has = passwd.get(row, 2);
+    if let Some(uid) = account.uid
+        && has != uid.to_string()
+    {
+        return Err(Report::mistake(format!(
+            "the recipe gives the user {name} the number {uid}, but the root file system has {name} as {has}"
+        ))
+        .hint("leave `uid:` out: files of the root file system belong to that number"));
+    }
+    let old = passwd.get(row, 6);
+    let lets_nobody_in = old.ends_with("/nologin") || old.ends_with("/false");
+    if account.shell.is_some() || lets_nobody_in {
+        let shell = shell(rootfs, account)?;
+        passwd.set(row, 6, &shell);
+    }
+    Ok(())
+}
+
+fn create(
+    passwd: &mut Table,
+    group: &mut Table,
+    gshadow: &mut Table,
+    account: &Account,
+    rootfs: &Rootfs,
+) -> Result<usize, Report> {
+    let name = account.name.as_str();
+    let shell = shell(rootfs, account)?;
+    if name == "root" {
+        return Ok(passwd.add(format!("root:x:0:0:root:/root:{shell}")));
+    }
+    let taken = |table: &Table, n: u32| table.row_with(2, &n.to_string()).is_some();
+    let free = |table: &Table| (FIRST_UID..).find(|n| !taken(table, *n));
+    let uid = match account.uid {
+        Some(uid) if taken(passwd, uid) => {
+            return Err(Report::mistake(format!(
+                "the recipe gives the user {name} the number {uid}, which another user of the root file system has"
+            ))
+            .hint("leave `uid:` out, or choose another number"));
+        }
+        Some(uid) => uid,
+        None => free(passwd).unwrap_or(FIRST_UID),
+    };
+    let gid = match group.row(name) {
+        Some(row) => group.get(row, 2).to_owned(),
+        None => {
+            let gid = if taken(group, uid) {
+                free(group).unwrap_or(uid)
+            } else {
+                uid
+            };
+            group.add(format!("{name}:x:{gid}:"));
+            if gshadow.is_there() {
+                gshadow.add(format!("{name}:!::"));
+            }
+            gid.to_string()
+        }
+    };
+    Ok(passwd.add(format!("{name}:x:{uid}:{gid}:{name}:/home/{name}:{shell}")))
+}
+
+fn shell(rootfs: &Rootfs, account: &Account) -> Result<String, Report> {
+    let has = |path: &str| rootfs.tree.resolve(path).is_some();
+    match &account.shell {
+        Some(shell) if has(shell) => Ok(shell.clone()),
+        Some(shell) => Err(Report::mistake(format!(
+            "the root file system has no {shell}, the shell of {}",
+            account.name
+        ))
+        .hint("install it in the Dockerfile, or leave `shell:` out")),
+        None if has("/bin/bash") => Ok("/bin/bash".into()),
+        None => Ok("/bin/sh".into()),
+    }
+}
+
+fn join(group: &mut Table, gshadow: &mut Table, wanted: &str, name: &str) -> Result<(), Report> {
+    let Some(row) = group.row(wanted) else {
+        let report = Report::mistake(format!(
+            "the root file system has no group {wanted}, which {name} is to be in"
+        ));
+        let known: BTreeSet<String> = (0..)
+            .map(|row| group.get(row, 0).to_owned())
+            .take_while(|n| !n.is_empty())
+            .collect();
+        return Err(match closest(wanted, known.iter().map(String::as_str)) {
+            Some(known) => report.hint(format!("did you mean {known}?")),
+            None => report.hint("make it in the Dockerfile, by `groupadd` or `addgroup`"),
+        });
+    };
+    group.list(row, 3, name);
+    if let Some(row) = gshadow.row(wanted) {
+        gshadow.list(row, 3, name);
+    }
+    Ok(())
+}
+
+/// The password for shadow(5), if there is one.
+fn hidden(rootfs: &Rootfs, account: &Account, image: Uuid) -> Result<Option<String>, Report> {
+    match &account.password {
+        None => Ok(None),
+        Some(Password::Plain(secret)) => hash::sha512(secret, image, &account.name).map(Some),
+        Some(Password::Hash(hash)) => {
+            let mut lib = rootfs.tree.entries("/lib");
+            if hash.takes_libxcrypt() && lib.any(|(name, _)| name.starts_with("ld-musl-")) {
+                return Err(Report::mistake(format!(
+                    "the root file system cannot check the password of {}: its C library, musl, does not know this kind of hash",
+                    account.name
+                ))
+                .hint("use SHA-512, as `openssl passwd -6` makes it"));
+            }
+            Ok(Some(hash.reveal().to_owned()))
+        }
+    }
+}
+
+fn set_password(
+    passwd: &mut Table,
+    row: usize,
+    shadow: &mut Table,
+    name: &str,
+    hidden: Option<String>,
+    epoch: i64,
+) {
+    // 0 would mean that it must be changed at once.
+    let day = (epoch / 86_400).max(1);
+    let at = match shadow.row(name) {
+        Some(at) => at,
+        None => {
+            // What passwd(5) has itself counts on until somebody changes it.
+            let old = match passwd.get(row, 1) {
+                "" | "x" => "*",
+                old => old,
+            };
+            shadow.add(format!("{name}:{old}:{day}:0:99999:7:::"))
+        }
+    };
+    passwd.set(row, 1, "x");
+    if let Some(hidden) = hidden {
+        shadow.set(at, 1, &hidden);
+        shadow.set(at, 2, &day.to_string());
+    } else if shadow.get(at, 1).starts_with('!') {
+        // For sshd without PAM an account with `!` is locked altogether, keys included; `*` only
+        // means that no password fits.
+        shadow.set(at, 1, "*");
+    }
+}
+
+/// Owner and mode of a new shadow(5).
+fn secret_meta(rootfs: &Rootfs, group: &Table) -> Meta {
+    let gid = group
+        .row("shadow")
+        .and_then(|row| group.get(row, 2).parse().ok());
+    match gid {
+        Some(gid) => Meta {
+            gid,
+            ..Meta::root(0o640, rootfs.epoch)
+        },
+        None => Meta::root(0o600, rootfs.epoch),
+    }
+}
+
+/// Makes the home of a user if it is missing, with what `/etc/skel` has for new ones.
+fn make_home(rootfs: &mut Rootfs, name: &str, home: &Home) -> Result<(), Report> {
+    let epoch = rootfs.epoch;
+    match rootfs
+        .tree
+        .resolve(&home.path)
+        .map(|id| &rootfs.tree.node(id).kind)
+    {
+        Some(Kind::Dir(_)) => return Ok(()),
+        None if home.path.starts_with('/') && !rootfs.tree.exists(&home.path) => {}
+        _ => {
+            return Err(Report::mistake(format!(
+                "the home of {name} in the root file system, {:?}, is no folder",
+                home.path
+            ))
+            .hint("give the login to another user, or repair /etc/passwd in the Dockerfile"));
+        }
+    }
+    let own = |mode| Meta {
+        mode,
+        uid: home.uid,
+        gid: home.gid,
+        mtime: Time {
+            secs: epoch,
+            nanos: 0,
+        },
+    };
+    let skel: Vec<(String, Node)> = rootfs
+        .tree
+        .entries("/etc/skel")
+        .map(|(name, id)| (name.to_owned(), rootfs.tree.node(id).clone()))
+        .filter(|(_, node)| matches!(node.kind, Kind::File(_) | Kind::Symlink(_)))
+        .collect();
+    let tree = &mut rootfs.tree;
+    tree.insert(&home.path, Node::new(Kind::dir(), own(0o700)))
+        .map_err(edit)?;
+    for (name, node) in skel {
+        let copy = Node::new(node.kind, own(node.meta.mode));
+        tree.insert(&format!("{}/{name}", home.path), copy)
+            .map_err(edit)?;
+    }
+    Ok(())
+}
+
+/// Gives a user keys for ssh, besides those that the root file system has for them.
+pub(crate) fn authorize(rootfs: &mut Rootfs, account: &Account, home: &Home) -> Result<(), Report> {
+    if account.keys.is_empty() {
+        return Ok(());
+    }
+    let dir = format!("{}/.ssh", home.path.trim_end_matches('/'));
+    let file = format!("{dir}/authorized_keys");
+    let mut text = read(rootfs, &file)?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    for key in &account.keys {
+        if !text.lines().any(|line| line.trim() == key.line()) {
+            text.push_str(key.line());
+            text.push('\n');
+        }
+    }
+    let own = |mode| Meta {
+        mode,
+        uid: home.uid,
+        gid: home.gid,
+        mtime: Time {
+            secs: rootfs.epoch,
+            nanos: 0,
+        },
+    };
+    // sshd takes no keys that others could write to (sshd_config(5), StrictModes).
+    let (dir_meta, file_meta) = (own(0o700), own(0o600));
+    let tree = &mut rootfs.tree;
+    tree.insert(&dir, Node::new(Kind::dir(), dir_meta))
+        .map_err(edit)?;
+    tree.insert(&file, Node::new(Kind::bytes(text.into_bytes()), file_meta))
+        .map_err(edit)?;
+    Ok(())
+}
+
+/// Lets a user become root: without a password where the user has none to give.
+pub(crate) fn let_be_root(rootfs: &mut Rootfs, account: &Account) -> Result<(), Report> {
+    let name = &account.name;
+    let epoch = rootfs.epoch;
+    let free = account.password.is_none();
+    let has = |paths: &[&str]| paths.iter().any(|p| rootfs.tree.resolve(p).is_some());
+    let (file, text, mode) = if has(&["/usr/bin/sudo", "/usr/local/bin/sudo"]) {
+        // sudo passes over names with a dot in them.
+        let file = format!("/etc/sudoers.d/docker-to-linux-{}", name.replace('.', "_"));
+        let tag = if free { "NOPASSWD: " } else { "" };
+        (file, format!("{name} ALL=(ALL:ALL) {tag}ALL\n"), 0o440)
+    } else if has(&["/usr/bin/doas"]) {
+        let option = if free { "nopass " } else { "" };
+        let file = format!("/etc/doas.d/docker-to-linux-{name}.conf");
+        (file, format!("permit {option}{name}\n"), 0o600)
+    } else {
+        return Err(Report::mistake(format!(
+            "{name} is to become root by sudo, but the root file system has neither sudo nor doas"
+        ))
+        .hint("install sudo in the Dockerfile, or leave `sudo:` out"));
+    };
+    rootfs
+        .tree
+        .write(&file, text.into_bytes(), mode, epoch)
+        .map_err(edit)?;
+    Ok(())
+}

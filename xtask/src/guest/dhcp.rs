@@ -1,0 +1,231 @@
+//! How the machine gets its addresses: by DHCP and router advertisements on every wired interface,
+//! by the means that the root file system has. What its author configured stays.
+//!
+//! Names of wired interfaces are `en*` where udev gives predictable ones (systemd.net-naming-scheme(7))
+//! and `eth*` where the kernel's stay.
+
+use super::{Init, Report, Rootfs, Settings, edit, read, rewrite, units};
+use crate::rootfs::Kind;
+
+/// What keeps the network up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Means {
+    NetworkManager,
+    Networkd,
+    Dhcpcd,
+    Ifupdown,
+}
+
+/// Its service, by systemd's name and by OpenRC's, and where OpenRC starts it.
+fn service(means: Means, init: Init) -> (&'static str, &'static str) {
+    match (means, init) {
+        (Means::NetworkManager, Init::Systemd) => ("NetworkManager.service", "multi-user.target"),
+        (Means::NetworkManager, _) => ("networkmanager", "default"),
+        (Means::Networkd, _) => ("systemd-networkd.service", "multi-user.target"),
+        (Means::Dhcpcd, Init::Systemd) => ("dhcpcd.service", "multi-user.target"),
+        (Means::Dhcpcd, _) => ("dhcpcd", "default"),
+        (Means::Ifupdown, Init::Systemd) => ("networking.service", "multi-user.target"),
+        (Means::Ifupdown, _) => ("networking", "boot"),
+    }
+}
+
+/// In the order of preference: the first two and dhcpcd take every interface that comes, also
+/// those that nobody knows of today.
+const ALL: [Means; 4] = [
+    Means::NetworkManager,
+    Means::Networkd,
+    Means::Dhcpcd,
+    Means::Ifupdown,
+];
+
+/// Configures the network, unless the root file system's author did. Returns what people should
+/// know.
+pub(super) fn configure(
+    rootfs: &mut Rootfs,
+    init: Init,
+    settings: &Settings,
+) -> Result<Vec<String>, Report> {
+    let mut notes = Vec::new();
+    let means = ALL.into_iter().find(|m| is_on(rootfs, init, *m));
+    let means = match means {
+        Some(means) => Some(means),
+        // Nothing is on: the author's configuration tells what it is for.
+        None => ALL
+            .into_iter()
+            .find(|m| is_configured(rootfs, *m))
+            .or_else(|| ALL.into_iter().find(|m| is_there(rootfs, init, *m))),
+    };
+    match means {
+        Some(means) => set_up(rootfs, init, means)?,
+        None => notes.push(
+            "nothing in this root file system sets up the network: install dhcpcd, or systemd-networkd, in the Dockerfile".into(),
+        ),
+    }
+    notes.extend(resolv_conf(rootfs, init, settings, means)?);
+    Ok(notes)
+}
+
+fn is_there(rootfs: &Rootfs, init: Init, means: Means) -> bool {
+    let (name, _) = service(means, init);
+    let right_init = means != Means::Networkd || init == Init::Systemd;
+    right_init && units::find(rootfs, init, name).is_some()
+}
+
+/// Whether it starts by itself. `networking` alone is not enough: it brings up the loopback
+/// interface beside any other means.
+fn is_on(rootfs: &Rootfs, init: Init, means: Means) -> bool {
+    let (name, _) = service(means, init);
+    is_there(rootfs, init, means)
+        && units::is_enabled(rootfs, init, name)
+        && (means != Means::Ifupdown || is_configured(rootfs, means))
+}
+
+/// Whether somebody told it what to do.
+fn is_configured(rootfs: &Rootfs, means: Means) -> bool {
+    let holds = |dir: &str, ending: &str| {
+        rootfs
+            .tree
+            .entries(dir)
+            .any(|(name, _)| name.ends_with(ending))
+    };
+    match means {
+        Means::NetworkManager => holds("/etc/NetworkManager/system-connections", ""),
+        Means::Networkd => {
+            holds("/etc/systemd/network", ".network") || holds("/etc/netplan", ".yaml")
+        }
+        // It does the right thing without.
+        Means::Dhcpcd => false,
+        Means::Ifupdown => {
+            let mut files = vec!["/etc/network/interfaces".to_owned()];
+            let more = rootfs.tree.entries("/etc/network/interfaces.d");
+            files.extend(more.map(|(name, _)| format!("/etc/network/interfaces.d/{name}")));
+            files.iter().any(|file| {
+                let text = rootfs.read_text(file, super::LIMIT).ok().flatten();
+                text.unwrap_or_default().lines().any(|line| {
+                    let mut words = line.split_whitespace();
+                    words.next() == Some("iface") && words.next().is_some_and(|name| name != "lo")
+                })
+            })
+        }
+    }
+}
+
+fn set_up(rootfs: &mut Rootfs, init: Init, means: Means) -> Result<(), Report> {
+    match means {
+        // Both of them ask on every wired interface unless they are told otherwise.
+        Means::NetworkManager => {}
+        Means::Dhcpcd => loopback(rootfs, init)?,
+        Means::Networkd => networkd(rootfs)?,
+        Means::Ifupdown if !is_configured(rootfs, means) => {
+            let stanza = if init == Init::Systemd {
+                // Patterns of Debian's ifupdown (interfaces(5), "INTERFACE SELECTION").
+                "allow-hotplug /en*=wired /eth*=wired\niface wired inet dhcp\n"
+            } else {
+                "auto eth0\niface eth0 inet dhcp\n"
+            };
+            interfaces(rootfs, stanza)?;
+        }
+        Means::Ifupdown => {}
+    }
+    let (name, at) = service(means, init);
+    units::enable(rootfs, init, name, at).map(drop)
+}
+
+/// DHCPv4, and whatever the routers say of IPv6: addresses of their own making (SLAAC), DHCPv6.
+fn networkd(rootfs: &mut Rootfs) -> Result<(), Report> {
+    if !is_configured(rootfs, Means::Networkd) {
+        rewrite(
+            rootfs,
+            "/etc/systemd/network/80-dhcp.network",
+            "# Written by docker-to-linux; see systemd.network(5).\n[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\nIPv6AcceptRA=yes\n".into(),
+        )?;
+    }
+    // What `systemctl enable` does besides.
+    let epoch = rootfs.epoch;
+    for (name, at) in [
+        ("systemd-networkd.socket", "sockets.target"),
+        ("systemd-network-generator.service", "sysinit.target"),
+        (
+            "systemd-networkd-wait-online.service",
+            "network-online.target",
+        ),
+    ] {
+        units::enable(rootfs, Init::Systemd, name, at)?;
+    }
+    let alias = "/etc/systemd/system/dbus-org.freedesktop.network1.service";
+    alias_of(rootfs, alias, "systemd-networkd.service", epoch)
+}
+
+fn alias_of(rootfs: &mut Rootfs, alias: &str, unit: &str, epoch: i64) -> Result<(), Report> {
+    if let Some(file) = units::find(rootfs, Init::Systemd, unit)
+        && !rootfs.tree.exists(alias)
+    {
+        rootfs.tree.symlink(alias, &file, epoch).map_err(edit)?;
+    }
+    Ok(())
+}
+
+/// OpenRC's `networking` brings up the loopback interface, which dhcpcd leaves alone.
+fn loopback(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
+    if init != Init::OpenRc {
+        return Ok(());
+    }
+    if read(rootfs, "/etc/network/interfaces")?.is_empty() {
+        interfaces(rootfs, "")?;
+    }
+    if !units::enable(rootfs, init, "networking", "boot")? {
+        units::enable(rootfs, init, "loopback", "boot")?;
+    }
+    Ok(())
+}
+
+fn interfaces(rootfs: &mut Rootfs, stanza: &str) -> Result<(), Report> {
+    let space = if stanza.is_empty() { "" } else { "\n" };
+    rewrite(
+        rootfs,
+        "/etc/network/interfaces",
+        format!(
+            "# Written by docker-to-linux; see interfaces(5).\nauto lo\niface lo inet loopback\n{space}{stanza}"
+        ),
+    )
+}
+
+/// /etc/resolv.conf: systemd-resolved's stub where that runs, else a file that the DHCP client
+/// fills. A link of the image stays, and what lies in files/; a file may be the build host's and
+/// goes.
+fn resolv_conf(
+    rootfs: &mut Rootfs,
+    init: Init,
+    settings: &Settings,
+    means: Option<Means>,
+) -> Result<Option<String>, Report> {
+    const FILE: &str = "/etc/resolv.conf";
+    const RESOLVED: &str = "systemd-resolved.service";
+    let epoch = rootfs.epoch;
+    let resolved = init == Init::Systemd && units::find(rootfs, init, RESOLVED).is_some();
+    // networkd hands its name servers to nobody else.
+    if resolved && means == Some(Means::Networkd) {
+        units::enable(rootfs, init, RESOLVED, "multi-user.target")?;
+        let alias = "/etc/systemd/system/dbus-org.freedesktop.resolve1.service";
+        alias_of(rootfs, alias, RESOLVED, epoch)?;
+    }
+    let runs = resolved && units::is_enabled(rootfs, init, RESOLVED);
+    let tree = &mut rootfs.tree;
+    let is_link = tree
+        .lookup(FILE)
+        .is_some_and(|id| matches!(tree.node(id).kind, Kind::Symlink(_)));
+    if is_link || settings.given.overlay.has(FILE) {
+        return Ok(None);
+    }
+    if runs {
+        let stub = "../run/systemd/resolve/stub-resolv.conf";
+        tree.symlink(FILE, stub, epoch).map_err(edit)?;
+        return Ok(None);
+    }
+    let text = "# Filled by the DHCP client.\n";
+    tree.write(FILE, text.as_bytes(), 0o644, epoch)
+        .map_err(edit)?;
+    Ok((means == Some(Means::Networkd)).then(|| {
+        "nothing fills /etc/resolv.conf in this root file system: install systemd-resolved in the Dockerfile, or put an etc/resolv.conf into files/".into()
+    }))
+}

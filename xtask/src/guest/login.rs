@@ -1,0 +1,171 @@
+//! Who may log in: what the recipe and the command line say, read before anything is built.
+//!
+//! Passwords and their hashes go from here into the tree and nowhere else: no plan, no manifest,
+//! no layer of a container has them, and nothing here prints them.
+
+use super::accounts;
+use super::accounts::hash::Secret;
+use super::accounts::keys::{self, PublicKey};
+use super::{Report, Rootfs};
+use crate::recipe::{PasswordHash, Recipe, User};
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use std::io::Read;
+use uuid::Uuid;
+
+/// Longest file with a password or keys, in bytes.
+const LIMIT: u64 = 1 << 20;
+/// Longest password that every crypt() takes, in bytes (musl: `KEY_MAX`).
+const LONGEST: usize = 255;
+
+/// What the command line says of root's login.
+#[derive(Debug, Clone, Default)]
+pub struct RootLogin {
+    /// A file with the password in its only line.
+    pub password_file: Option<Utf8PathBuf>,
+    /// The password as shadow(5) has it.
+    pub password_hash: Option<PasswordHash>,
+    /// Files with public keys.
+    pub ssh_keys: Vec<Utf8PathBuf>,
+}
+
+/// Everybody who may log in.
+#[derive(Debug, Clone, Default)]
+pub struct Logins(Vec<Account>);
+
+/// Somebody who may log in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Account {
+    pub(super) name: String,
+    pub(super) uid: Option<u32>,
+    pub(super) groups: Vec<String>,
+    pub(super) shell: Option<String>,
+    pub(super) password: Option<Password>,
+    pub(super) keys: Vec<PublicKey>,
+    pub(super) sudo: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Password {
+    Plain(Secret),
+    Hash(PasswordHash),
+}
+
+impl Logins {
+    /// Puts together what the recipe in the folder `dir` and the command line say. Reads the
+    /// files that they name.
+    pub fn read(recipe: &Recipe, dir: &Utf8Path, root: &RootLogin) -> Result<Logins, Report> {
+        let mut accounts = recipe
+            .users
+            .iter()
+            .map(|user| account(user, dir))
+            .collect::<Result<Vec<Account>, Report>>()?;
+        let password = match (&root.password_file, &root.password_hash) {
+            (Some(file), _) => Some(Password::Plain(password(file)?)),
+            (None, Some(hash)) => Some(Password::Hash(hash.clone())),
+            (None, None) => None,
+        };
+        if password.is_none() && root.ssh_keys.is_empty() {
+            return Ok(Logins(accounts));
+        }
+        let at = accounts
+            .iter()
+            .position(|a| a.name == "root")
+            .unwrap_or(accounts.len());
+        if at == accounts.len() {
+            accounts.push(Account {
+                name: "root".into(),
+                ..Account::default()
+            });
+        }
+        let account = &mut accounts[at];
+        account.password = password.or(account.password.take());
+        for file in &root.ssh_keys {
+            account.keys.extend(key_file(file)?);
+        }
+        Ok(Logins(accounts))
+    }
+
+    /// Makes or adapts the accounts. `image` is what salts of passwords come from.
+    pub(super) fn apply(&self, rootfs: &mut Rootfs, image: Uuid) -> Result<(), Report> {
+        for account in &self.0 {
+            let home = accounts::add(rootfs, account, image)?;
+            accounts::authorize(rootfs, account, &home)?;
+            if account.sudo {
+                accounts::let_be_root(rootfs, account)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of those who have keys for ssh.
+    pub(super) fn with_keys(&self) -> Vec<&str> {
+        let with = self.0.iter().filter(|a| !a.keys.is_empty());
+        with.map(|a| a.name.as_str()).collect()
+    }
+}
+
+fn account(user: &User, dir: &Utf8Path) -> Result<Account, Report> {
+    let mut all = Vec::new();
+    for text in &user.ssh_keys {
+        all.extend(if keys::is_meant_as_key(text) {
+            keys::parse(text, &format!("an ssh key of {} in the recipe", user.name))?
+        } else {
+            key_file(&dir.join(text))?
+        });
+    }
+    Ok(Account {
+        name: user.name.clone(),
+        uid: user.uid,
+        groups: user.groups.clone(),
+        shell: user.shell.clone(),
+        password: user.password_hash.clone().map(Password::Hash),
+        keys: all,
+        sudo: user.sudo,
+    })
+}
+
+fn key_file(file: &Utf8Path) -> Result<Vec<PublicKey>, Report> {
+    let text = small_text(file, "ssh key")?;
+    keys::parse(&text, file.as_str())
+}
+
+/// The only line of a file.
+fn password(file: &Utf8Path) -> Result<Secret, Report> {
+    let text = small_text(file, "password")?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    let wrong = |why: &str| {
+        Err(Report::mistake(format!("the password file {file} {why}"))
+            .hint("write the password, in one line, and nothing else"))
+    };
+    if line.is_empty() {
+        return wrong("is empty: anybody could log in");
+    }
+    if line.contains('\n') {
+        return wrong("has more than one line");
+    }
+    if line.chars().any(char::is_control) {
+        return wrong("has a control character in it, which nobody can type");
+    }
+    if line.len() > LONGEST {
+        return wrong("has more than 255 bytes, which some systems cut off");
+    }
+    Ok(Secret::new(line.to_owned()))
+}
+
+fn small_text(file: &Utf8Path, what: &str) -> Result<String, Report> {
+    let failed = |e: std::io::Error| {
+        Report::mistake(format!("reading the {what} file {file}"))
+            .because(e)
+            .hint("name a file that you may read, with text in UTF-8")
+    };
+    let mut text = String::new();
+    // By hand: it may be a pipe, which has no length.
+    fs::File::open(file)
+        .map_err(failed)?
+        .take(LIMIT)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    Ok(text)
+}

@@ -1,0 +1,280 @@
+//! The folder `files` beside a recipe: laid over the root file system.
+//!
+//! What it holds stands where it will lie in the machine. It is root's unless the recipe says
+//! otherwise; of the host's modes only "executable" counts, for git keeps no more.
+
+use super::accounts::Names;
+use super::{Report, Rootfs, edit};
+use crate::recipe::{FileMode, FileOptions, Owner, closest};
+use crate::rootfs::{Content, Kind, Meta, Node, NodeId, Store};
+use camino::Utf8Path;
+use fs_err as fs;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+
+/// Files to lay over a root file system, with what the recipe says of them.
+#[derive(Debug, Clone, Default)]
+pub struct Overlay {
+    entries: Vec<Entry>,
+    /// The bytes of all files, one behind the other.
+    store: Option<Store>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    /// Where it lies in the machine, as `/etc/app.conf`.
+    path: String,
+    kind: EntryKind,
+    mode: Option<u16>,
+    owner: Option<Owner>,
+}
+
+#[derive(Debug, Clone)]
+enum EntryKind {
+    Dir,
+    File {
+        /// First byte in the store.
+        start: u64,
+        /// Length in bytes.
+        len: u64,
+        executable: bool,
+    },
+    Symlink(String),
+}
+
+impl Overlay {
+    /// Reads the folder `dir`; none at all is an empty overlay. Links are kept as they are, so
+    /// nothing outside of the folder is read. Fails on whatever is no file, folder or link, and
+    /// on options for what is not there.
+    pub fn read(
+        dir: &Utf8Path,
+        options: &BTreeMap<String, FileOptions>,
+    ) -> Result<Overlay, Report> {
+        let mut overlay = Overlay::default();
+        let is_dir = fs::metadata(dir).is_ok_and(|m| m.is_dir());
+        if is_dir {
+            let spool = tempfile::tempfile().map_err(|e| {
+                Report::failure(format!("making a temporary file for the contents of {dir}"))
+                    .because(e)
+                    .hint("TMPDIR names the folder for it")
+            })?;
+            let mut reader = Reader {
+                spool: spool.try_clone().map_err(|e| unreadable(dir, e))?,
+                end: 0,
+                entries: Vec::new(),
+            };
+            reader.folder(dir)?;
+            overlay.entries = reader.entries;
+            overlay.store = Some(Store::new(spool));
+        } else if dir.exists() {
+            return Err(Report::mistake(format!("{dir} is no folder"))
+                .hint("what lies in it is laid over the root file system of the machine"));
+        }
+        overlay.set_options(dir, options)?;
+        Ok(overlay)
+    }
+
+    fn set_options(
+        &mut self,
+        dir: &Utf8Path,
+        options: &BTreeMap<String, FileOptions>,
+    ) -> Result<(), Report> {
+        for (name, options) in options {
+            let parts: Vec<&str> = name.split('/').filter(|p| !p.is_empty()).collect();
+            let path = format!("/{}", parts.join("/"));
+            let Some(entry) = self.entries.iter_mut().find(|e| e.path == path) else {
+                let known = self.entries.iter().map(|e| e.path.as_str());
+                let report = Report::mistake(format!(
+                    "the recipe's `files:` names {name}, but there is no {dir}{path}"
+                ));
+                return Err(match closest(&path, known) {
+                    Some(known) => report.hint(format!("did you mean {}?", &known[1..])),
+                    None => report.hint(format!("put the file into {dir}, or remove the entry")),
+                });
+            };
+            if options.mode.is_some() && matches!(entry.kind, EntryKind::Symlink(_)) {
+                return Err(Report::mistake(format!(
+                    "the recipe's `files:` gives a mode to {name}, a symbolic link"
+                ))
+                .hint("Linux has no modes for links: give it to the file that it leads to"));
+            }
+            entry.mode = options.mode.map(|FileMode(mode)| mode);
+            entry.owner = options.owner.clone();
+        }
+        Ok(())
+    }
+
+    /// Whether something in it will lie at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        self.entries.iter().any(|e| e.path == path)
+    }
+
+    /// Lays it over the root file system: a file or link in place of what was there, a folder
+    /// into the one that was there. Everything is root's until [`Overlay::give`].
+    pub fn apply(&self, rootfs: &mut Rootfs) -> Result<(), Report> {
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        let store = rootfs.stores.add(store.clone());
+        for entry in &self.entries {
+            self.put(rootfs, store, entry)?;
+        }
+        Ok(())
+    }
+
+    fn put(&self, rootfs: &mut Rootfs, store: u32, entry: &Entry) -> Result<(), Report> {
+        let epoch = rootfs.epoch;
+        let tree = &mut rootfs.tree;
+        let path = &entry.path;
+        let old = tree.lookup(path).map(|id| &tree.node(id).kind);
+        let refuse = |what: &str, old: &str| {
+            Err(Report::mistake(format!(
+                "files{path} of the recipe is a {what}, but the root file system has a {old} there"
+            ))
+            .hint("remove one of them, in the Dockerfile or from files/"))
+        };
+        let (kind, mode) = match &entry.kind {
+            EntryKind::Dir => {
+                let there = tree.resolve(path).map(|id| (id, &tree.node(id).kind));
+                return match (there, old) {
+                    (Some((id, Kind::Dir(_))), _) => {
+                        if let Some(mode) = entry.mode {
+                            tree.node_mut(id).meta.mode = mode;
+                        }
+                        Ok(())
+                    }
+                    (_, Some(old)) => refuse("folder", old.name()),
+                    (_, None) => {
+                        let meta = Meta::root(entry.mode.unwrap_or(0o755), epoch);
+                        let node = Node::new(Kind::dir(), meta);
+                        tree.insert(path, node).map(drop).map_err(edit)
+                    }
+                };
+            }
+            EntryKind::File {
+                start,
+                len,
+                executable,
+            } => (
+                Kind::File(Content::Stored {
+                    store,
+                    start: *start,
+                    len: *len,
+                }),
+                if *executable { 0o755 } else { 0o644 },
+            ),
+            EntryKind::Symlink(target) => (Kind::Symlink(target.as_str().into()), 0o777),
+        };
+        if let Some(Kind::Dir(_)) = old {
+            return refuse(kind.name(), "directory");
+        }
+        let meta = Meta::root(entry.mode.unwrap_or(mode), epoch);
+        tree.insert(path, Node::new(kind, meta))
+            .map(drop)
+            .map_err(edit)
+    }
+
+    /// Gives everything to whom the recipe says; users and groups must be there by now.
+    pub(super) fn give(&self, rootfs: &mut Rootfs) -> Result<(), Report> {
+        let mut names = None;
+        for entry in &self.entries {
+            let Some(owner) = &entry.owner else { continue };
+            let names = match &mut names {
+                Some(names) => names,
+                none => none.insert(Names::read(rootfs)?),
+            };
+            let (uid, gid) = names.owner(owner).ok_or_else(|| {
+                Report::mistake(format!(
+                    "the recipe's `files:` gives {} to {}, whom the root file system does not know",
+                    &entry.path[1..],
+                    text(owner)
+                ))
+                .hint("make the user or group in the Dockerfile or by `users:`, or use numbers")
+            })?;
+            let id: Option<NodeId> = match entry.kind {
+                EntryKind::Dir => rootfs.tree.resolve(&entry.path),
+                _ => rootfs.tree.lookup(&entry.path),
+            };
+            if let Some(id) = id {
+                let meta = &mut rootfs.tree.node_mut(id).meta;
+                (meta.uid, meta.gid) = (uid, gid);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(owner: &Owner) -> String {
+    match &owner.group {
+        Some(group) => format!("{}:{group}", owner.user),
+        None => owner.user.to_string(),
+    }
+}
+
+fn unreadable(path: &Utf8Path, error: io::Error) -> Report {
+    Report::mistake(format!("reading {path} of the recipe"))
+        .because(error)
+        .hint("everything in files/ must be readable for you, and named in UTF-8")
+}
+
+struct Reader {
+    spool: std::fs::File,
+    end: u64,
+    entries: Vec<Entry>,
+}
+
+impl Reader {
+    /// Reads the whole folder, a folder before what is in it, in the order of names.
+    fn folder(&mut self, root: &Utf8Path) -> Result<(), Report> {
+        let mut todo = vec![(root.to_owned(), String::new())];
+        while let Some((host, path)) = todo.pop() {
+            let failed = |e| unreadable(&host, e);
+            let mut found = host
+                .read_dir_utf8()
+                .and_then(Iterator::collect::<io::Result<Vec<_>>>)
+                .map_err(failed)?;
+            found.sort_by(|a, b| a.file_name().cmp(b.file_name()));
+            for item in found {
+                let below = format!("{path}/{}", item.file_name());
+                let host = item.path();
+                let failed = |e| unreadable(host, e);
+                let kind = item.file_type().map_err(failed)?;
+                let kind = if kind.is_dir() {
+                    todo.push((host.to_owned(), below.clone()));
+                    EntryKind::Dir
+                } else if kind.is_symlink() {
+                    let target = host.read_link_utf8().map_err(failed)?;
+                    EntryKind::Symlink(target.into_string())
+                } else if kind.is_file() {
+                    self.file(host).map_err(failed)?
+                } else {
+                    return Err(Report::mistake(format!(
+                        "{host} of the recipe is no file, folder or symbolic link"
+                    ))
+                    .hint("devices, pipes and sockets are made by the machine when it runs"));
+                };
+                self.entries.push(Entry {
+                    path: below,
+                    kind,
+                    mode: None,
+                    owner: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, host: &Utf8Path) -> io::Result<EntryKind> {
+        let mut file = std::fs::File::open(host)?;
+        let executable = file.metadata()?.permissions().mode() & 0o111 != 0;
+        let len = io::copy(&mut file, &mut self.spool)?;
+        let start = self.end;
+        self.end += len;
+        Ok(EntryKind::File {
+            start,
+            len,
+            executable,
+        })
+    }
+}

@@ -1,0 +1,131 @@
+use super::*;
+
+fn systemd(files: &[(&str, &str)]) -> Rootfs {
+    let mut all = vec![("/usr/lib/systemd/systemd", "elf")];
+    all.extend(files);
+    rootfs(&all, &[("/sbin/init", "../usr/lib/systemd/systemd")])
+}
+
+fn openrc(files: &[(&str, &str)]) -> Rootfs {
+    let mut all = vec![
+        ("/bin/busybox", "elf"),
+        ("/sbin/openrc", "elf"),
+        ("/etc/inittab", "tty1::respawn:/sbin/getty 38400 tty1\n"),
+    ];
+    all.extend(files);
+    rootfs(&all, &[("/sbin/init", "/bin/busybox")])
+}
+
+fn prepared(mut r: Rootfs) -> (Rootfs, Vec<String>) {
+    let notes = prepare(&mut r, &settings()).unwrap();
+    (r, notes)
+}
+
+const NETWORKD: (&str, &str) = ("/usr/lib/systemd/system/systemd-networkd.service", "unit");
+const RESOLVED: (&str, &str) = ("/usr/lib/systemd/system/systemd-resolved.service", "unit");
+const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
+
+#[test]
+fn networkd_is_set_up_and_turned_on() {
+    let (r, notes) = prepared(systemd(&[NETWORKD, RESOLVED]));
+    assert!(notes.is_empty(), "{notes:?}");
+    let network = text(&r, "/etc/systemd/network/80-dhcp.network");
+    for line in ["Name=en* eth*", "DHCP=yes", "IPv6AcceptRA=yes"] {
+        assert!(network.contains(line), "{network}");
+    }
+    for unit in ["systemd-networkd.service", "systemd-resolved.service"] {
+        assert!(r.tree.exists(&format!("{WANTS}/{unit}")), "{unit}");
+    }
+    let stub = "../run/systemd/resolve/stub-resolv.conf";
+    assert_eq!(target(&r, "/etc/resolv.conf"), stub);
+}
+
+#[test]
+fn what_the_author_configured_stays() {
+    let own = ("/etc/systemd/network/lan.network", "[Match]\nName=lan0\n");
+    let (r, _) = prepared(systemd(&[NETWORKD, RESOLVED, own]));
+    assert!(!r.tree.exists("/etc/systemd/network/80-dhcp.network"));
+    assert!(r.tree.exists(&format!("{WANTS}/systemd-networkd.service")));
+
+    // Both are there; the one that is turned on counts.
+    let dhcpcd = ("/usr/lib/systemd/system/dhcpcd.service", "unit");
+    let mut r = systemd(&[NETWORKD, RESOLVED, dhcpcd]);
+    r.tree
+        .symlink(&format!("{WANTS}/dhcpcd.service"), dhcpcd.0, 0)
+        .unwrap();
+    let (r, notes) = prepared(r);
+    assert!(notes.is_empty(), "{notes:?}");
+    assert!(!r.tree.exists("/etc/systemd/network"));
+    assert!(text(&r, "/etc/resolv.conf").contains("DHCP client"));
+
+    let lan = (
+        "/etc/network/interfaces",
+        "auto eth0\niface eth0 inet static\n",
+    );
+    let mut r = openrc(&[
+        lan,
+        ("/etc/init.d/networking", "x"),
+        ("/etc/init.d/dhcpcd", "x"),
+    ]);
+    r.tree
+        .symlink(
+            "/etc/runlevels/boot/networking",
+            "/etc/init.d/networking",
+            0,
+        )
+        .unwrap();
+    let (r, _) = prepared(r);
+    assert_eq!(text(&r, "/etc/network/interfaces"), lan.1);
+    assert!(!r.tree.exists("/etc/runlevels/default/dhcpcd"));
+}
+
+#[test]
+fn openrc_has_dhcpcd_for_every_interface_or_ifup_for_the_first() {
+    let services = [("/etc/init.d/networking", "x"), ("/etc/init.d/dhcpcd", "x")];
+    let (r, notes) = prepared(openrc(&services));
+    assert!(notes.is_empty(), "{notes:?}");
+    assert_eq!(
+        target(&r, "/etc/runlevels/default/dhcpcd"),
+        "/etc/init.d/dhcpcd"
+    );
+    assert!(r.tree.exists("/etc/runlevels/boot/networking"));
+    assert!(text(&r, "/etc/network/interfaces").ends_with("iface lo inet loopback\n"));
+    // Docker's name servers are the build host's.
+    assert_eq!(
+        text(&r, "/etc/resolv.conf"),
+        "# Filled by the DHCP client.\n"
+    );
+
+    let (r, _) = prepared(openrc(&services[..1]));
+    assert!(text(&r, "/etc/network/interfaces").ends_with("auto eth0\niface eth0 inet dhcp\n"));
+}
+
+#[test]
+fn a_machine_without_a_network_says_so() {
+    let (_, notes) = prepared(systemd(&[]));
+    assert!(notes[0].contains("nothing in this root file system sets up the network"));
+    let (_, notes) = prepared(systemd(&[NETWORKD]));
+    assert!(notes[0].contains("install systemd-resolved"), "{notes:?}");
+}
+
+#[test]
+fn the_machine_knows_its_own_name() {
+    let mut r = systemd(&[
+        NETWORKD,
+        RESOLVED,
+        ("/etc/hosts", "127.0.0.1 localhost\n10.0.0.1 db\n"),
+    ]);
+    let s = Settings {
+        hostname: "box.example.org".into(),
+        ..settings()
+    };
+    prepare(&mut r, &s).unwrap();
+    assert_eq!(text(&r, "/etc/hostname"), "box.example.org\n");
+    let hosts = text(&r, "/etc/hosts");
+    assert_eq!(
+        hosts,
+        "127.0.0.1 localhost\n10.0.0.1 db\n127.0.1.1\tbox.example.org box\n"
+    );
+    prepare(&mut r, &s).unwrap();
+    assert_eq!(text(&r, "/etc/hosts"), hosts);
+}
