@@ -432,3 +432,57 @@ fn what_cannot_be_converted() {
     fs::write(p.dir.join("empty.img"), "").unwrap();
     fails(&["empty.img", "--format", "vdi"], &["empty"]);
 }
+
+/// A device has anything on it. What bmaptool leaves out must be what nobody looks for.
+#[test]
+fn a_device_that_bmaptool_wrote_is_clean() {
+    let Some(p) = Place::new() else { return };
+    p.image("box", &["--format", "raw", "--bmap", "--compress", "gzip"]);
+    p.verify();
+    fs::rename(p.out.join("box.img.bmap"), p.dir.join("image.bmap")).unwrap();
+    p.image("box", &["--format", "raw", "--bmap"]);
+    let map = fs::read(p.out.join("box.img.bmap")).unwrap();
+    // The same for the same disk, compressed or not, made or converted.
+    assert!(fs::read(p.dir.join("image.bmap")).unwrap() == map);
+    let convert = ["convert", "out/box.img", "--format", "raw", "--bmap"];
+    common::content(p.xtask(&convert).args(["--output", "other"]));
+    assert!(fs::read(p.dir.join("other/box.img.bmap")).unwrap() == map);
+    p.verify();
+
+    let Some(mut bmaptool) = common::judge(Tool::Bmaptool) else {
+        return;
+    };
+    let image = p.out.join("box.img");
+    let size = fs::metadata(&image).unwrap().len();
+    // bmaptool cuts regular files to their length and writes over them: the noise stays.
+    let device = p.dir.join("device");
+    let noise = common::pattern(7, 1 << 20);
+    let mut out = fs::File::create(&device).unwrap();
+    for _ in 0..size.div_ceil(1 << 20) {
+        std::io::Write::write_all(&mut out, &noise).unwrap();
+    }
+    drop(out);
+    common::content(
+        bmaptool
+            .args(["copy", "--no-sig-verify"])
+            .args([&image, &device]),
+    );
+    let written = fs::read(&device).unwrap();
+    assert!(
+        written != fs::read(&image).unwrap(),
+        "all of it was written"
+    );
+    for partition in p.manifest("box").disk.partitions {
+        let file = p.dir.join("partition");
+        let at = usize::try_from(partition.offset).unwrap();
+        let len = usize::try_from(partition.size).unwrap();
+        fs::write(&file, &written[at..at + len]).unwrap();
+        let (tool, options) = match &partition.file_system.kind[..] {
+            "ext4" => (Tool::E2fsck, "-fn"),
+            _ => (Tool::FsckFat, "-n"),
+        };
+        if let Some(mut judge) = common::judge(tool) {
+            common::content(judge.arg(options).arg(&file));
+        }
+    }
+}

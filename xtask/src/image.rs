@@ -6,7 +6,7 @@ use crate::bootloader::files::{Bios, Loaders};
 use crate::disk::{Image, Part, gpt, mbr};
 use crate::error::Report;
 use crate::format::{Checked, Sink};
-use crate::fs::{Layout, ext4, fat};
+use crate::fs::{self, Layout, ext4, fat};
 use crate::guest;
 use crate::plan::{self, EXTLINUX_DIR, Esp, EspContent, Facts, Ids, Plan, Table, kernels};
 use crate::recipe::{Arch, BootMode, Recipe};
@@ -105,6 +105,27 @@ impl Assembly {
             esp,
             root,
         })
+    }
+
+    /// The free space of its file systems, in bytes of the disk: ascending and disjoint.
+    pub fn free(&self) -> std::io::Result<Vec<std::ops::Range<u64>>> {
+        let mut all = Vec::new();
+        let disk = &self.plan.disk;
+        for (partition, layout) in [
+            (disk.esp(), self.esp.as_ref()),
+            (Some(disk.root()), Some(&self.root)),
+        ] {
+            let (Some(partition), Some(layout)) = (partition, layout) else {
+                continue;
+            };
+            let start = partition.start;
+            let read = |at: u64, buf: &mut [u8]| {
+                layout.read_metadata(at - start, buf);
+                Ok(())
+            };
+            all.extend(fs::free::free(&read, &[start])?);
+        }
+        Ok(all)
     }
 
     /// Writes the disk into `sink`, once, in ascending order. `progress` is told bytes of file

@@ -39,6 +39,8 @@ pub enum Tool {
     Mtools,
     /// Tests: makes ext file systems, to compare with.
     Mke2fs,
+    /// Tests: writes images by their block maps.
+    Bmaptool,
 }
 
 /// A package manager, for the name of the package that brings a program.
@@ -74,6 +76,7 @@ impl Tool {
         Tool::Extlinux,
         Tool::Mtools,
         Tool::Mke2fs,
+        Tool::Bmaptool,
     ];
 
     /// File name of the program.
@@ -94,6 +97,7 @@ impl Tool {
             Tool::Extlinux => "extlinux",
             Tool::Mtools => "mcopy",
             Tool::Mke2fs => "mke2fs",
+            Tool::Bmaptool => "bmaptool",
         }
     }
 
@@ -110,6 +114,7 @@ impl Tool {
             Tool::FsckFat | Tool::Mtools => "check EFI system partitions in tests",
             Tool::Sfdisk | Tool::Sgdisk => "check partition tables in tests",
             Tool::QemuImg => "check image formats in tests",
+            Tool::Bmaptool => "check block maps in tests",
             Tool::Mke2fs => "be compared with by the benchmark",
             Tool::Extlinux => "compare our EXTLINUX with the original in tests",
         }
@@ -150,6 +155,8 @@ impl Tool {
             (Tool::Sgdisk, Apt | Dnf) => "gdisk",
             (Tool::Sgdisk, Apk) => "sgdisk",
             (Tool::Sgdisk, Pacman | Brew) => "gptfdisk",
+            (Tool::Bmaptool, Apt | Dnf) => "bmap-tools",
+            (Tool::Bmaptool, _) => return None,
             (Tool::QemuImg, Apt) => "qemu-utils",
             (Tool::QemuImg, _) => "qemu-img",
             (Tool::Mtools, _) => "mtools",

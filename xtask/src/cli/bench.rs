@@ -1,6 +1,8 @@
 //! `bench`: how long an image takes, beside other ways to make one. All in one run, for
 //! machines are noisy: the ratios count, not the seconds.
 
+mod formats;
+
 use super::console::Console;
 use super::print;
 use crate::cleanup::Guard;
@@ -12,6 +14,7 @@ use crate::tool::Tool;
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,9 +33,19 @@ pub(super) struct Args {
     /// How often each way is measured; the median counts
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// Measure only the ways to make an image, or only its formats
+    #[arg(long)]
+    only: Option<Table>,
     /// Folder with the boot loaders' files, as for `image`
     #[arg(long, value_name = "DIR")]
     bootloader_dir: Option<Utf8PathBuf>,
+}
+
+/// What can be measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Table {
+    Ways,
+    Formats,
 }
 
 /// Where everything is made; on the file system that images would lie on.
@@ -45,10 +58,14 @@ struct Way {
     prepare: Option<&'static str>,
     /// What is measured: a shell command.
     command: String,
+    /// Run once, after the first time, and not counted.
+    once: Option<String>,
     /// Why it cannot be measured here.
     skipped: Option<&'static str>,
     times: Vec<Duration>,
     peak: u64,
+    /// Bytes that its files took last.
+    size: u64,
 }
 
 impl Way {
@@ -57,9 +74,11 @@ impl Way {
             name,
             prepare: None,
             command: command.into(),
+            once: None,
             skipped: None,
             times: Vec::new(),
             peak: 0,
+            size: 0,
         }
     }
 
@@ -67,6 +86,17 @@ impl Way {
         let mut times = self.times.clone();
         times.sort();
         times.get(times.len() / 2).map(Duration::as_secs_f64)
+    }
+
+    /// How many times as long as `other` it took: the median of the rounds' ratios, for within
+    /// a round both met the same machine, and from round to round it differs.
+    fn ratio(&self, other: &Way) -> Option<f64> {
+        let rounds = self.times.iter().zip(&other.times);
+        let mut ratios: Vec<f64> = rounds
+            .map(|(a, b)| a.as_secs_f64() / b.as_secs_f64())
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios.get(ratios.len() / 2).copied()
     }
 }
 
@@ -82,19 +112,27 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     let engine = Engine::find(None).ok();
     let image = engine::tag(&found.name, engine::host_arch());
     let tar = tar_of(args, engine.as_ref(), &image, dir, console)?;
-    let mut ways = ways(
-        args,
-        engine.as_ref().filter(|e| e.has_image(&image)),
-        &image,
-        &tar,
-    )?;
+    let engine = engine.as_ref().filter(|e| e.has_image(&image));
+    let (mut ways, mut formats) = ways(args, engine, &image, &tar)?;
+    match args.only {
+        Some(Table::Ways) => formats.clear(),
+        Some(Table::Formats) => ways.clear(),
+        None => {}
+    }
     for round in 0..args.runs {
         console.stage(&format!("round {} of {}", round + 1, args.runs));
-        for way in ways.iter_mut().filter(|w| w.skipped.is_none()) {
+        let all = ways.iter_mut().chain(&mut formats);
+        for way in all.filter(|w| w.skipped.is_none()) {
             measure(way, dir, &tar)?;
         }
     }
-    print(&table(&ways, &tar)?)
+    if !ways.is_empty() {
+        print(&table(&ways, &tar)?)?;
+    }
+    if !formats.is_empty() {
+        print(&formats::table(&formats))?;
+    }
+    Ok(())
 }
 
 /// The root file system's tar: the user's, or exported here.
@@ -129,13 +167,13 @@ fn tar_of(
 const BIOS: &str = "**image from a tar, BIOS**";
 const HYBRID: &str = "**image from a tar, BIOS and UEFI**";
 
-/// Every way, in the order of the table.
+/// Every way in the order of its table: to make an image, and to write its formats.
 fn ways(
     args: &Args,
     engine: Option<&Engine>,
     image: &str,
     tar: &Utf8Path,
-) -> anyhow::Result<Vec<Way>> {
+) -> anyhow::Result<(Vec<Way>, Vec<Way>)> {
     let own: Utf8PathBuf = std::env::current_exe()?.try_into()?;
     let root = rustix::process::geteuid().is_root();
     // The longest way needs room for the file system's own needs as well.
@@ -152,9 +190,14 @@ fn ways(
     let own = quote(own.as_str());
     let make = |from: &str, boot: &str| {
         format!(
-            "{own} --quiet image {recipe} --from {from} --boot {boot} --output {DIR}/work {loaders} >/dev/null"
+            "{own} --quiet image {recipe} --from {from} --boot {boot} --output {DIR}/work --no-papers {loaders} >/dev/null"
         )
     };
+    let formats = formats::ways(&own, |options| {
+        format!(
+            "{own} --quiet image {recipe} --from {q} {options} --output {DIR}/work {loaders} >/dev/null"
+        )
+    });
     let mut ways = vec![
         Way::new(
             "`cat rootfs.tar > file`",
@@ -199,7 +242,7 @@ fn ways(
             with(&format!("| {}", make("-", "hybrid"))),
         ));
     }
-    Ok(ways)
+    Ok((ways, formats))
 }
 
 /// What the article does by hand, without the boot loader.
@@ -236,12 +279,28 @@ fn measure(way: &mut Way, dir: &Utf8Path, tar: &Utf8Path) -> anyhow::Result<()> 
     let (ok, peak) = watch(&mut child)?;
     way.times.push(begun.elapsed());
     way.peak = way.peak.max(peak);
+    way.size = taken(&work)?;
     if !ok {
         return Err(
             Report::failure(format!("measuring {}: `{}` failed", way.name, way.command)).into(),
         );
     }
+    if let Some(once) = way.once.take() {
+        anyhow::ensure!(shell(&once).status()?.success(), "{once} failed");
+    }
     Ok(())
+}
+
+/// What the files in a folder take, in bytes: holes do not count.
+fn taken(dir: &Utf8Path) -> anyhow::Result<u64> {
+    let mut all = 0;
+    for entry in dir.read_dir_utf8()? {
+        let meta = entry?.metadata()?;
+        if meta.is_file() {
+            all += meta.blocks() * 512;
+        }
+    }
+    Ok(all)
 }
 
 fn shell(command: &str) -> Command {
@@ -302,20 +361,13 @@ fn table(ways: &[Way], tar: &Utf8Path) -> anyhow::Result<String> {
         };
         text.push_str(&row);
     }
-    let times = |name: &str| ways.iter().find(|w| w.name == name).map(|w| &w.times[..]);
-    if let (Some(bios), Some(hybrid)) = (times(BIOS), times(HYBRID)) {
-        // Within a round both met the same machine; from round to round it differs.
-        let mut ratios: Vec<f64> = bios
-            .iter()
-            .zip(hybrid)
-            .map(|(b, h)| h.as_secs_f64() / b.as_secs_f64())
-            .collect();
-        ratios.sort_by(f64::total_cmp);
-        if let Some(ratio) = ratios.get(ratios.len() / 2) {
-            text.push_str(&format!(
-                "\nUEFI besides BIOS takes {ratio:.2} times as long (median of the rounds' ratios).\n"
-            ));
-        }
+    let find = |name: &str| ways.iter().find(|w| w.name == name);
+    if let (Some(bios), Some(hybrid)) = (find(BIOS), find(HYBRID))
+        && let Some(ratio) = hybrid.ratio(bios)
+    {
+        text.push_str(&format!(
+            "\nUEFI besides BIOS takes {ratio:.2} times as long (median of the rounds' ratios).\n"
+        ));
     }
     Ok(text)
 }

@@ -6,6 +6,7 @@ use super::print;
 use crate::error::Report;
 use crate::format::digest::hex;
 use crate::format::{self, Compression, Sink, ova::Machine, raw};
+use crate::fs::free as fs_free;
 use crate::publish::manifest::{self, Manifest};
 use crate::publish::verify::check_table;
 use crate::publish::{Delivery, Paper, Papers, artifact};
@@ -15,9 +16,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use sha2::{Digest, Sha256};
 use std::fs::File;
+use std::io::Cursor;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 use uuid::Uuid;
+
+/// Size of a sector in bytes.
+const SECTOR: u64 = 512;
 
 /// Options of `convert`.
 #[derive(Debug, clap::Args)]
@@ -57,7 +63,9 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
         args.image,
         Size(input.size)
     ));
-    let job = args.files.job(&dir, input.size, &args.format, &options);
+    let job = args
+        .files
+        .job(&dir, input.size, &args.format, &options, input.free()?);
     let emit = |sink: &mut dyn Sink| raw::emit(&input.file, sink);
     let artifacts = artifact::write(&job, &emit, &|text| console.stage(text))?;
     let sums = job.sums;
@@ -142,6 +150,24 @@ impl Input {
         })
     }
 
+    /// The free space of the file systems in its partitions.
+    fn free(&self) -> Result<Vec<Range<u64>>, Report> {
+        let starts = partitions(&self.head);
+        let read = |at: u64, buf: &mut [u8]| {
+            buf.fill(0);
+            match self.size.checked_sub(at) {
+                Some(left) => {
+                    let n = usize::try_from(left).map_or(buf.len(), |n| n.min(buf.len()));
+                    self.file.read_exact_at(&mut buf[..n], at)
+                }
+                None => Ok(()),
+            }
+        };
+        fs_free::free(&read, &starts).map_err(|e| {
+            Report::failure(format!("looking for free space in {}", self.name)).because(e)
+        })
+    }
+
     /// The image itself must not be written over while it is read.
     fn check_output(&self, args: &Args, dir: &Utf8Path) -> Result<(), Report> {
         let image = args.image.canonicalize_utf8();
@@ -187,6 +213,29 @@ impl Input {
         }
         Ok(options)
     }
+}
+
+/// Where the partitions of a disk begin, in ascending order; none without a table.
+fn partitions(head: &[u8]) -> Vec<u64> {
+    let mut start = Cursor::new(head);
+    let mut starts: Vec<u64> = match gptman::GPT::read_from(&mut start, SECTOR) {
+        Ok(gpt) => gpt
+            .iter()
+            .filter(|(_, p)| p.is_used())
+            .map(|(_, p)| p.starting_lba.saturating_mul(SECTOR))
+            .collect(),
+        Err(_) => match mbrman::MBRHeader::read_from(&mut Cursor::new(head)) {
+            Ok(mbr) => mbr
+                .iter()
+                .filter(|(_, p)| p.is_used())
+                .map(|(_, p)| u64::from(p.starting_lba) * SECTOR)
+                .collect(),
+            Err(_) => Vec::new(),
+        },
+    };
+    starts.sort_unstable();
+    starts.dedup();
+    starts
 }
 
 /// What a file is that is an image in another format, or compressed.

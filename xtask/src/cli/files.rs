@@ -7,6 +7,7 @@ use crate::publish::artifact::Job;
 use crate::recipe::Format;
 use crate::size::{MIB, Size};
 use camino::Utf8Path;
+use std::ops::Range;
 
 /// Those options.
 #[derive(Debug, clap::Args)]
@@ -17,6 +18,9 @@ pub(super) struct Files {
     /// Cut a file that becomes larger than this into parts, as 1900M
     #[arg(long, value_name = "SIZE")]
     split: Option<Size>,
+    /// Write a block map beside the raw image, for bmaptool
+    #[arg(long)]
+    pub(super) bmap: bool,
     /// Write no manifest, no checksums and no list of packages
     #[arg(long)]
     pub(super) no_papers: bool,
@@ -31,6 +35,10 @@ impl Files {
         if let Some(size) = self.split.filter(|size| size.0 < MIB) {
             return Err(Report::mistake(format!("--split {size} is too small"))
                 .hint("parts are 1 MiB or larger; a release asset may have up to 2 GiB: --split 1900M"));
+        }
+        if self.bmap && !formats.contains(&Format::Raw) {
+            return Err(Report::mistake("--bmap without a raw image")
+                .hint("a block map describes one: add raw to --format"));
         }
         for (n, format) in formats.iter().enumerate() {
             if formats[..n].contains(format) {
@@ -51,6 +59,7 @@ impl Files {
         size: u64,
         formats: &'a [Format],
         options: &'a format::Options,
+        free: Vec<Range<u64>>,
     ) -> Job<'a> {
         Job {
             dir,
@@ -59,6 +68,7 @@ impl Files {
             options,
             packing: self.compress,
             split: self.split.map(|size| size.0),
+            free: self.bmap.then_some(free),
             sums: !self.no_papers,
         }
     }

@@ -393,9 +393,15 @@ fn deliver(
     };
     args.files.threads(&mut options);
     let bar = console.bytes("writing", Some(plan.root.content));
+    let free = match args.files.bmap {
+        true => assembly
+            .free()
+            .map_err(|e| Report::failure("looking for the free space of the disk").because(e))?,
+        false => Vec::new(),
+    };
     let job = args
         .files
-        .job(&args.output, plan.disk.size, &plan.formats, &options);
+        .job(&args.output, plan.disk.size, &plan.formats, &options, free);
     let emit = |sink: &mut dyn Sink| assembly.write(sink, &|n| bar.add(n));
     let artifacts = artifact::write(&job, &emit, &|text| console.stage(text))?;
     drop(bar);

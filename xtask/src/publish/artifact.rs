@@ -3,6 +3,7 @@
 use super::room;
 use crate::disk;
 use crate::error::Report;
+use crate::format::bmap::Bmap;
 use crate::format::digest::{DiskHash, sha256_file};
 use crate::format::pack::Packing;
 use crate::format::target::{Target, Whole, Written, is_part_of, join_command};
@@ -11,7 +12,8 @@ use crate::output::Pending;
 use crate::recipe::Format;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::sync::mpsc::Receiver;
 
 /// What is to be written.
@@ -29,6 +31,9 @@ pub struct Job<'a> {
     pub packing: Option<Packing>,
     /// A file that would become larger than this, in bytes, is cut into parts.
     pub split: Option<u64>,
+    /// Where the disk is free, for a block map of the raw image: ascending, disjoint. `None`
+    /// makes no map.
+    pub free: Option<Vec<Range<u64>>>,
     /// Whether checksums are wanted. (Those of parts and compressed files come by themselves.)
     pub sums: bool,
 }
@@ -50,6 +55,8 @@ pub struct Artifact {
     pub sha256: String,
     /// The file, or its parts.
     pub files: Vec<Written>,
+    /// The block map of it, for raw.
+    pub map: Option<Written>,
 }
 
 /// Emits a disk into a sink, the same each time.
@@ -94,6 +101,14 @@ fn try_write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Ar
         let way = start(job, *format, &path, &mut sinks).map_err(|e| (path, e))?;
         ways.push((*format, way));
     }
+    let mut map = match &job.free {
+        Some(free) => {
+            let path = map_path(job);
+            let map = start_map(job, free.clone(), &path, &mut sinks);
+            Some(map.map_err(|e| (path, e))?)
+        }
+        None => None,
+    };
     emit(&mut Several::new(sinks)).map_err(|e| (job.dir.to_owned(), e))?;
     let mut artifacts = Vec::new();
     for (format, way) in ways {
@@ -118,6 +133,13 @@ fn try_write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Ar
             size: whole.size,
             sha256: whole.sha256,
             files: whole.files,
+            map: match (format, map.take()) {
+                (Format::Raw, Some(map)) => Some(complete(map).map_err(|e| (path, e))?),
+                (_, other) => {
+                    map = other;
+                    None
+                }
+            },
         });
     }
     if job.sums {
@@ -137,6 +159,34 @@ fn path_of(job: &Job<'_>, format: Format) -> Utf8PathBuf {
         name = format!("{name}.{}", packing.extension());
     }
     job.dir.join(name)
+}
+
+/// The block map. bmaptool finds it by this name for the raw image, compressed or not.
+fn map_path(job: &Job<'_>) -> Utf8PathBuf {
+    let raw = Format::Raw.file_name(&job.options.name);
+    job.dir.join(format!("{raw}.bmap"))
+}
+
+fn start_map(
+    job: &Job<'_>,
+    free: Vec<Range<u64>>,
+    path: &Utf8Path,
+    sinks: &mut Vec<Box<dyn Sink>>,
+) -> io::Result<Pending> {
+    let pending = Pending::create(path)?;
+    let out = BufWriter::new(pending.file()?);
+    sinks.push(Box::new(Bmap::new(out, job.size, free)));
+    Ok(pending)
+}
+
+/// A small file that was written by now.
+fn complete(pending: Pending) -> io::Result<Written> {
+    let file = pending.file()?;
+    Ok(Written {
+        size: file.metadata()?.len(),
+        sha256: sha256_file(&file)?,
+        pending,
+    })
 }
 
 fn start(

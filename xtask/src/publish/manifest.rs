@@ -190,6 +190,9 @@ pub struct Artifact {
     /// The command that joins them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<String>,
+    /// Name of the block map for bmaptool, of the raw image as it is uncompressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bmap: Option<String>,
 }
 
 /// A part of a file.
@@ -293,6 +296,11 @@ impl Artifact {
                 false => Vec::new(),
             },
             join: artifact.join_command(),
+            bmap: artifact
+                .map
+                .as_ref()
+                .and_then(|map| map.pending.path().file_name())
+                .map(str::to_owned),
         }
     }
 

@@ -65,6 +65,10 @@ impl Delivery {
         let mut images = Vec::new();
         for artifact in self.artifacts {
             artifact.remove_stale(dir).map_err(failed)?;
+            if let Some(map) = artifact.map {
+                lines.push((file_name(&map.pending), map.sha256));
+                named(map.pending)?;
+            }
             for file in artifact.files {
                 images.push(file.pending.path().to_owned());
                 lines.push((file_name(&file.pending), file.sha256));

@@ -184,6 +184,9 @@ fn check_artifact(
             Ok(_) | Err(_) => {}
         }
     }
+    if let Some(map) = artifact.bmap.as_deref().filter(|m| !said.contains_key(m)) {
+        problems.push(format!("{map} has no checksum"));
+    }
     if whole != artifact.size {
         problems.push(format!(
             "the parts of {} have {whole} bytes together, in {name} {}",

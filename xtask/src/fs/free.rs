@@ -1,0 +1,131 @@
+//! Free space of the file systems on a disk: what need not be written to a device.
+//!
+//! Only what is surely free counts. A file system of another kind, or of a form that is not
+//! read here, has no free space. Sources: Linux Documentation/filesystems/ext4, and
+//! Microsoft's "FAT: General Overview of On-Disk Format" 1.03.
+
+use std::io;
+use std::ops::Range;
+
+/// Reads bytes of the disk from a place on.
+pub type Read<'a> = &'a dyn Fn(u64, &mut [u8]) -> io::Result<()>;
+
+/// The free ranges of the file systems that begin at `starts`, in bytes of the disk: ascending
+/// and disjoint if `starts` ascend.
+pub fn free(read: Read<'_>, starts: &[u64]) -> io::Result<Vec<Range<u64>>> {
+    let mut ranges = Ranges(Vec::new());
+    for start in starts {
+        let mut head = [0; 2048];
+        read(*start, &mut head)?;
+        if head[1024 + 56..1024 + 58] == [0x53, 0xef] {
+            ext4(read, *start, &head[1024..], &mut ranges)?;
+        } else if head[82..90] == *b"FAT32   " && head[510..512] == [0x55, 0xaa] {
+            fat32(read, *start, &head, &mut ranges)?;
+        }
+    }
+    Ok(ranges.0)
+}
+
+/// Ranges that grow together where they touch.
+struct Ranges(Vec<Range<u64>>);
+
+impl Ranges {
+    fn add(&mut self, start: u64, len: u64) {
+        match self.0.last_mut() {
+            Some(last) if last.end == start => last.end += len,
+            _ => self.0.push(start..start + len),
+        }
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(bytes[at]) | u64::from(bytes[at + 1]) << 8
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u64 {
+    u16_at(bytes, at) | u16_at(bytes, at + 2) << 16
+}
+
+/// `INCOMPAT_META_BG` and `INCOMPAT_64BIT`: group descriptors lie elsewhere, or are larger.
+const UNREAD: u64 = 0x10 | 0x80;
+
+/// `EXT4_BG_BLOCK_UNINIT`: the group's bitmap was never written.
+const BLOCK_UNINIT: u64 = 2;
+
+/// ext2, 3 and 4, by the block bitmaps. `sb` is the superblock.
+fn ext4(read: Read<'_>, start: u64, sb: &[u8], ranges: &mut Ranges) -> io::Result<()> {
+    let shift = 10 + u32_at(sb, 24);
+    let (blocks, first, per_group) = (u32_at(sb, 4), u32_at(sb, 20), u32_at(sb, 32));
+    // `RO_COMPAT_BIGALLOC`: bits stand for clusters then.
+    let odd = u32_at(sb, 96) & UNREAD != 0 || u32_at(sb, 100) & 0x200 != 0;
+    if odd || shift > 16 || per_group == 0 || per_group > 8 << shift {
+        return Ok(());
+    }
+    let block = 1_u64 << shift;
+    let groups = blocks.saturating_sub(first).div_ceil(per_group);
+    let mut bitmap = vec![0; usize::try_from(block).map_err(io::Error::other)?];
+    for group in 0..groups {
+        let mut descriptor = [0; 32];
+        read(start + (first + 1) * block + group * 32, &mut descriptor)?;
+        if u16_at(&descriptor, 18) & BLOCK_UNINIT != 0 {
+            continue;
+        }
+        read(start + u32_at(&descriptor, 0) * block, &mut bitmap)?;
+        let from = first + group * per_group;
+        for bit in 0..per_group.min(blocks - from) {
+            let byte = bitmap[usize::try_from(bit / 8).map_err(io::Error::other)?];
+            if byte >> (bit % 8) & 1 == 0 {
+                ranges.add(start + (from + bit) * block, block);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// FAT32, by the first table. `boot` is the boot sector.
+fn fat32(read: Read<'_>, start: u64, boot: &[u8], ranges: &mut Ranges) -> io::Result<()> {
+    let sector = u16_at(boot, 11);
+    let cluster = u64::from(boot[13]) * sector;
+    let table = u16_at(boot, 14) * sector;
+    let data = table + u64::from(boot[16]) * u32_at(boot, 36) * sector;
+    let size = u32_at(boot, 32) * sector;
+    if cluster == 0 || data > size {
+        return Ok(());
+    }
+    let clusters = (size - data) / cluster;
+    let mut window = vec![0; 64 << 10];
+    let mut number = 2;
+    while number < clusters + 2 {
+        let here = (clusters + 2 - number).min(window.len() as u64 / 4);
+        let bytes = &mut window[..usize::try_from(here * 4).map_err(io::Error::other)?];
+        read(start + table + number * 4, bytes)?;
+        for (entry, n) in bytes.chunks_exact(4).zip(number..) {
+            // The upper four bits are reserved.
+            if u32_at(entry, 0) & 0x0fff_ffff == 0 {
+                ranges.add(start + data + (n - 2) * cluster, cluster);
+            }
+        }
+        number += here;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::free;
+
+    #[test]
+    fn what_is_not_known_has_no_free_space() {
+        let noise: Vec<u8> = (0..9000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        for disk in [vec![0; 9000], noise] {
+            let read = |at: u64, buf: &mut [u8]| {
+                let at = usize::try_from(at).unwrap();
+                buf.copy_from_slice(&disk[at..at + buf.len()]);
+                Ok(())
+            };
+            assert!(free(&read, &[0, 4096]).unwrap().is_empty());
+        }
+    }
+}
