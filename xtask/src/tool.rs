@@ -60,7 +60,7 @@ pub enum PackageManager {
 
 impl Tool {
     /// Every program, in the order in which `doctor` lists them.
-    pub const ALL: [Tool; 15] = [
+    pub const ALL: [Tool; 16] = [
         Tool::Docker,
         Tool::Podman,
         Tool::QemuX86,
