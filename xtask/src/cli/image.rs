@@ -13,7 +13,7 @@ use crate::plan::{self, Plan};
 use crate::publish::manifest::{self, Manifest};
 use crate::publish::sbom::{self, Inventory};
 use crate::publish::{Delivery, Papers, artifact};
-use crate::recipe::{self, Arch, BootMode, DiskSize, Format, Found, TableKind};
+use crate::recipe::{self, Arch, BootMode, DiskSize, Format, Found, Smoke, TableKind};
 use crate::rootfs::Rootfs;
 use crate::rootfs::tar::{self, TarError};
 use crate::size::Size;
@@ -98,6 +98,8 @@ pub(super) struct Args {
 pub(super) struct Made {
     /// What it is.
     pub(super) plan: Plan,
+    /// How it proves that it works.
+    pub(super) smoke: Smoke,
     /// Its files, one for each format; none if only the plan was wanted.
     pub(super) files: Vec<Utf8PathBuf>,
 }
@@ -213,11 +215,12 @@ fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<Made> {
     for note in &assembly.notes {
         console.note(note);
     }
+    let smoke = found.recipe.smoke.clone();
     if args.plan {
         print(&serde_json::to_string_pretty(&assembly.plan)?)?;
         let plan = assembly.plan;
         let files = Vec::new();
-        return Ok(Made { plan, files });
+        return Ok(Made { plan, smoke, files });
     }
     console.stage(&summary(&assembly.plan));
     let files = deliver(found, &assembly, inventory, base, args, console)?;
@@ -229,7 +232,7 @@ fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<Made> {
         print(path.as_str())?;
     }
     let plan = assembly.plan;
-    Ok(Made { plan, files })
+    Ok(Made { plan, smoke, files })
 }
 
 /// One line about a planned image.

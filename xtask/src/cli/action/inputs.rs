@@ -32,6 +32,9 @@ pub(super) const NAMES: [&str; 15] = [
 /// Not the verb's but a step's of `action.yml`; known here to be checked here.
 pub(super) const ATTESTATIONS: &str = "attestations";
 
+/// Folder in the output folder for what boots leave.
+pub(super) const SMOKE: &str = "smoke";
+
 /// The longest time for a boot that makes sense, in seconds: a job ends after six hours.
 const LONGEST_BOOT: u64 = 6 * 3600;
 
@@ -40,6 +43,8 @@ const LONGEST_BOOT: u64 = 6 * 3600;
 pub(super) struct Inputs {
     /// Arguments for the verb `image`.
     pub(super) image: Vec<String>,
+    /// The same for a raw image to boot, where that is no file that can be booted.
+    pub(super) trial: Option<Vec<String>>,
     /// What is built, for people.
     pub(super) subject: String,
     /// Whether the image is booted.
@@ -132,30 +137,31 @@ pub(super) fn read(
         return Err(wrong);
     }
     let output = text("output").unwrap_or("target/images").to_owned();
-    // `--name=value`: a value that begins with `-` stays a value.
-    let mut image = vec![format!("--output={output}")];
-    let options = [
-        "base",
-        "boot",
-        "format",
-        "size",
-        "compress",
-        "container",
-        "dockerfile",
-        "context",
-    ];
-    for name in options {
-        if let Some(value) = text(name) {
-            image.push(format!("--{name}={value}"));
+    let line = |output: &str, form: &[(&str, Option<&str>)]| {
+        let mut line = vec![format!("--output={output}")];
+        let same = ["base", "boot", "size", "container", "dockerfile", "context"];
+        let same = same.map(|name| (name, text(name)));
+        for (name, value) in same.iter().chain(form) {
+            // `--name=value`: a value that begins with `-` stays a value.
+            line.extend(value.map(|value| format!("--{name}={value}")));
         }
-    }
-    image.extend(words);
-    if let Some(recipe) = text("recipe") {
-        image.push("--".into());
-        image.push(recipe.to_owned());
-    }
+        line.extend(words.iter().cloned());
+        if let Some(recipe) = text("recipe") {
+            line.push("--".into());
+            line.push(recipe.to_owned());
+        }
+        line
+    };
+    let form = [("format", text("format")), ("compress", text("compress"))];
+    let image = line(&output, &form);
+    let trial = text("compress").map(|_| {
+        let mut trial = line(&format!("{output}/{SMOKE}"), &[("format", Some("raw"))]);
+        trial.insert(0, "--no-papers".into());
+        trial
+    });
     Ok(Inputs {
         image,
+        trial,
         subject,
         smoke,
         smoke_timeout: timeout,
@@ -194,26 +200,23 @@ fn unknown_names(given: &str) -> Vec<Report> {
         .collect()
 }
 
-/// What the image is made of: exactly one of three.
+/// What the image is made of. A recipe may stand beside a container or a Dockerfile: it is then
+/// the one that adds kernel and init.
 fn source<'a>(
     recipe: Option<&'a str>,
     dockerfile: Option<&'a str>,
     container: Option<&'a str>,
 ) -> Result<&'a str, Report> {
-    let given: Vec<&'a str> = [recipe, dockerfile, container]
-        .into_iter()
-        .flatten()
-        .collect();
-    match given.as_slice() {
-        [one] => Ok(one),
-        [] => Err(
-            Report::mistake("one of the inputs `recipe`, `dockerfile` and `container` is required, and all are empty")
-                .hint("give `recipe: debian`, or the path of a folder with a Dockerfile and a recipe.yaml"),
-        ),
-        _ => Err(
-            Report::mistake("of the inputs `recipe`, `dockerfile` and `container` more than one is given")
-                .hint("an image is made of one of them: remove the others"),
-        ),
+    match (container.or(dockerfile), recipe) {
+        (Some(_), _) if container.is_some() && dockerfile.is_some() => Err(Report::mistake(
+            "the inputs `dockerfile` and `container` are both given",
+        )
+        .hint("an image is made of one of them: remove the other")),
+        (Some(one), _) | (None, Some(one)) => Ok(one),
+        (None, None) => Err(Report::mistake(
+            "one of the inputs `recipe`, `dockerfile` and `container` is required, and all are empty",
+        )
+        .hint("give `recipe: debian`, or the path of a folder with a Dockerfile and a recipe.yaml")),
     }
 }
 
@@ -358,15 +361,47 @@ mod tests {
                 "./my recipe",
             ]
         );
-        assert!(!inputs.smoke && inputs.release.is_none());
+        assert!(!inputs.smoke && inputs.release.is_none() && inputs.trial.is_none());
     }
 
     #[test]
-    fn exactly_one_source_is_required() {
+    fn a_compressed_image_is_booted_before_it_is_compressed() {
+        let inputs = read_pairs(&[
+            ("recipe", "r"),
+            ("format", "qcow2"),
+            ("compress", "zstd"),
+            ("output", "out"),
+        ])
+        .unwrap();
+        assert_eq!(
+            inputs.image,
+            [
+                "--output=out",
+                "--format=qcow2",
+                "--compress=zstd",
+                "--",
+                "r"
+            ]
+        );
+        assert_eq!(
+            inputs.trial.unwrap(),
+            [
+                "--no-papers",
+                "--output=out/smoke",
+                "--format=raw",
+                "--",
+                "r"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_source_is_required() {
         assert!(read_pairs(&[]).unwrap_err().contains("is required"));
         assert!(read_pairs(&[("recipe", " \n")]).is_err());
-        let both = read_pairs(&[("recipe", "a"), ("container", "b")]);
-        assert!(both.unwrap_err().contains("more than one"));
+        let both = read_pairs(&[("dockerfile", "a"), ("container", "b")]);
+        assert!(both.unwrap_err().contains("both"));
+        assert!(read_pairs(&[("recipe", "a"), ("container", "b")]).is_ok());
         assert!(read_pairs(&[("container", "nginx")]).is_ok());
         assert!(read_pairs(&[("recipe", "a"), ("context", ".")]).is_err());
     }

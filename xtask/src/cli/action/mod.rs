@@ -10,17 +10,18 @@ pub(super) use outcome::RESULT;
 use super::console::Console;
 use super::image::{self, Made};
 use super::upload;
-use crate::boot::{self, Firmware, ImageFormat, Machine};
+use crate::boot::{DiskBus, ImageFormat, Machine, claims, firmware};
 use crate::error::{self, Class, Place, Report};
 use crate::publish::github::commands::{self, Level, Stopped};
 use crate::publish::github::release;
-use crate::recipe::BootMode;
+use crate::publish::manifest;
+use crate::smoke::{self, Event, Job};
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Parser;
 use fs_err as fs;
-use inputs::Inputs;
-use outcome::{Boot, Image, Run};
+use inputs::{Inputs, SMOKE};
+use outcome::{Image, Run};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
@@ -62,15 +63,17 @@ pub(super) fn run(console: Console) -> anyhow::Result<ExitCode> {
 fn work(inputs: &Inputs, run: &mut Run, log: &Log, console: Console) -> anyhow::Result<()> {
     run.subject.clone_from(&inputs.subject);
     run.smoke = inputs.smoke;
-    let line = ImageLine::try_parse_from(&inputs.image).map_err(|e| {
-        Report::mistake(format!(
-            "the inputs make no good command line for `image`: {}",
-            super::one_line(&e.to_string())
-        ))
-    })?;
-    let made = log.group(&format!("Building {}", inputs.subject), || {
-        image::run(&line.args, console)
-    })?;
+    if let (true, Some(trial)) = (inputs.smoke, &inputs.trial) {
+        // The same disk, byte for byte, in a form that QEMU can read.
+        let title = format!("Building {} to boot it", inputs.subject);
+        let made = make(trial, &title, log, console)?;
+        test_boots(&made, inputs, run, log, console)?;
+        for file in made.iter().flat_map(|m| &m.files) {
+            fs::remove_file(file)?;
+        }
+    }
+    let title = format!("Building {}", inputs.subject);
+    let made = make(&inputs.image, &title, log, console)?;
     for one in &made {
         for path in &one.files {
             run.images.push(Image {
@@ -80,18 +83,16 @@ fn work(inputs: &Inputs, run: &mut Run, log: &Log, console: Console) -> anyhow::
             });
         }
     }
-    let paper = |ending: &str| {
+    let paper = |file: fn(&str) -> String| {
         let first = made.first()?;
         let dir = first.files.first()?.parent()?;
-        let path = dir.join(format!("{}.{ending}", first.plan.name));
+        let path = dir.join(file(&first.plan.name));
         path.is_file().then_some(path)
     };
-    run.manifest = paper("manifest.json");
-    run.sbom = paper("spdx.json");
-    if inputs.smoke {
-        for one in &made {
-            test_boots(one, inputs, run, log, console)?;
-        }
+    run.manifest = paper(manifest::file_name);
+    run.sbom = paper(manifest::spdx_name);
+    if inputs.smoke && inputs.trial.is_none() {
+        test_boots(&made, inputs, run, log, console)?;
     }
     if let Some(wanted) = &inputs.release {
         let files = assets(run);
@@ -103,41 +104,79 @@ fn work(inputs: &Inputs, run: &mut Run, log: &Log, console: Console) -> anyhow::
     Ok(())
 }
 
-/// Boots an image by each firmware it is made for.
+/// Makes the images of a command line of `image`.
+fn make(line: &[String], title: &str, log: &Log, console: Console) -> anyhow::Result<Vec<Made>> {
+    let line = ImageLine::try_parse_from(line).map_err(|e| {
+        Report::mistake(format!(
+            "the inputs make no good command line for `image`: {}",
+            super::one_line(&e.to_string())
+        ))
+    })?;
+    log.group(title, || image::run(&line.args, console))
+}
+
+/// Boots images by each firmware they claim. An error if one does not come up as it should.
 fn test_boots(
-    made: &Made,
+    made: &[Made],
     inputs: &Inputs,
     run: &mut Run,
     log: &Log,
     console: Console,
 ) -> anyhow::Result<()> {
-    let plan = &made.plan;
-    log.group("Preparing this machine for a boot", || {
-        runner::prepare(plan.arch, plan.boot, console)
-    })?;
-    let image = bootable(made)?;
-    let evidence = Utf8Path::new(&inputs.output).join("smoke");
-    let firmwares: &[Firmware] = match plan.boot {
-        BootMode::Bios => &[Firmware::Bios],
-        BootMode::Uefi => &[Firmware::Uefi],
-        BootMode::Hybrid => &[Firmware::Bios, Firmware::Uefi],
-    };
-    for firmware in firmwares {
-        let title = format!("Booting {} by {firmware}", plan.name);
-        let dir = evidence.join(format!("{}-{firmware}", plan.name).to_lowercase());
-        let boot = log.group(&title, || {
-            boot(made, image, *firmware, inputs, &dir, console)
+    for one in made {
+        let plan = &one.plan;
+        log.group("Preparing this machine for a boot", || {
+            runner::prepare(plan.arch, plan.boot, console)
         })?;
-        let failed = (!boot.passed).then(|| {
-            let detail = boot.detail.clone().unwrap_or_else(|| boot.verdict.clone());
-            Report::failure(detail)
-        });
-        run.boots.push(boot);
+        let jobs = jobs(one, inputs)?;
+        let outcomes = log.group(&format!("Booting {}", plan.name), || {
+            let fits = jobs.iter().map(|j| smoke::at_once(&j.machine)).min();
+            let tell = |event: &Event<'_>| match event {
+                Event::Begin(job) => {
+                    console.stage(&format!("booting {} by {}", job.name, job.machine.firmware));
+                }
+                Event::End(outcome) => super::smoke::tell(outcome, console),
+            };
+            Ok(smoke::all(&jobs, fits.unwrap_or(1), &tell)?)
+        })?;
+        let good = outcomes.iter().all(|o| o.passed);
+        let failed = (!good).then(|| super::smoke::failed(&outcomes));
+        run.boots.extend(outcomes);
         if let Some(report) = failed {
             return Err(report.into());
         }
     }
     Ok(())
+}
+
+/// A boot of an image for each firmware that it claims.
+fn jobs(made: &Made, inputs: &Inputs) -> Result<Vec<Job>, Report> {
+    let image = bootable(made)?;
+    let name = &made.plan.name;
+    let format = ImageFormat::of(image);
+    let claims = claims::of(image, format)?;
+    let evidence = Utf8Path::new(&inputs.output).join(SMOKE);
+    let smoke = &made.smoke;
+    Ok(claims
+        .firmwares()
+        .into_iter()
+        .map(|firmware| Job {
+            name: name.clone(),
+            image: image.to_owned(),
+            root: claims.root,
+            machine: Machine {
+                format,
+                memory_mib: smoke.memory,
+                cpus: smoke.cpus,
+                ..Machine::new(made.plan.arch, firmware)
+            },
+            firmware: firmware::Flags::default(),
+            smoke: smoke.clone(),
+            login: None,
+            timeout: inputs.smoke_timeout,
+            evidence: smoke::evidence_dir(&evidence, name, firmware, DiskBus::Virtio),
+        })
+        .collect())
 }
 
 /// The file of an image that QEMU can boot.
@@ -153,53 +192,6 @@ fn bootable(made: &Made) -> Result<&Utf8Path, Report> {
             Report::mistake("none of the image's formats can be booted here")
                 .hint("add `raw` to the input `format`, or set `smoke: false`")
         })
-}
-
-fn boot(
-    made: &Made,
-    image: &Utf8Path,
-    firmware: Firmware,
-    inputs: &Inputs,
-    dir: &Utf8Path,
-    console: Console,
-) -> anyhow::Result<Boot> {
-    let machine = Machine {
-        format: ImageFormat::of(image),
-        ..Machine::new(made.plan.arch, firmware)
-    };
-    let options = boot::Options {
-        timeout: inputs.smoke_timeout,
-        ..boot::Options::default()
-    };
-    let result = boot::to_login(&machine, image, options);
-    let (verdict, passed, seconds, detail, log) = match result {
-        Ok(v) => {
-            let passed = v.powered_off;
-            let detail = (!passed).then(|| "the machine did not turn itself off".to_owned());
-            let verdict = if passed { "passed" } else { "no-power-off" };
-            let log = boot::plain(&v.transcript);
-            (verdict, passed, v.seconds, detail, log)
-        }
-        Err(e) => {
-            let said = error::describe(&e.into()).0;
-            ("failed", false, 0.0, Some(said), String::new())
-        }
-    };
-    fs::create_dir_all(dir)?;
-    fs::write(dir.join("serial.log"), &log)?;
-    console.stage(&format!("{verdict} after {seconds:.0} s"));
-    Ok(Boot {
-        name: made.plan.name.clone(),
-        firmware,
-        verdict: verdict.into(),
-        passed,
-        seconds,
-        stages: Vec::new(),
-        detail,
-        evidence: Some(dir.to_owned()),
-        screenshot: dir.join("screen.png").is_file(),
-        log,
-    })
 }
 
 /// The files that are published.

@@ -1,10 +1,10 @@
 //! What a run of the action came to: its outputs, its summary, the file for the nightly.
 
-use crate::boot::Firmware;
 use crate::publish::github::commands::{code_block, markdown, output};
 use crate::publish::github::issue::{self, Outcome};
 use crate::publish::github::release::Published;
 use crate::size::Size;
+use crate::smoke::{Outcome as Boot, Verdict, paper};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fmt::Write;
 
@@ -33,30 +33,15 @@ pub(super) struct Image {
     pub(super) sha256: String,
 }
 
-/// One boot.
-#[derive(Debug)]
-pub(super) struct Boot {
-    pub(super) name: String,
-    pub(super) firmware: Firmware,
-    pub(super) verdict: String,
-    pub(super) passed: bool,
-    pub(super) seconds: f64,
-    /// Name and seconds of each stage.
-    pub(super) stages: Vec<(String, f64)>,
-    pub(super) detail: Option<String>,
-    /// Folder with what the boot left.
-    pub(super) evidence: Option<Utf8PathBuf>,
-    pub(super) screenshot: bool,
-    /// The end of the console's log.
-    pub(super) log: String,
-}
-
 impl Run {
     /// `passed`, the first bad verdict of a boot, `error` where it did not come to a boot, or
     /// `skipped` where none was asked for.
     pub(super) fn verdict(&self) -> &str {
         if let Some(bad) = self.boots.iter().find(|b| !b.passed) {
-            return &bad.verdict;
+            return match bad.verdict {
+                Verdict::Booted => "booted, with failures",
+                verdict => verdict.name(),
+            };
         }
         match (self.errors.is_empty(), self.smoke) {
             (false, _) => "error",
@@ -114,7 +99,20 @@ impl Run {
             }
             text.push('\n');
         }
-        self.summarise_boots(&mut text);
+        if !self.boots.is_empty() {
+            text.push_str(&paper::markdown(&self.boots));
+            let evidence: Vec<String> = self
+                .boots
+                .iter()
+                .map(|b| markdown(b.evidence.as_str()))
+                .collect();
+            // A file of the runner has no address: uploading it is the workflow's affair.
+            let _ = writeln!(
+                text,
+                "\nLogs and a picture of the screen of each boot are in {}.\n",
+                evidence.join(", ")
+            );
+        }
         if let Some(p) = &self.published {
             let draft = if p.draft { " (still a draft)" } else { "" };
             let assets: Vec<String> = p.assets.iter().map(|a| markdown(a)).collect();
@@ -136,44 +134,15 @@ impl Run {
         text
     }
 
-    fn summarise_boots(&self, text: &mut String) {
-        if self.boots.is_empty() {
-            return;
-        }
-        text.push_str("| boot | verdict | seconds | stages | evidence |\n|---|---|---:|---|---|\n");
-        for b in &self.boots {
-            let stages = |(name, s): &(String, f64)| format!("{} {s:.1} s", markdown(name));
-            let stages: Vec<String> = b.stages.iter().map(stages).collect();
-            let evidence = b.evidence.as_ref().map(|e| markdown(e.as_str()));
-            let _ = writeln!(
-                text,
-                "| {} by {} | {} {} | {:.1} | {} | {} |",
-                markdown(&b.name),
-                b.firmware,
-                if b.passed { "✅" } else { "❌" },
-                markdown(&b.verdict),
-                b.seconds,
-                stages.join(", "),
-                evidence.unwrap_or_default()
-            );
-        }
-        text.push('\n');
-        for b in self.boots.iter().filter(|b| !b.passed) {
-            if let Some(detail) = &b.detail {
-                let _ = writeln!(text, "{} by {}: {}\n", b.name, b.firmware, markdown(detail));
-            }
-            let _ = writeln!(
-                text,
-                "<details><summary>The end of the serial console</summary>\n\n{}\n</details>\n",
-                code_block(issue::tail(&b.log))
-            );
-        }
-    }
-
     /// What the nightly's report reads.
     pub(super) fn for_nightly(&self) -> Outcome {
         let bad = self.boots.iter().find(|b| !b.passed);
-        let detail = bad.and_then(|b| b.detail.clone());
+        let reasons = bad.map(|b| paper::reasons(b).join("; "));
+        let log = bad.map(|b| {
+            let whole = fs_err::read_to_string(b.evidence.join("console.log"));
+            let whole = whole.unwrap_or_else(|_| b.tail.join("\n"));
+            issue::tail(&whole).to_owned()
+        });
         Outcome {
             // The report names it by the folder it finds it in.
             id: String::new(),
@@ -182,13 +151,12 @@ impl Run {
                 "skipped" => "passed".into(),
                 verdict => verdict.to_owned(),
             },
-            error: detail
+            error: reasons
+                .filter(|r| !r.is_empty())
                 .or_else(|| self.errors.first().cloned())
                 .unwrap_or_default(),
-            log: bad
-                .map(|b| issue::tail(&b.log).to_owned())
-                .unwrap_or_default(),
-            screenshot: bad.is_some_and(|b| b.screenshot),
+            log: log.unwrap_or_default(),
+            screenshot: bad.is_some_and(|b| b.evidence.join("screen.png").is_file()),
         }
     }
 }
@@ -224,9 +192,34 @@ pub(super) fn in_repository(file: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot::{DiskBus, Firmware};
+    use crate::smoke::Findings;
 
-    fn run() -> Run {
-        Run {
+    fn boot(firmware: Firmware, seconds: f64) -> Boot {
+        Boot {
+            name: "debian".into(),
+            image: "out/debian.img".into(),
+            firmware,
+            disk: DiskBus::Virtio,
+            verdict: Verdict::Booted,
+            hung_in: None,
+            passed: true,
+            detail: None,
+            accelerator: "tcg",
+            attempts: 1,
+            stages: Vec::new(),
+            seconds,
+            power_off_seconds: Some(2.0),
+            findings: Findings::default(),
+            checks: Vec::new(),
+            evidence: "nowhere".into(),
+            tail: vec!["the last line".into()],
+        }
+    }
+
+    #[test]
+    fn the_verdict_is_that_of_the_first_bad_boot() {
+        let mut run = Run {
             subject: "debian".into(),
             smoke: true,
             images: vec![Image {
@@ -234,41 +227,25 @@ mod tests {
                 size: 1 << 30,
                 sha256: "ab".repeat(32),
             }],
-            boots: [Firmware::Bios, Firmware::Uefi]
-                .map(|firmware| Boot {
-                    name: "debian".into(),
-                    firmware,
-                    verdict: "passed".into(),
-                    passed: true,
-                    seconds: if firmware == Firmware::Bios {
-                        31.04
-                    } else {
-                        29.0
-                    },
-                    stages: vec![("kernel".into(), 3.2)],
-                    detail: None,
-                    evidence: None,
-                    screenshot: false,
-                    log: String::new(),
-                })
-                .into(),
+            boots: vec![boot(Firmware::Bios, 31.04), boot(Firmware::Uefi, 29.0)],
             ..Run::default()
-        }
-    }
-
-    #[test]
-    fn the_verdict_is_that_of_the_worst_boot() {
-        let mut run = run();
+        };
         assert_eq!(run.verdict(), "passed");
         assert!(run.outputs().contains("boot-seconds<<END\n31.0\nEND\n"));
         run.boots[1].passed = false;
-        run.boots[1].verdict = "panic".into();
-        run.boots[1].log = "Kernel panic\n".into();
-        assert_eq!(run.verdict(), "panic");
-        let summary = run.summary();
-        assert!(summary.contains("❌ panic") && summary.contains("Kernel panic"));
-        assert_eq!(run.for_nightly().verdict, "panic");
-        assert_eq!(run.for_nightly().log, "Kernel panic");
+        assert_eq!(run.verdict(), "booted, with failures");
+        run.boots[1].verdict = Verdict::KernelPanic;
+        run.boots[1].detail = Some("VFS: no root".into());
+        assert_eq!(run.verdict(), "kernel panic");
+        assert!(run.summary().contains("kernel panic"), "{}", run.summary());
+        let told = run.for_nightly();
+        assert_eq!(told.verdict, "kernel panic");
+        assert_eq!(told.error, "VFS: no root");
+        assert_eq!(told.log, "the last line");
+    }
+
+    #[test]
+    fn what_never_came_to_a_boot_is_an_error() {
         let broken = Run {
             errors: vec!["no Dockerfile".into()],
             smoke: true,
@@ -277,5 +254,6 @@ mod tests {
         assert_eq!(broken.verdict(), "error");
         assert_eq!(broken.for_nightly().error, "no Dockerfile");
         assert_eq!(Run::default().verdict(), "skipped");
+        assert!(Run::default().for_nightly().passed());
     }
 }
