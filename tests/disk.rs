@@ -229,6 +229,7 @@ fn make(boot: BootMode, table: Option<TableKind>, write: &dyn Fn(&Utf8Path)) -> 
     };
     recipe.root.free = Size(16 * MIB);
     let request = Request {
+        container: Default::default(),
         name: "test".into(),
         arch: Arch::Amd64,
         recipe,

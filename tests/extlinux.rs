@@ -85,6 +85,7 @@ fn make() -> Option<Made> {
     };
     recipe.root.free = Size(16 * MIB);
     let request = Request {
+        container: Default::default(),
         name: "test".into(),
         arch: Arch::Amd64,
         recipe,

@@ -101,6 +101,7 @@ fn make(
     let mut rootfs = tar::from_stream(stream, dir).unwrap();
     rootfs.set_epoch(engine.created(&container).unwrap());
     let request = Request {
+        container: Default::default(),
         name: name.into(),
         arch: Arch::Amd64,
         given: Given::read(&recipe, dir, login).unwrap(),

@@ -190,6 +190,7 @@ impl Machine {
             entries,
             kernel_bytes: vec![1],
             systemd_boot_bytes: 1,
+            container: None,
             need: ext4::Need::of(&rootfs.tree),
         };
         let plan = Plan::new(NAME, Arch::Amd64, &recipe(), facts).unwrap();

@@ -65,6 +65,7 @@ fn make(name: &str, dir: &Utf8Path) -> Option<Made> {
     rootfs.set_epoch(engine.created(&tag).unwrap());
     let_root_in(&mut rootfs);
     let request = Request {
+        container: Default::default(),
         name: name.into(),
         arch: Arch::Amd64,
         recipe: recipe::Recipe {

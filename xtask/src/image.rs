@@ -23,6 +23,8 @@ pub struct Request {
     pub recipe: Recipe,
     /// What lies beside the recipe, and who may log in.
     pub given: guest::Given,
+    /// What is known of its container.
+    pub container: plan::ContainerFacts,
 }
 
 /// A disk that is planned and laid out, and only has to be written.
@@ -53,7 +55,9 @@ impl Assembly {
         guest::clean(&mut rootfs)?;
         request.given.overlay.apply(&mut rootfs)?;
         let ids = Ids::new(name, arch, &rootfs.tree.digest());
-        let notes = guest::prepare(&mut rootfs, &settings(request, boot, &ids))?;
+        let (container, mut notes) = plan::container(&request.container, recipe.service)?;
+        let settings = settings(request, boot, &ids, container.as_ref());
+        notes.extend(guest::prepare(&mut rootfs, &settings)?);
         let kernels = kernels::find(&rootfs)?;
         let os = os_name(&rootfs, name)?;
         let entries = plan::boot_entries(recipe, name, &os, &ids, &kernels, arch);
@@ -70,6 +74,7 @@ impl Assembly {
             kernel_bytes: kernels.iter().map(|k| k.linux.len + k.initrd.len).collect(),
             systemd_boot_bytes: loaders.systemd_boot.as_ref().map_or(0, |b| b.len() as u64),
             need,
+            container,
         };
         let plan = Plan::new(name, arch, recipe, facts)?;
         let esp = match &plan.esp {
@@ -166,7 +171,12 @@ const EXTLINUX_CONF: &str = "extlinux.conf";
 /// "The Partitions").
 const ESP_MOUNT: &str = "/efi";
 
-fn settings(request: &Request, boot: BootMode, ids: &Ids) -> guest::Settings {
+fn settings(
+    request: &Request,
+    boot: BootMode,
+    ids: &Ids,
+    container: Option<&plan::Container>,
+) -> guest::Settings {
     let recipe = &request.recipe;
     let mut mounts = vec![guest::Mount {
         what: format!("UUID={}", ids.root),
@@ -209,6 +219,8 @@ fn settings(request: &Request, boot: BootMode, ids: &Ids) -> guest::Settings {
         grow: recipe.root.grow,
         given: request.given.clone(),
         image: ids.image,
+        container: container.cloned(),
+        package_units: request.container.package_units.clone(),
     }
 }
 

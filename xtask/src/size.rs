@@ -7,6 +7,9 @@ use std::str::FromStr;
 /// One mebibyte, in bytes: what partitions are aligned to.
 pub const MIB: u64 = 1 << 20;
 
+/// One gibibyte, in bytes.
+pub const GIB: u64 = 1 << 30;
+
 /// A size in bytes. Units are binary: `K`, `M`, `G`, `T` (also `KiB`, `MiB`, …) are powers of
 /// 1024, as in every disk tool; a number alone is bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

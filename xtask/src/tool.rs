@@ -41,6 +41,8 @@ pub enum Tool {
     Mke2fs,
     /// Tests: writes images by their block maps.
     Bmaptool,
+    /// Tests: copies container images from form to form.
+    Skopeo,
 }
 
 /// A package manager, for the name of the package that brings a program.
@@ -60,7 +62,7 @@ pub enum PackageManager {
 
 impl Tool {
     /// Every program, in the order in which `doctor` lists them.
-    pub const ALL: [Tool; 16] = [
+    pub const ALL: [Tool; 17] = [
         Tool::Docker,
         Tool::Podman,
         Tool::QemuX86,
@@ -77,6 +79,7 @@ impl Tool {
         Tool::Mtools,
         Tool::Mke2fs,
         Tool::Bmaptool,
+        Tool::Skopeo,
     ];
 
     /// File name of the program.
@@ -98,6 +101,7 @@ impl Tool {
             Tool::Mtools => "mcopy",
             Tool::Mke2fs => "mke2fs",
             Tool::Bmaptool => "bmaptool",
+            Tool::Skopeo => "skopeo",
         }
     }
 
@@ -116,6 +120,7 @@ impl Tool {
             Tool::QemuImg => "check image formats in tests",
             Tool::Bmaptool => "check block maps in tests",
             Tool::Mke2fs => "be compared with by the benchmark",
+            Tool::Skopeo => "make container images in tests",
             Tool::Extlinux => "compare our EXTLINUX with the original in tests",
         }
     }
@@ -160,6 +165,7 @@ impl Tool {
             (Tool::QemuImg, Apt) => "qemu-utils",
             (Tool::QemuImg, _) => "qemu-img",
             (Tool::Mtools, _) => "mtools",
+            (Tool::Skopeo, _) => "skopeo",
             (Tool::Extlinux, Apt) => "extlinux",
             (Tool::Extlinux, Dnf) => "syslinux-extlinux",
             (Tool::Extlinux, Apk | Pacman) => "syslinux",

@@ -122,7 +122,13 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     if let Some(recipe) = args.recipe.iter().find(|r| *r == "alpine") {
         boot_formats(&mut steps, &sh, &own, recipe)?;
     }
-    // The images' containers are there now, which these tests start from.
+    // The images' containers and their bases are there now, which these tests start from.
+    if args.recipe.iter().any(|r| r == "debian") && args.recipe.iter().any(|r| r == "alpine") {
+        steps.run("containers that serve as machines", || {
+            let tests = ["test", "--release", "--locked", "--test", "container", "--"];
+            Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1").run()?)
+        })?;
+    }
     if args.full {
         steps.run("upgrades in the guest", || {
             let tests = ["test", "--release", "--locked", "--test", "upgrade", "--"];

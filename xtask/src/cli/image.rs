@@ -1,23 +1,26 @@
 //! `image` and `plan`.
 
 use super::console::Console;
+use super::container::Around;
 use super::files::Files;
+use super::from;
 use super::print;
 use crate::bootloader::{files::Loaders, provide};
 use crate::engine::{self, Build, Engine};
-use crate::error::{Class, Report};
+use crate::error::Report;
 use crate::format::{self, Sink};
 use crate::guest;
 use crate::image::{Assembly, Request};
-use crate::plan::{self, Plan};
+use crate::plan::{self, ContainerFacts, Plan};
 use crate::publish::manifest::{self, Manifest};
 use crate::publish::sbom::{self, Inventory};
 use crate::publish::{Delivery, Papers, artifact};
 use crate::recipe::{self, Arch, BootMode, DiskSize, Format, Found, Smoke, TableKind};
 use crate::rootfs::Rootfs;
-use crate::rootfs::tar::{self, TarError};
+use crate::rootfs::tar;
 use crate::size::Size;
 use camino::{Utf8Path, Utf8PathBuf};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Options of `image` and `plan`.
@@ -26,18 +29,23 @@ use std::time::Instant;
   cargo xtask image debian alpine
   cargo xtask image debian --base debian:bookworm-slim --size 8G
   cargo xtask image debian --build-arg KERNEL=linux-image-cloud-amd64
-  docker export my-container | cargo xtask image debian --from -
+  cargo xtask image --container nginx:1.27
+  cargo xtask image --dockerfile ./Dockerfile
+  docker save my-image | cargo xtask image debian --from -
   cargo xtask image debian --plan")]
 pub(super) struct Args {
     /// Recipes: names of folders in recipes/, or paths
-    #[arg(required = true, value_name = "RECIPE")]
+    #[arg(required_unless_present_any = ["container", "dockerfile"], value_name = "RECIPE")]
     recipes: Vec<String>,
-    /// Take the root file system from this tar (`-`: stdin) and build nothing
-    #[arg(long, value_name = "TAR")]
+    /// Take the root file system from here and build nothing: a tar of it (`-`: stdin), a
+    /// container image as `docker save` writes it, or an OCI layout (a tar or a folder)
+    #[arg(long, value_name = "PATH")]
     from: Option<Utf8PathBuf>,
     /// Container image to start from, instead of the recipe's
     #[arg(long, value_name = "IMAGE")]
     base: Option<String>,
+    #[command(flatten)]
+    container: super::container::Args,
     /// Build argument for the Dockerfile
     #[arg(long, value_name = "NAME=VALUE")]
     build_arg: Vec<String>,
@@ -113,13 +121,44 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<Vec<Made>> {
         .hint("run it once for each recipe")
         .into());
     }
+    if args.recipes.len() > 1 && (args.container.is_given() || args.container.has_name()) {
+        return Err(Report::mistake(
+            "--container, --dockerfile and --name are for one image, but there are several recipes",
+        )
+        .hint("run it once for each")
+        .into());
+    }
     // Everything that can be wrong with what was asked for is found before anything is built.
-    let jobs: Vec<Found> = args
+    let mut jobs: Vec<Found> = args
         .recipes
         .iter()
         .map(|name| overridden(recipe::find(name)?, args))
         .collect::<Result<_, Report>>()?;
-    jobs.iter().map(|job| make(job, args, console)).collect()
+    if args.container.is_given() {
+        let engine = Engine::find(args.engine)?;
+        let around = Around {
+            engine: &engine,
+            arch: args.arch.unwrap_or_else(engine::host_arch),
+            network: args.network.as_deref(),
+            build_args: &build_args(args)?,
+        };
+        let (found, container) = args.container.prepare(jobs.pop(), around, console)?;
+        let made = make(&overridden(found, args)?, container, args, console)?;
+        return Ok(vec![made]);
+    }
+    let make = |job| make(job, ContainerFacts::default(), args, console);
+    jobs.iter().map(make).collect()
+}
+
+fn build_args(args: &Args) -> Result<BTreeMap<String, String>, Report> {
+    let pair = |pair: &String| {
+        let (name, value) = pair.split_once('=').ok_or_else(|| {
+            Report::mistake(format!("--build-arg {pair:?} has no value"))
+                .hint("write --build-arg NAME=VALUE")
+        })?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    args.build_arg.iter().map(pair).collect()
 }
 
 /// The recipe with what the command line says instead.
@@ -159,13 +198,8 @@ fn overridden(mut found: Found, args: &Args) -> Result<Found, Report> {
         }
         recipe.hostname = Some(host.clone());
     }
-    for pair in &args.build_arg {
-        let (name, value) = pair.split_once('=').ok_or_else(|| {
-            Report::mistake(format!("--build-arg {pair:?} has no value"))
-                .hint("write --build-arg NAME=VALUE")
-        })?;
-        recipe.build_args.insert(name.to_owned(), value.to_owned());
-    }
+    recipe.build_args.extend(build_args(args)?);
+    args.container.apply(&mut found)?;
     plan::check(arch_of(&found), &found.recipe)?;
     Ok(found)
 }
@@ -182,7 +216,12 @@ fn arch_of(found: &Found) -> Arch {
 }
 
 /// Makes the image of one recipe.
-fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<Made> {
+fn make(
+    found: &Found,
+    mut container: ContainerFacts,
+    args: &Args,
+    console: Console,
+) -> anyhow::Result<Made> {
     let begun = Instant::now();
     let arch = arch_of(found);
     let name = &found.name;
@@ -196,8 +235,25 @@ fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<Made> {
     let given = guest::Given::read(&found.recipe, &found.dir, &args.login.root()?)?;
     let loaders = loaders(found, engine.as_ref(), args, console)?;
     let (mut rootfs, base) = match (&args.from, &engine) {
-        (Some(from), _) => (from_tar(from, args, console)?, None),
-        (None, Some(engine)) => from_engine(found, engine, args, console)?,
+        (Some(from), _) => {
+            let from = from::From {
+                path: from,
+                arch,
+                limits: args.container.limits(),
+                spool_dir: &args.output,
+            };
+            let (rootfs, config) = from::read(from, console)?;
+            container.given = config.is_some();
+            container.config = config;
+            (rootfs, None)
+        }
+        (None, Some(engine)) => {
+            let built = from_engine(found, engine, args, console)?;
+            if !container.given && found.recipe.service.is_some() {
+                container.config = Some(engine.config(&engine::tag(name, arch))?);
+            }
+            built
+        }
         (None, None) => return Err(Report::failure("no container engine").into()),
     };
     if let Some(epoch) = args.epoch {
@@ -208,6 +264,7 @@ fn make(found: &Found, args: &Args, console: Console) -> anyhow::Result<Made> {
         arch,
         recipe: found.recipe.clone(),
         given,
+        container,
     };
     // Before the root file system becomes a disk, and its contents are only bytes.
     let inventory = inventory(&rootfs, args, console)?;
@@ -280,38 +337,6 @@ fn loaders(
         say: &|text| console.stage(text),
         show: &|line| console.detail(line),
     })
-}
-
-fn from_tar(from: &Utf8Path, args: &Args, console: Console) -> Result<Rootfs, Report> {
-    if from == "-" {
-        console.stage("reading a root file system from stdin");
-        let bar = console.bytes("reading", None);
-        let stream = bar.count(std::io::stdin());
-        return tar::from_stream(stream, &args.output).map_err(|e| bad_tar("stdin", e));
-    }
-    console.stage(&format!("reading {from}"));
-    let file = std::fs::File::open(from).map_err(|e| {
-        Report::mistake(format!("opening the root file system {from}"))
-            .because(e)
-            .hint("--from takes a tar of a whole root file system, as `docker export` writes it")
-    })?;
-    if file.metadata().is_ok_and(|m| m.is_dir()) {
-        return Err(Report::mistake(format!("{from} is a folder, not a tar"))
-            .hint(format!("`tar -C {from} -c . | cargo xtask image RECIPE --from -`, as a user who may read all of it")));
-    }
-    tar::from_file(file, &args.output).map_err(|e| bad_tar(from.as_str(), e))
-}
-
-/// The error for what `--from` names and what is no whole tar.
-fn bad_tar(from: &str, error: TarError) -> Report {
-    // Somebody named the wrong file; what is merely damaged may be nobody's fault.
-    let mistaken = matches!(error, TarError::Empty | TarError::Header { at: 0 });
-    let mut report = Report::from(error);
-    report.message = format!("reading the root file system from {from}");
-    if mistaken {
-        report.class = Class::Mistake;
-    }
-    report
 }
 
 fn from_engine(

@@ -22,11 +22,18 @@ pub struct Exported {
 /// How long a signal waits for a container that is just being made, or read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts to export an image's root file system.
-pub fn export(engine: &Engine, image: &str) -> Result<Exported, Report> {
+/// A container that is never started. It is removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) name: String,
+    guard: Guard,
+}
+
+/// Makes a container of an image, for the purpose that its name says.
+pub(super) fn make(engine: &Engine, image: &str, purpose: &str) -> Result<Made, Report> {
     let doing = format!("making a container of {image}");
     let failed = |e: io::Error| Report::failure(doing.clone()).because(e);
-    let name = temporary_name("export");
+    let name = temporary_name(purpose);
     let quiet = |command: Expression| apart(command.stdin_null().unchecked());
     let create = quiet(
         engine
@@ -55,7 +62,7 @@ pub fn export(engine: &Engine, image: &str) -> Result<Exported, Report> {
             .stdout_null()
             .stderr_null(),
     );
-    let (created, container) = guarded(
+    let (created, guard) = guarded(
         || create.start(),
         move |created| {
             // What is not there yet cannot be removed, and would be there a moment later.
@@ -76,8 +83,14 @@ pub fn export(engine: &Engine, image: &str) -> Result<Exported, Report> {
         let said = last_line(&output.stderr);
         return Err(Report::failure(format!("{doing}: {said}")));
     }
+    Ok(Made { name, guard })
+}
+
+/// Starts to export an image's root file system.
+pub fn export(engine: &Engine, image: &str) -> Result<Exported, Report> {
+    let container = make(engine, image, "export")?;
     let export = engine
-        .command(["export", &name])
+        .command(["export", &container.name])
         .stdin_null()
         .stderr_capture()
         .unchecked();
@@ -92,7 +105,7 @@ pub fn export(engine: &Engine, image: &str) -> Result<Exported, Report> {
         handle,
         image: image.to_owned(),
         _reading: reading,
-        _container: container,
+        _container: container.guard,
     })
 }
 

@@ -6,10 +6,12 @@
 mod base;
 mod build;
 mod export;
+mod inspect;
 
 pub use base::{Base, ensure_base};
 pub use build::{Build, build, host_arch};
 pub use export::{Exported, export};
+pub use inspect::{Files, Seen};
 
 use crate::cleanup::Guard;
 use crate::error::Report;

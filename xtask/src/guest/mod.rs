@@ -13,6 +13,7 @@ mod login;
 mod network;
 mod overlay;
 mod place;
+pub mod service;
 mod sshd;
 mod swap;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 mod units;
 
 use crate::error::Report;
+use crate::plan::Container;
 use crate::recipe::{Arch, Recipe, SerialConsole};
 use crate::rootfs::{Kind, Meta, Node, Rootfs, TreeError};
 use crate::size::Size;
@@ -61,6 +63,10 @@ pub struct Settings {
     pub given: Given,
     /// Identity of the image, from which salts and ids of what is made here come.
     pub image: Uuid,
+    /// What it keeps of its container.
+    pub container: Option<Container>,
+    /// Units that the container's packages would start by themselves.
+    pub package_units: Vec<String>,
 }
 
 impl Settings {
@@ -79,6 +85,8 @@ impl Settings {
             grow: false,
             given: Given::default(),
             image: Uuid::nil(),
+            container: None,
+            package_units: Vec::new(),
         }
     }
 }
@@ -208,6 +216,10 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
         notes.extend(grow::add(rootfs, init)?);
     }
     notes.extend(console::add(rootfs, init, settings)?);
+    if let Some(container) = &settings.container {
+        let units = &settings.package_units;
+        notes.extend(service::add(rootfs, init, container, units)?);
+    }
     if let Some(update) = &settings.boot_update {
         notes.extend(boot::add(rootfs, init, update)?);
     }

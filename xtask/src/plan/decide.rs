@@ -1,7 +1,9 @@
 //! From a recipe and the facts of a root file system to a plan.
 
 use super::kernels::Kernel;
-use super::{BootEntry, Disk, Esp, EspContent, EspFile, Ids, Partition, Plan, Role, Root, Table};
+use super::{
+    BootEntry, Container, Disk, Esp, EspContent, EspFile, Ids, Partition, Plan, Role, Root, Table,
+};
 use crate::error::Report;
 use crate::fs::ext4::{self, Need};
 use crate::recipe::{Arch, BootMode, DiskSize, Recipe, TableKind};
@@ -45,6 +47,8 @@ pub struct Facts {
     pub systemd_boot_bytes: u64,
     /// What it takes on the disk.
     pub need: Need,
+    /// What it keeps of its container.
+    pub container: Option<Container>,
 }
 
 /// The boot mode that an architecture and a recipe give, or why there is none.
@@ -167,6 +171,7 @@ impl Plan {
             },
             disk,
             entries: facts.entries,
+            container: facts.container,
             formats: recipe.formats.clone(),
         })
     }

@@ -5,12 +5,14 @@
 //! what it says and look at nothing else. It is serialisable: `--plan` prints it, golden
 //! tests read it, the manifest contains it.
 
+mod container;
 mod decide;
 mod ids;
 pub mod kernels;
 #[cfg(test)]
 mod tests;
 
+pub use container::{Container, ContainerFacts, Restart, container};
 pub use decide::{
     EXTLINUX_DIR, Facts, boot_entries, boot_mode, check, efi_architecture, entry_token,
     kernel_arguments,
@@ -45,6 +47,9 @@ pub struct Plan {
     pub root: Root,
     /// What the boot loaders offer, the default first.
     pub entries: Vec<BootEntry>,
+    /// What it keeps of its container, if it keeps anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
     /// Formats to write.
     pub formats: Vec<Format>,
 }

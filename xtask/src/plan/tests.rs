@@ -27,6 +27,7 @@ fn facts() -> Facts {
         ids,
         kernel_bytes: vec![42 * MIB],
         systemd_boot_bytes: 120_000,
+        container: None,
         need: Need {
             blocks: 100_000,
             inodes: 12_000,

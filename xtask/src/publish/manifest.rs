@@ -45,6 +45,9 @@ pub struct Manifest {
     pub disk: Disk,
     /// What the boot loaders offer, the default first.
     pub boot_entries: Vec<BootEntry>,
+    /// What the machine keeps of its container, if it keeps anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
     /// The list of installed packages.
     pub packages: Option<Packages>,
     /// The files of the image, one for each format.
@@ -77,6 +80,20 @@ pub struct Base {
     pub name: String,
     /// Its digest in its registry; for an image that came from none, the engine's id of it.
     pub digest: Option<String>,
+}
+
+/// What a machine keeps of its container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Container {
+    /// Whether its command is a service of the machine.
+    pub service: bool,
+    /// The ports that it listens at, as `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// The folders of its data.
+    pub volumes: Vec<String>,
+    /// Whether the machine has a check of its own: `/usr/lib/docker-to-linux/healthcheck`.
+    pub healthcheck: bool,
 }
 
 /// A disk. All places and sizes are in bytes.
@@ -244,6 +261,12 @@ impl Manifest {
             base,
             disk: disk(plan),
             boot_entries: plan.entries.iter().map(entry).collect(),
+            container: plan.container.as_ref().map(|c| Container {
+                service: c.restart.is_some(),
+                exposed_ports: c.exposed_ports.clone(),
+                volumes: c.volumes.clone(),
+                healthcheck: c.healthcheck.is_some(),
+            }),
             packages: None,
             artifacts: Vec::new(),
         }

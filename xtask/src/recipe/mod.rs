@@ -1,5 +1,6 @@
 //! Recipes: what `recipe.yaml` says, where it lies, how it is read.
 
+mod family;
 mod find;
 mod guest;
 mod parse;
@@ -7,6 +8,7 @@ mod smoke;
 #[cfg(test)]
 mod tests;
 
+pub use family::{ids, serving};
 pub use find::{Found, all, find, home};
 pub use guest::{FileMode, FileOptions, HashError, Id, Owner, PasswordHash, User, is_user_name};
 pub use parse::{closest, is_hostname, is_name, parse};
@@ -27,6 +29,12 @@ pub struct Recipe {
     pub name: Option<String>,
     /// One line for `cargo xtask list`.
     pub description: Option<String>,
+    /// The `ID`s of os-release(5) whose containers the Dockerfile can make machines of, for
+    /// `--container`.
+    pub serves: Vec<String>,
+    /// Whether the container's command becomes a service of the machine. If it is left out: yes
+    /// for an image that was given (`--container`), no for the recipe's own.
+    pub service: Option<Service>,
     /// The container image that the Dockerfile starts from: its `ARG BASE`.
     pub base: Option<String>,
     /// Further build arguments for the Dockerfile.
@@ -72,6 +80,8 @@ impl Default for Recipe {
         Recipe {
             name: None,
             description: None,
+            serves: Vec::new(),
+            service: None,
             base: None,
             build_args: BTreeMap::new(),
             architectures: vec![Arch::Amd64],
@@ -131,6 +141,20 @@ impl std::fmt::Display for Arch {
             Arch::Arm64 => "arm64",
         })
     }
+}
+
+/// Whether the container's command becomes a service.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// Yes; it is started again if it fails.
+    Auto,
+    /// Yes; it is started again whenever it ends.
+    Always,
+    /// No.
+    Off,
 }
 
 /// What firmware an image boots on.

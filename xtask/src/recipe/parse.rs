@@ -90,6 +90,17 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
     if r.architectures.is_empty() {
         return wrong("architectures", "is empty", "name amd64, arm64 or both");
     }
+    let is_id = |id: &String| {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        !id.is_empty() && id.chars().all(fits)
+    };
+    if !r.serves.iter().all(is_id) {
+        return wrong(
+            "serves",
+            "has what no system's os-release calls it",
+            "write a list of IDs as os-release has them, as [debian]",
+        );
+    }
     if r.formats.is_empty() {
         return wrong("formats", "is empty", "name at least one, as `raw`");
     }

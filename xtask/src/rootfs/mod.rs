@@ -2,6 +2,7 @@
 //! stores its file contents still lie in.
 
 mod digest;
+pub mod oci;
 pub mod store;
 pub mod tar;
 pub mod tree;

@@ -13,6 +13,13 @@ const MAX_LINKS: u32 = 40;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u32);
 
+impl NodeId {
+    /// Its number: nodes are numbered in the order in which they were made.
+    pub fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The root directory of every tree.
 pub const ROOT: NodeId = NodeId(0);
 
@@ -239,6 +246,17 @@ pub enum TreeError {
     TooMany,
 }
 
+/// What [`Tree::prune`] does with an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prune {
+    /// Takes it away with everything below.
+    Remove,
+    /// Goes through its own entries, if it is a directory.
+    Enter,
+    /// Nothing.
+    Leave,
+}
+
 /// Names and metadata of a whole root file system.
 ///
 /// Nodes live in one vector and are named by number, so a hard link is simply a second name
@@ -304,6 +322,13 @@ impl Tree {
         children
             .into_iter()
             .flat_map(|c| c.iter().map(|(n, id)| (n.as_ref(), *id)))
+    }
+
+    /// The nodes on the way to `path` (every link followed), `path`'s own last; nothing if it
+    /// leads nowhere. The root is not among them.
+    pub fn steps(&self, path: &str) -> Vec<NodeId> {
+        let trail = self.trail(path, true).unwrap_or_default();
+        trail.into_iter().map(|(_, id)| id).collect()
     }
 
     fn find(&self, path: &str, follow: bool) -> Option<NodeId> {
@@ -409,6 +434,28 @@ impl Tree {
             return false;
         };
         self.detach(parent, name)
+    }
+
+    /// Goes through the entries of the directory `dir` and does with each what `what` says of
+    /// it: it is told the directory, the name and the node.
+    pub fn prune(&mut self, dir: NodeId, mut what: impl FnMut(NodeId, &str, NodeId) -> Prune) {
+        let mut todo = vec![dir];
+        while let Some(dir) = todo.pop() {
+            let Kind::Dir(children) = &self.node(dir).kind else {
+                continue;
+            };
+            let mut out: Vec<Box<str>> = Vec::new();
+            for (name, id) in children {
+                match what(dir, name, *id) {
+                    Prune::Remove => out.push(name.clone()),
+                    Prune::Enter => todo.push(*id),
+                    Prune::Leave => {}
+                }
+            }
+            for name in out {
+                self.detach(dir, &name);
+            }
+        }
     }
 
     /// Removes every entry of the directory at `path` (links followed), not the directory.

@@ -142,15 +142,25 @@ const CHUNK: usize = 1 << 20;
 
 impl Spooled {
     pub(super) fn new(stream: impl Read + 'static, dir: &camino::Utf8Path) -> io::Result<Spooled> {
-        fs_err::create_dir_all(dir)?;
-        Ok(Spooled {
-            stream: decompressed(stream)?,
+        Ok(Spooled::onto(decompressed(stream)?, spool(dir)?, 0))
+    }
+
+    /// Takes the stream as it is; contents go to `spool` from byte `spooled` on, where its
+    /// cursor must be.
+    pub(super) fn onto(stream: Box<dyn Read>, spool: File, spooled: u64) -> Spooled {
+        Spooled {
+            stream,
             at: 0,
-            spool: tempfile::tempfile_in(dir)?,
-            spooled: 0,
+            spool,
+            spooled,
             buf: vec![0; 128 << 10],
             pending: Vec::with_capacity(CHUNK),
-        })
+        }
+    }
+
+    /// How long the spool is, once everything was drained.
+    pub(super) fn spooled(&self) -> u64 {
+        self.spooled
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -158,6 +168,12 @@ impl Spooled {
         self.pending.clear();
         Ok(())
     }
+}
+
+/// A nameless file for contents.
+pub(super) fn spool(dir: &camino::Utf8Path) -> io::Result<File> {
+    fs_err::create_dir_all(dir)?;
+    tempfile::tempfile_in(dir)
 }
 
 impl Input for Spooled {
@@ -239,7 +255,14 @@ pub(super) fn is_compressed(start: &[u8]) -> bool {
     [GZIP, XZ, ZSTD].iter().any(|m| start.starts_with(m))
 }
 
-fn decompressed(mut stream: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+/// Most memory that an .xz file may ask for, in bytes: its format allows dictionaries of 4 GiB,
+/// `xz -9` makes them of 64 MiB.
+const XZ_MEMORY: u64 = 512 << 20;
+
+/// The stream without its compression, if it has one.
+pub(in crate::rootfs) fn decompressed(
+    mut stream: impl Read + 'static,
+) -> io::Result<Box<dyn Read>> {
     let mut magic = Vec::new();
     stream.by_ref().take(6).read_to_end(&mut magic)?;
     let whole = io::Cursor::new(magic.clone()).chain(stream);
@@ -248,7 +271,9 @@ fn decompressed(mut stream: impl Read + 'static) -> io::Result<Box<dyn Read>> {
             BufReader::with_capacity(CHUNK, whole),
         ))
     } else if magic.starts_with(XZ) {
-        Box::new(liblzma::read::XzDecoder::new_multi_decoder(whole))
+        let decoder =
+            liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+        Box::new(liblzma::read::XzDecoder::new_stream(whole, decoder))
     } else if magic.starts_with(ZSTD) {
         Box::new(zstd::Decoder::new(whole)?)
     } else {

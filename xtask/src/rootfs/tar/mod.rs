@@ -17,15 +17,18 @@
 
 mod header;
 mod input;
+mod layer;
 mod sparse;
 #[cfg(test)]
 mod tests;
 
-use super::tree::{Content, Kind, Meta, Node, Time, Tree, TreeError, Xattrs};
+use super::tree::{Content, Kind, Meta, Node, NodeId, Time, Tree, TreeError, Xattrs};
 use super::{Rootfs, Stores};
 use crate::error::Report;
 use header::{Entry, EntryType};
 use input::Input;
+pub(super) use input::decompressed;
+pub use layer::{Layers, Limits};
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -76,6 +79,9 @@ pub enum TarError {
     /// An entry that does not fit the entries before it.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// What no honest tar has.
+    #[error("{0}")]
+    Refused(String),
     /// The tar could not be read, or its contents not be spooled.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -88,8 +94,8 @@ impl From<TarError> for Report {
                 "make the tar again; it must be the output of `docker export`, or a tar of a whole root file system"
             }
             TarError::NotUtf8(_) => "rename or remove that file before the tar is made",
-            TarError::Tree(TreeError::DotDot(_)) => {
-                "a tar with such a name was made to reach outside of its folder: do not trust it"
+            TarError::Tree(TreeError::DotDot(_)) | TarError::Refused(_) => {
+                "a tar like this was made to do harm: do not trust it"
             }
             TarError::Io(e) if e.kind() == io::ErrorKind::StorageFull => {
                 "free some space where the image is written: the file contents wait there"
@@ -114,7 +120,7 @@ pub fn from_file(file: File, spool_dir: &camino::Utf8Path) -> Result<Rootfs, Tar
         0
     };
     if regular && !input::is_compressed(&magic[..n]) {
-        read(&mut input::InFile::new(file)?, Overlay::Off)
+        read(&mut input::InFile::new(file)?)
     } else {
         from_stream(file, spool_dir)
     }
@@ -126,38 +132,15 @@ pub fn from_stream(
     stream: impl Read + 'static,
     spool_dir: &camino::Utf8Path,
 ) -> Result<Rootfs, TarError> {
-    read(&mut input::Spooled::new(stream, spool_dir)?, Overlay::Off)
+    read(&mut input::Spooled::new(stream, spool_dir)?)
 }
 
-/// Whether names that start with `.wh.` are whiteouts of an image layer (OCI image
-/// specification, layer.md, "Whiteouts") or plain names, as in an exported container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overlay {
-    /// Plain names.
-    Off,
-    /// Whiteouts: `.wh.NAME` removes NAME, `.wh..wh..opq` empties its directory.
-    Whiteouts,
-}
-
-/// Puts the tar of one image layer over `rootfs`.
-pub fn apply_layer(
-    rootfs: &mut Rootfs,
-    stream: impl Read + 'static,
-    spool_dir: &camino::Utf8Path,
-) -> Result<(), TarError> {
-    let mut input = input::Spooled::new(stream, spool_dir)?;
-    let store = rootfs.stores.add(input.store()?);
-    let newest = read_into(&mut rootfs.tree, store, &mut input, Overlay::Whiteouts)?;
-    rootfs.epoch = rootfs.epoch.max(newest);
-    Ok(())
-}
-
-fn read(input: &mut dyn Input, overlay: Overlay) -> Result<Rootfs, TarError> {
+fn read(input: &mut dyn Input) -> Result<Rootfs, TarError> {
     let mut stores = Stores::default();
     let store = stores.add(input.store()?);
     // Until the tar tells more of it: what every distribution gives its root directory.
     let mut tree = Tree::new(Meta::root(0o755, 0));
-    let epoch = read_into(&mut tree, store, input, overlay)?;
+    let epoch = read_into(&mut tree, store, input)?;
     Ok(Rootfs {
         tree,
         stores,
@@ -165,23 +148,20 @@ fn read(input: &mut dyn Input, overlay: Overlay) -> Result<Rootfs, TarError> {
     })
 }
 
+/// The newest time that counts, in seconds: a file from the future must not take the image
+/// with it.
+const LATEST: i64 = u32::MAX as i64;
+
 /// Reads all entries into `tree`; returns the newest time among them, in seconds, but at most
 /// what an ext4 superblock and a FAT can tell (2106-02-07).
-fn read_into(
-    tree: &mut Tree,
-    store: u32,
-    input: &mut dyn Input,
-    overlay: Overlay,
-) -> Result<i64, TarError> {
+fn read_into(tree: &mut Tree, store: u32, input: &mut dyn Input) -> Result<i64, TarError> {
     let mut newest = 0;
-    // A file from the future must not take the image with it.
-    const LATEST: i64 = u32::MAX as i64;
     let mut any = false;
     let mut state = header::Globals::default();
     while let Some(entry) = header::next(input, &mut state)? {
         any = true;
         newest = newest.max(entry.mtime.secs.min(LATEST));
-        add(tree, store, input, entry, overlay)?;
+        add(tree, store, input, entry)?;
     }
     input.drain()?;
     if any {
@@ -191,18 +171,13 @@ fn read_into(
     }
 }
 
-/// Puts one entry into the tree.
+/// Puts one entry into the tree and returns its node.
 fn add(
     tree: &mut Tree,
     store: u32,
     input: &mut dyn Input,
     entry: Entry,
-    overlay: Overlay,
-) -> Result<(), TarError> {
-    if overlay == Overlay::Whiteouts && whiteout(tree, &entry.path) {
-        input.content(entry.size)?;
-        return Ok(());
-    }
+) -> Result<NodeId, TarError> {
     let kind = match entry.kind {
         EntryType::HardLink => {
             let target = tree
@@ -212,7 +187,7 @@ fn add(
                     why: format!("there is no {:?}", entry.link),
                 })?;
             tree.link(&entry.path, target)?;
-            return Ok(());
+            return Ok(target);
         }
         EntryType::File => {
             let (start, len) = input.content(entry.size)?;
@@ -245,23 +220,5 @@ fn add(
     };
     let mut node = Node::new(kind, meta);
     node.xattrs = (!entry.xattrs.is_empty()).then(|| Box::new(entry.xattrs));
-    tree.insert(&entry.path, node)?;
-    Ok(())
-}
-
-/// Does what the whiteout at `path` says; `false` if it is none.
-fn whiteout(tree: &mut Tree, path: &str) -> bool {
-    let path = path.trim_end_matches('/');
-    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
-    if name == ".wh..wh..opq" {
-        tree.clear(dir);
-        return true;
-    }
-    match name.strip_prefix(".wh.") {
-        Some(gone) => {
-            tree.remove(&format!("{dir}/{gone}"));
-            true
-        }
-        None => false,
-    }
+    Ok(tree.insert(&entry.path, node)?)
 }

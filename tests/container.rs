@@ -1,0 +1,336 @@
+//! Applications in containers become machines that serve: whole images, built by the program as
+//! its users run it, booted in QEMU and asked over the network.
+//!
+//! They take minutes and the base images that the recipes' bootstraps made, so they run on demand
+//! and in `cargo xtask ci`: `cargo xtask image debian alpine`, then
+//! `cargo test --release --test container -- --ignored --test-threads=1`.
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
+
+mod common;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use common::{Entry, content, file, skipped, temp};
+use docker_to_linux::boot::{Firmware, Forward, Machine, Network, Session, trouble};
+use docker_to_linux::engine::{self, Engine};
+use docker_to_linux::recipe::Arch;
+use docker_to_linux::tool::Tool;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A loaded host that emulates takes its time.
+const PATIENCE: Duration = Duration::from_secs(420);
+
+/// Files of an application: name, text, whether it is a program.
+type Files<'a> = &'a [(&'a str, &'a str, bool)];
+
+/// Builds an application's container image in `dir`, or `None` (said aloud) where it cannot be.
+fn application(dir: &Utf8Path, base: &str, tag: &str, files: Files<'_>) -> Option<()> {
+    if let Err(e) = Tool::QemuX86.require() {
+        return skipped(&e.to_string());
+    }
+    let docker = match Tool::Docker.require() {
+        Ok(path) => path,
+        Err(e) => return skipped(&e.to_string()),
+    };
+    let has = |image: &str| {
+        let inspect = Command::new(&docker)
+            .args(["image", "inspect", image])
+            .output();
+        inspect.is_ok_and(|o| o.status.success())
+    };
+    if !has(base) {
+        return skipped(&format!(
+            "there is no image {base}: `cargo xtask image debian alpine` makes it"
+        ));
+    }
+    for (name, text, program) in files {
+        use std::os::unix::fs::PermissionsExt;
+        let path = dir.join(name);
+        fs_err::write(&path, text).unwrap();
+        let mode = if *program { 0o755 } else { 0o644 };
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    content(Command::new(&docker).args(["build", "--force-rm", "-t", tag, dir.as_str()]));
+    Some(())
+}
+
+/// Makes a disk of it, as a user does.
+fn machine_of(dir: &Utf8Path, arguments: &[&str]) -> Utf8PathBuf {
+    let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut command = common::xtask();
+    command
+        .arg("image")
+        .args(["--boot", "bios", "--name", "app", "--output", dir.as_str()])
+        .args(arguments)
+        .current_dir(root);
+    eprintln!("{}", content(&mut command));
+    dir.join("app.img")
+}
+
+/// A running machine, whose port 80 is a port of this host.
+struct Running {
+    session: Session,
+    port: u16,
+}
+
+fn boot(image: &Utf8Path) -> Running {
+    // Free a moment ago; nobody else on this host takes ports of that range by chance.
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let machine = Machine {
+        snapshot: false,
+        network: Network::User {
+            forwards: vec![Forward {
+                host: port,
+                guest: 80,
+            }],
+        },
+        ..Machine::new(Arch::Amd64, Firmware::Bios)
+    };
+    let tee = std::env::var_os("SHOW_CONSOLE").map(|_| Box::new(std::io::stderr()) as _);
+    let session = Session::start(&machine, image, &Default::default(), trouble::BOOT, tee);
+    Running {
+        session: session.unwrap_or_else(|e| panic!("{e}")),
+        port,
+    }
+}
+
+impl Running {
+    #[track_caller]
+    fn says(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        self.session
+            .expect(&[text], deadline)
+            .unwrap_or_else(|e| panic!("{e}"));
+    }
+
+    /// What it answers to `GET path`, asked again until it answers.
+    #[track_caller]
+    fn get(&mut self, path: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match ask(self.port, path) {
+                Ok(answer) if answer.starts_with("HTTP/1") => return answer,
+                other => assert!(
+                    Instant::now() < deadline,
+                    "no answer: {other:?}\n{}",
+                    self.session.transcript()
+                ),
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Presses the power button; everything that the console said until the end.
+    #[track_caller]
+    fn off(mut self) -> String {
+        let off = self.session.power_off(Instant::now() + PATIENCE).unwrap();
+        let said = self.session.transcript();
+        assert!(off, "the machine did not turn itself off\n{said}");
+        said
+    }
+}
+
+fn ask(port: u16, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: app\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// An image of these files, in the engine; removed when dropped.
+struct Imported(&'static str);
+
+impl Imported {
+    fn new(tag: &'static str, entries: &[Entry]) -> Option<Imported> {
+        if let Err(e) = Engine::find(Some(engine::Kind::Docker)) {
+            return skipped(&e.to_string());
+        }
+        let mut tar = Vec::new();
+        common::write_tar(entries, &mut tar);
+        let docker = Tool::Docker.require().unwrap();
+        let out = common::with_input(Command::new(docker).args(["import", "-", tag]), &tar);
+        assert!(out.status.success(), "{}", common::said(&out));
+        Some(Imported(tag))
+    }
+}
+
+impl Drop for Imported {
+    fn drop(&mut self) {
+        if let Ok(docker) = Tool::Docker.require() {
+            let _ = Command::new(docker).args(["rmi", "-f", self.0]).output();
+        }
+    }
+}
+
+#[track_caller]
+fn refused(arguments: &[&str], words: &[&str]) {
+    let (_guard, dir) = temp();
+    let out = common::xtask()
+        .args(["image", "-q", "--output", dir.as_str()])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = common::said(&out);
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in: {said}");
+    }
+}
+
+#[test]
+fn containers_that_nothing_can_be_added_to_are_refused() {
+    // Distroless images call themselves what they were made of.
+    let release = file("etc/os-release", "NAME=Distroless\nID=debian\n");
+    const BARE: &str = "docker-to-linux-test-bare:1";
+    let Some(_bare) = Imported::new(BARE, &[release, file("app", "x").mode(0o755)]) else {
+        return;
+    };
+    refused(
+        &["--container", BARE],
+        &[
+            "has no package manager",
+            "COPY --from=docker-to-linux-test-bare:1",
+        ],
+    );
+    const OTHER: &str = "docker-to-linux-test-other:1";
+    let system = |release: &str| {
+        [
+            file("sbin/apk", "x"),
+            file("bin/sh", "x"),
+            file("usr/lib/os-release", release),
+            common::link("etc/os-release", "../usr/lib/os-release"),
+        ]
+    };
+    let plan9 = Imported::new(OTHER, &system("ID=plan9\nID_LIKE=\"unix v7\"\n")).unwrap();
+    refused(&["--container", OTHER], &["plan9 or unix or v7", "serves:"]);
+    drop(plan9);
+    let _silent = Imported::new(OTHER, &system("NAME=x\n")).unwrap();
+    refused(&["--container", OTHER], &["does not say what system it is"]);
+}
+
+#[test]
+fn what_is_asked_wrongly_is_told_at_once() {
+    refused(
+        &["--dockerfile", "nowhere/Dockerfile"],
+        &["there is no Dockerfile nowhere"],
+    );
+    refused(
+        &["--container", "x", "--from", "y.tar"],
+        &["cannot be used with"],
+    );
+    refused(
+        &["debian", "alpine", "--container", "x"],
+        &["for one image"],
+    );
+    refused(
+        &["debian", "--name", "a/b", "--from", "-"],
+        &["cannot name an image"],
+    );
+    refused(&[], &["<RECIPE>"]);
+}
+
+/// nginx as its official image has it: an entry point that is a script, logs in /dev/stdout.
+#[test]
+#[ignore = "builds and boots a machine: minutes"]
+fn nginx_on_debian_serves_and_hears_of_the_end() {
+    let (_guard, dir) = temp();
+    const TAG: &str = "docker-to-linux/test-nginx:latest";
+    let files: Files<'_> = &[
+        (
+            "Dockerfile",
+            r#"FROM debian:trixie-slim
+RUN apt-get update && apt-get install -y --no-install-recommends nginx-light \
+ && rm -rf /var/lib/apt/lists/* && ln -sf /dev/stdout /var/log/nginx/access.log
+COPY entrypoint /docker-entrypoint.sh
+ENV GREETING="it's \$HOME, 100% \"fine\" and Łódź" node.name=x
+WORKDIR /srv/www
+EXPOSE 80
+ENTRYPOINT ["/docker-entrypoint.sh"]
+CMD ["nginx", "-g", "daemon off; error_log /dev/stderr notice;"]
+"#,
+            false,
+        ),
+        (
+            "entrypoint",
+            "#!/bin/sh\nset -e\nhere=$(pwd)\n\
+             printf '%s %s %s' \"$GREETING\" \"$here\" \"$HOME\" >/var/www/html/index.html\n\
+             env >/var/www/html/env\n\
+             echo \"entry point runs: $*\" >/dev/stderr\nexec \"$@\"\n",
+            true,
+        ),
+    ];
+    let Some(()) = application(&dir, "debian:trixie-slim", TAG, files) else {
+        return;
+    };
+    let kernel = ["--build-arg", "KERNEL=linux-image-cloud-amd64"];
+    let image = machine_of(&dir, &[&["--container", TAG], &kernel[..]].concat());
+    let mut machine = boot(&image);
+    machine.says("entry point runs: nginx");
+    let answer = machine.get("/");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let greeting = "it's $HOME, 100% \"fine\" and Łódź /srv/www /root";
+    assert!(answer.ends_with(greeting), "{answer}");
+    assert!(machine.get("/env").contains("\nHOSTNAME=app\n"));
+    machine.says("GET / HTTP/1.0");
+    let said = machine.off();
+    assert!(
+        said.contains("signal 15 (SIGTERM) received from 1"),
+        "{said}"
+    );
+}
+
+/// busybox's httpd on Alpine, from a Dockerfile, as a user that is not root on a port that is
+/// root's.
+#[test]
+#[ignore = "builds and boots a machine: minutes"]
+fn httpd_on_alpine_serves_and_hears_of_the_end() {
+    let (_guard, dir) = temp();
+    let files: Files<'_> = &[
+        (
+            "Dockerfile",
+            // Alpine's own httpd is in a package that is not in its base.
+            r#"FROM debian:trixie-slim
+RUN apt-get update && apt-get install -y --no-install-recommends busybox-static
+FROM alpine:3.23
+COPY --from=0 /bin/busybox /usr/local/bin/tools
+RUN adduser -D -h /srv/www web
+COPY serve index.html /srv/www/
+WORKDIR /srv/www
+USER web
+ENV MARK="the service's own"
+EXPOSE 80
+HEALTHCHECK CMD wget -qO- http://127.0.0.1/ | grep -q hello
+CMD ["./serve", "with  two spaces"]
+"#,
+            false,
+        ),
+        (
+            "serve",
+            "#!/bin/sh\n\
+             trap 'echo \"SIGTERM came to $MARK\" >/dev/stdout; kill $pid; exit 0' TERM\n\
+             echo \"serving '$1' as $(id -u)\" >/dev/stderr\n\
+             tools httpd -f -p 80 & pid=$!\nwait $pid\n",
+            true,
+        ),
+        ("index.html", "hello from a container\n", false),
+    ];
+    const TAG: &str = "docker-to-linux/test-httpd:latest";
+    let Some(()) = application(&dir, "alpine:3.23", TAG, files) else {
+        return;
+    };
+    let dockerfile = dir.join("Dockerfile");
+    let image = machine_of(&dir, &["--dockerfile", dockerfile.as_str()]);
+    let mut machine = boot(&image);
+    machine.says("serving 'with  two spaces' as 1000");
+    let answer = machine.get("/");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("hello from a container\n"), "{answer}");
+    let said = machine.off();
+    assert!(said.contains("SIGTERM came to the service's own"), "{said}");
+}

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Written by docker-to-linux: leads the output of the container's service to the system's log and
+# to the console. It comes through a named pipe that belongs to the service's user; the console is
+# root's.
+#
+#   console start UID:GID
+#   console stop
+dir=/run/container
+pipe=$dir/output
+case $1 in
+start)
+    mkdir -p -m 755 "$dir"
+    rm -f "$pipe"
+    mkfifo -m 600 "$pipe" && chown "$2" "$pipe" || exit 1
+    exec start-stop-daemon --start --background --quiet --make-pidfile --pidfile "$dir/pid" \
+        --exec "$0" -- run
+    ;;
+run)
+    # Each round ends when the last writer is gone: the service is started again, or stopped.
+    while [ -p "$pipe" ]; do
+        # The console may be gone; the log shall have it all the same.
+        tee /dev/console <"$pipe" | logger -t container
+    done
+    rm -f "$dir/pid"
+    ;;
+stop)
+    # Under another name the reader ends with this round; somebody has to write, or it would wait
+    # for ever, but not if there is no reader any more.
+    [ -p "$pipe" ] || exit 0
+    mv "$pipe" "$pipe.last"
+    timeout 2 sh -c ": >'$pipe.last'"
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        [ -e "$dir/pid" ] || break
+        sleep 0.1
+    done
+    rm -f "$pipe.last"
+    exit 0
+    ;;
+esac

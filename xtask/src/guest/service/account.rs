@@ -1,0 +1,102 @@
+//! Whom the image's `USER` means.
+
+use super::super::{Report, Rootfs, read, rewrite};
+
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
+
+/// The user and group of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Account {
+    pub uid: u32,
+    pub gid: u32,
+    /// Home directory.
+    pub home: String,
+    /// Whether passwd(5) and group(5) have them.
+    pub known: (bool, bool),
+}
+
+impl Account {
+    /// Whether it is what services run as by themselves.
+    pub(super) fn is_root(&self) -> bool {
+        self.uid == 0 && self.gid == 0
+    }
+}
+
+/// Looks up `USER`: `NAME`, `UID`, and after a colon a group's name or number, as engines do
+/// (Dockerfile reference, "USER"): a user that passwd(5) does not have is one by number, of the
+/// group 0.
+pub(super) fn of(rootfs: &Rootfs, user: Option<&str>) -> Result<Account, Report> {
+    let user = user.unwrap_or("0");
+    let (name, group) = match user.split_once(':') {
+        Some((name, group)) => (name, Some(group).filter(|g| !g.is_empty())),
+        None => (user, None),
+    };
+    let name = if name.is_empty() { "0" } else { name };
+    let unknown = |file: &str| {
+        Report::mistake(format!(
+            "the container's user is {user:?}, whom its {file} does not have"
+        ))
+        .hint("mend USER in its Dockerfile, or turn the service off by --service off")
+    };
+    let passwd = read(rootfs, PASSWD)?;
+    let mut account = match find(&passwd, name) {
+        Some(fields) => Account {
+            uid: number(&fields, 2).ok_or_else(|| unknown(PASSWD))?,
+            gid: number(&fields, 3).unwrap_or(0),
+            home: fields.get(5).map_or("/", |h| *h).to_owned(),
+            known: (true, true),
+        },
+        None => Account {
+            uid: name.parse().map_err(|_| unknown(PASSWD))?,
+            gid: 0,
+            home: "/".to_owned(),
+            known: (false, true),
+        },
+    };
+    let groups = read(rootfs, GROUP)?;
+    if let Some(group) = group {
+        account.gid = match find(&groups, group) {
+            Some(fields) => number(&fields, 2).ok_or_else(|| unknown(GROUP))?,
+            None => group.parse().map_err(|_| unknown(GROUP))?,
+        };
+    }
+    account.known.1 = find(&groups, &account.gid.to_string()).is_some();
+    Ok(account)
+}
+
+/// The line of passwd(5) or group(5) with that name, or that number.
+fn find<'a>(text: &'a str, wanted: &str) -> Option<Vec<&'a str>> {
+    let lines = || text.lines().map(|l| l.split(':').collect::<Vec<_>>());
+    let number: Option<u32> = wanted.parse().ok();
+    lines()
+        .find(|f| f[0] == wanted)
+        .or_else(|| lines().find(|f| number.is_some() && self::number(f, 2) == number))
+}
+
+fn number(fields: &[&str], at: usize) -> Option<u32> {
+    fields.get(at)?.parse().ok()
+}
+
+/// Gives names to a user and a group that are only numbers: OpenRC starts nothing for others.
+pub(super) fn add_missing(rootfs: &mut Rootfs, account: &Account) -> Result<(), Report> {
+    let Account { uid, gid, .. } = account;
+    if !account.known.0 {
+        let mut text = with_end(read(rootfs, PASSWD)?);
+        text.push_str(&format!("container{uid}:x:{uid}:{gid}::/:/sbin/nologin\n"));
+        rewrite(rootfs, PASSWD, text)?;
+    }
+    if !account.known.1 {
+        let mut text = with_end(read(rootfs, GROUP)?);
+        text.push_str(&format!("container{gid}:x:{gid}:\n"));
+        rewrite(rootfs, GROUP, text)?;
+    }
+    Ok(())
+}
+
+fn with_end(mut text: String) -> String {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}

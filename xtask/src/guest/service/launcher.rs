@@ -1,0 +1,51 @@
+//! The script that starts a command as a container engine would.
+
+use super::Account;
+use crate::plan::Container;
+
+/// What an engine gives to a command whose image sets no PATH.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A script for any POSIX shell that starts `command` with the container's environment, in its
+/// folder, as the user that runs the script.
+///
+/// The environment is set by env(1), not by the shell: names may be what no shell variable is
+/// called, as `node.name`.
+pub(super) fn script(
+    what: &str,
+    container: &Container,
+    command: &[String],
+    account: &Account,
+) -> String {
+    let mut text = format!(
+        "#!/bin/sh\n# Written by docker-to-linux. {what}\ncd {} || exit 1\n\
+         exec /usr/bin/env -i HOSTNAME=\"$(uname -n)\"",
+        quote(&container.working_dir)
+    );
+    // What engines set; the image may say otherwise.
+    let home = if account.home.is_empty() {
+        "/"
+    } else {
+        &account.home
+    };
+    let given = [("PATH", PATH), ("HOME", home)];
+    let own = container.env.iter();
+    let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in given.into_iter().chain(own) {
+        text.push_str(&format!(" \\\n    {}", quote(&format!("{name}={value}"))));
+    }
+    // env(1) would take a program with a `=` in its name for one more variable.
+    if command.first().is_some_and(|program| program.contains('=')) {
+        text.push_str(" \\\n    /bin/sh -c 'exec \"$0\" \"$@\"'");
+    }
+    for word in command {
+        text.push_str(&format!(" \\\n    {}", quote(word)));
+    }
+    text.push('\n');
+    text
+}
+
+/// A text as one word of a POSIX shell: nothing is special in single quotes but their end.
+pub(super) fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

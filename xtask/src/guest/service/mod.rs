@@ -1,0 +1,135 @@
+//! The container's command as a service of the machine.
+//!
+//! All quoting is one problem with one solution: a small shell script, [`LAUNCHER`], holds
+//! environment and arguments in single quotes and starts the command as an engine would. The
+//! unit of systemd, or the script of OpenRC, only calls it.
+
+mod account;
+mod environment;
+mod launcher;
+mod openrc;
+mod systemd;
+#[cfg(test)]
+mod tests;
+
+use super::{Init, Report, Rootfs, edit};
+use crate::plan::Container;
+use account::Account;
+
+/// Name of the service.
+pub const NAME: &str = "container";
+/// The script that starts the command.
+pub const LAUNCHER: &str = "/usr/lib/docker-to-linux/service";
+/// The script that tells by its exit code whether the service is well, if the image has a
+/// check.
+pub const HEALTHCHECK: &str = "/usr/lib/docker-to-linux/healthcheck";
+/// The script that leads the command's output to log and console.
+const CONSOLE: &str = "/usr/lib/docker-to-linux/console";
+
+/// Makes the container's command a service, gives its environment to login shells, and makes
+/// its folders. Returns what people should know of it.
+pub(super) fn add(
+    rootfs: &mut Rootfs,
+    init: Init,
+    container: &Container,
+    package_units: &[String],
+) -> Result<Vec<String>, Report> {
+    let mut notes = Vec::new();
+    folders(rootfs, container)?;
+    environment::add(rootfs, &container.env)?;
+    let account = account::of(rootfs, container.user.as_deref())?;
+    if let Some(check) = &container.healthcheck {
+        let text = launcher::script(
+            "Tells whether the service is well.",
+            container,
+            check,
+            &account,
+        );
+        write(rootfs, HEALTHCHECK, text, 0o755)?;
+    }
+    let Some(restart) = container.restart else {
+        return Ok(notes);
+    };
+    if is_init(rootfs, &container.command) {
+        notes.push(format!(
+            "the container's command is the machine's own init ({}): no service for it",
+            container.command.join(" ")
+        ));
+        return Ok(notes);
+    }
+    let what = "Starts what the container would start.";
+    let text = launcher::script(what, container, &container.command, &account);
+    match init {
+        Init::Systemd => {
+            systemd::add(rootfs, container, restart, &account)?;
+            notes.extend(systemd::turn_off(rootfs, package_units));
+        }
+        Init::OpenRc => {
+            account::add_missing(rootfs, &account)?;
+            openrc::add(rootfs, container, &account)?;
+        }
+        Init::Other => {
+            notes.push(format!(
+                "the init of this root file system is neither systemd nor OpenRC: let it start {LAUNCHER}, which starts the container's command"
+            ));
+        }
+    }
+    write(rootfs, LAUNCHER, text, 0o755)?;
+    low_ports(rootfs, container, &account)?;
+    Ok(notes)
+}
+
+/// The folders that an engine would make when it makes a container.
+fn folders(rootfs: &mut Rootfs, container: &Container) -> Result<(), Report> {
+    let epoch = rootfs.epoch;
+    for dir in container.volumes.iter().chain([&container.working_dir]) {
+        if rootfs.tree.resolve(dir).is_none() {
+            rootfs.tree.mkdir(dir, 0o755, epoch).map_err(edit)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the command is what the machine runs as process 1 anyway.
+fn is_init(rootfs: &Rootfs, command: &[String]) -> bool {
+    let tree = &rootfs.tree;
+    let Some(program) = command.first().filter(|p| p.starts_with('/')) else {
+        return false;
+    };
+    // Through a link every applet of busybox is the same file.
+    program == "/sbin/init"
+        || program == "/usr/sbin/init"
+        || tree
+            .canonical(program)
+            .is_some_and(|real| real.ends_with("/systemd/systemd"))
+}
+
+/// Engines let everybody listen at every port, so images of other users than root rely on it.
+fn low_ports(rootfs: &mut Rootfs, container: &Container, account: &Account) -> Result<(), Report> {
+    // A range as `8000-8010/tcp` counts by its first.
+    let low = |port: &String| {
+        let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().is_ok_and(|n| n < 1024)
+    };
+    if account.uid == 0 || !container.exposed_ports.iter().any(low) {
+        return Ok(());
+    }
+    let text = "# Written by docker-to-linux: the container's service is not root and listens at a\n\
+                # port below 1024, which container engines allow.\n\
+                net.ipv4.ip_unprivileged_port_start = 0\n";
+    write(
+        rootfs,
+        "/etc/sysctl.d/80-container.conf",
+        text.into(),
+        0o644,
+    )
+}
+
+fn write(rootfs: &mut Rootfs, path: &str, text: String, mode: u16) -> Result<(), Report> {
+    let epoch = rootfs.epoch;
+    rootfs
+        .tree
+        .write(path, text.into_bytes(), mode, epoch)
+        .map_err(edit)?;
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! The service as a script of OpenRC.
+
+use super::super::{Report, Rootfs, edit};
+use super::{Account, CONSOLE, LAUNCHER, NAME, write};
+use crate::plan::Container;
+
+const CONSOLE_TEXT: &str = include_str!("../files/console-openrc.sh");
+
+pub(super) fn add(
+    rootfs: &mut Rootfs,
+    container: &Container,
+    account: &Account,
+) -> Result<(), Report> {
+    let epoch = rootfs.epoch;
+    let script = format!("/etc/init.d/{NAME}");
+    write(rootfs, CONSOLE, CONSOLE_TEXT.into(), 0o755)?;
+    write(rootfs, &script, text(container, account), 0o755)?;
+    let link = format!("/etc/runlevels/default/{NAME}");
+    rootfs.tree.symlink(&link, &script, epoch).map_err(edit)?;
+    Ok(())
+}
+
+/// The script (openrc-run(8), supervise-daemon(8)). The supervisor starts the command again
+/// whenever it ends.
+///
+/// Its output goes into a named pipe that belongs to the service's user, so that the command
+/// may open /dev/stdout, as many do; [`CONSOLE`] reads it as root.
+fn text(container: &Container, account: &Account) -> String {
+    let owner = format!("{}:{}", account.uid, account.gid);
+    let user = if account.is_root() {
+        String::new()
+    } else {
+        format!("command_user={owner}\n")
+    };
+    format!(
+        r#"#!/sbin/openrc-run
+# Written by docker-to-linux: the container's command.
+description="Command of the container"
+supervisor=supervise-daemon
+command={LAUNCHER}
+{user}pidfile=/run/{NAME}.pid
+output_log=/run/container/output
+error_log=/run/container/output
+retry="{}/30/SIGKILL/5"
+respawn_delay=2
+respawn_max=0
+
+depend() {{
+    need localmount
+    want net
+    after net firewall
+    use dns logger
+}}
+
+start_pre() {{
+    {CONSOLE} start {owner}
+}}
+
+stop_post() {{
+    {CONSOLE} stop
+}}
+"#,
+        container.stop_signal
+    )
+}

@@ -1,0 +1,95 @@
+//! The service as a unit of systemd.
+
+use super::super::{Report, Rootfs, edit};
+use super::{Account, CONSOLE, LAUNCHER, NAME, write};
+use crate::plan::{Container, Restart};
+use crate::rootfs::Kind;
+
+const DIR: &str = "/etc/systemd/system";
+const CONSOLE_TEXT: &str = include_str!("../files/console-systemd.sh");
+
+pub(super) fn add(
+    rootfs: &mut Rootfs,
+    container: &Container,
+    restart: Restart,
+    account: &Account,
+) -> Result<(), Report> {
+    let epoch = rootfs.epoch;
+    write(rootfs, CONSOLE, CONSOLE_TEXT.into(), 0o755)?;
+    let path = format!("{DIR}/{NAME}.service");
+    write(rootfs, &path, unit(container, restart, account), 0o644)?;
+    let link = format!("{DIR}/multi-user.target.wants/{NAME}.service");
+    rootfs
+        .tree
+        .symlink(&link, &format!("../{NAME}.service"), epoch)
+        .map_err(edit)?;
+    Ok(())
+}
+
+/// The unit (systemd.service(5), systemd.exec(5), systemd.kill(5)). As engines do, it sends the
+/// stop signal to the command alone and kills what is left when that has ended.
+fn unit(container: &Container, restart: Restart, account: &Account) -> String {
+    let restart = match restart {
+        Restart::OnFailure => "on-failure",
+        Restart::Always => "always",
+    };
+    let user = if account.is_root() {
+        String::new()
+    } else {
+        format!("User={}\nGroup={}\n", account.uid, account.gid)
+    };
+    format!(
+        "# Written by docker-to-linux: the container's command.\n\
+         [Unit]\n\
+         Description=Command of the container\n\
+         Wants=network-online.target\n\
+         After=network-online.target\n\
+         # It is tried again for ever.\n\
+         StartLimitIntervalSec=0\n\
+         \n\
+         [Service]\n\
+         ExecStart={CONSOLE} {LAUNCHER}\n\
+         ExecStopPost=-{CONSOLE} --drain\n\
+         {user}\
+         RuntimeDirectory=container\n\
+         RuntimeDirectoryMode=0700\n\
+         StandardOutput=journal+console\n\
+         SyslogIdentifier={NAME}\n\
+         KillMode=mixed\n\
+         KillSignal={}\n\
+         TimeoutStopSec=30\n\
+         Restart={restart}\n\
+         RestartSec=2\n\
+         \n\
+         [Install]\n\
+         WantedBy=multi-user.target\n",
+        container.stop_signal
+    )
+}
+
+/// Turns off units that packages of the image turned on; a note that names them.
+///
+/// Their links would start on the machine what never ran in the container, as the nginx of the
+/// package beside the nginx of the command: both want the same port.
+pub(super) fn turn_off(rootfs: &mut Rootfs, units: &[String]) -> Option<String> {
+    let mut off = Vec::new();
+    for unit in units {
+        let link = format!("{DIR}/{unit}");
+        let is_link = rootfs
+            .tree
+            .lookup(&link)
+            .is_some_and(|id| matches!(rootfs.tree.node(id).kind, Kind::Symlink(_)));
+        if is_link && rootfs.tree.remove(&link) {
+            let name = unit.rsplit('/').next().unwrap_or(unit);
+            if !off.contains(&name) {
+                off.push(name);
+            }
+        }
+    }
+    (!off.is_empty()).then(|| {
+        format!(
+            "turned off {}: a package of the container would start it, which never ran there (`systemctl enable` in the machine turns it on)",
+            off.join(", ")
+        )
+    })
+}

@@ -1,0 +1,336 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::*;
+use crate::plan::Restart;
+use crate::rootfs::{Kind, Meta, Stores, Tree};
+use proptest::prelude::*;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+fn container(command: &[&str], env: &[(&str, &str)]) -> Container {
+    let owned = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
+    Container {
+        restart: Some(Restart::OnFailure),
+        command: command.iter().map(|s| (*s).to_owned()).collect(),
+        env: env.iter().map(owned).collect(),
+        user: None,
+        working_dir: "/".into(),
+        stop_signal: "SIGQUIT".into(),
+        exposed_ports: Vec::new(),
+        volumes: Vec::new(),
+        healthcheck: None,
+    }
+}
+
+fn root() -> Account {
+    Account {
+        uid: 0,
+        gid: 0,
+        home: "/root".into(),
+        known: (true, true),
+    }
+}
+
+fn rootfs(files: &[(&str, &str)]) -> Rootfs {
+    let mut tree = Tree::new(Meta::root(0o755, 0));
+    for (path, text) in files {
+        tree.write(path, text.as_bytes(), 0o644, 5).unwrap();
+    }
+    Rootfs {
+        tree,
+        stores: Stores::default(),
+        epoch: 1000,
+    }
+}
+
+fn text(rootfs: &Rootfs, path: &str) -> String {
+    let text = rootfs.read_text(path, 1 << 20).unwrap();
+    text.unwrap_or_else(|| panic!("there is no {path}"))
+}
+
+/// The shells of this host that a machine's /bin/sh could be. One is always there.
+fn shells() -> Vec<Vec<&'static str>> {
+    let all = [
+        vec!["/bin/sh"],
+        vec!["dash"],
+        vec!["bash", "--posix"],
+        vec!["busybox", "sh"],
+    ];
+    let works = |shell: &Vec<&str>| {
+        let mut command = Command::new(shell[0]);
+        let status = command.args(&shell[1..]).args(["-c", "exit 0"]).status();
+        status.is_ok_and(|s| s.success())
+    };
+    all.into_iter().filter(works).collect()
+}
+
+/// What a launcher's command writes.
+fn run(shell: &[&str], container: &Container, command: &[String]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("service");
+    let text = launcher::script("x", container, command, &root());
+    std::fs::write(&path, text).unwrap();
+    let out = Command::new(shell[0])
+        .args(&shell[1..])
+        .arg(&path)
+        .env("LEAKED", "1")
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{shell:?}: {out:?}");
+    out.stdout
+}
+
+/// Any text that a process can be given.
+fn words() -> impl Strategy<Value = Vec<String>> {
+    let special = prop::sample::select(vec![
+        "",
+        " ",
+        "'",
+        "\"",
+        "$HOME",
+        "$(id)",
+        "`id`",
+        "%n",
+        "%%",
+        "\\",
+        "\\n",
+        "\n",
+        "\r\n",
+        "\t",
+        "*",
+        "~",
+        "-n",
+        "--",
+        "#",
+        "!",
+        "&;|<>()",
+        "a=b",
+        "Łódź",
+        "日本",
+        "\u{1}\u{7f}\u{81}\u{88}",
+    ]);
+    let char = any::<char>().prop_filter("no NUL", |c| *c != '\0');
+    let any = prop::collection::vec(char, 0..12).prop_map(String::from_iter);
+    prop::collection::vec(prop_oneof![special.prop_map(str::to_owned), any], 0..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arguments_arrive_byte_for_byte(words in words()) {
+        // printf(1) of the host: it writes its arguments as they are, a NUL behind each.
+        let mut command = vec!["/usr/bin/printf".to_owned(), "%s\\0".to_owned(), "first".to_owned()];
+        command.extend(words.iter().cloned());
+        let wanted: Vec<u8> = command[2..].iter().flat_map(|w| [w.as_bytes(), b"\0"].concat()).collect();
+        for shell in shells() {
+            let is = run(&shell, &container(&[], &[]), &command);
+            prop_assert_eq!(&is, &wanted, "{:?}", shell);
+        }
+    }
+
+    #[test]
+    fn environment_arrives_byte_for_byte(words in words()) {
+        let named: Vec<(String, &str)> = words.iter().enumerate().map(|(n, w)| (format!("v.{n}-x"), w.as_str())).collect();
+        let env: Vec<(&str, &str)> = named.iter().map(|(n, w)| (n.as_str(), *w)).collect();
+        let command = ["/usr/bin/env", "-0"].map(str::to_owned);
+        for shell in shells() {
+            let is = run(&shell, &container(&[], &env), &command);
+            let mut is: Vec<&[u8]> = is.split(|b| *b == 0).filter(|e| !e.is_empty() && !e.starts_with(b"HOSTNAME=")).collect();
+            let mut wanted: Vec<Vec<u8>> = env.iter().map(|(n, w)| format!("{n}={w}").into_bytes()).collect();
+            wanted.push(b"HOME=/root".to_vec());
+            wanted.push(b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_vec());
+            is.sort_unstable();
+            wanted.sort_unstable();
+            prop_assert_eq!(is, wanted, "{:?}", shell);
+        }
+    }
+}
+
+#[test]
+fn the_image_has_the_last_word_and_the_folder_is_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = dir.path().join("it's a dir=x");
+    std::fs::create_dir(&odd).unwrap();
+    let program = odd.join("p=q");
+    std::fs::write(&program, "#!/bin/sh\npwd; echo \"$HOME $PATH $1\"\n").unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut c = container(
+        &[],
+        &[("HOME", "/h"), ("PATH", "/usr/bin:/bin"), ("HOME", "/h2")],
+    );
+    c.working_dir = odd.to_str().unwrap().into();
+    // By a relative path, and with a `=` that env(1) must not see.
+    let command = ["./p=q", "one"].map(str::to_owned);
+    for shell in shells() {
+        let is = String::from_utf8(run(&shell, &c, &command)).unwrap();
+        let wanted = format!("{}\n/h2 /usr/bin:/bin one\n", odd.to_str().unwrap());
+        assert_eq!(is, wanted, "{shell:?}");
+    }
+}
+
+const PASSWD: &str = "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/srv:/bin/sh\n";
+const GROUP: &str = "root:x:0:\napp:x:1001:\nwww:x:33:app\n";
+
+#[test]
+fn users_are_whom_an_engine_takes() {
+    let r = rootfs(&[("/etc/passwd", PASSWD), ("/etc/group", GROUP)]);
+    let of = |user: Option<&str>| {
+        let a = account::of(&r, user).unwrap();
+        (a.uid, a.gid, a.home, a.known)
+    };
+    let known = (true, true);
+    assert_eq!(of(None), (0, 0, "/root".into(), known));
+    assert_eq!(of(Some("app")), (1000, 1001, "/srv".into(), known));
+    assert_eq!(of(Some("1000")), (1000, 1001, "/srv".into(), known));
+    assert_eq!(of(Some("app:www")), (1000, 33, "/srv".into(), known));
+    assert_eq!(of(Some("app:33")), (1000, 33, "/srv".into(), known));
+    assert_eq!(of(Some("77")), (77, 0, "/".into(), (false, true)));
+    assert_eq!(of(Some("77:88")), (77, 88, "/".into(), (false, false)));
+    assert_eq!(of(Some(":www")), (0, 33, "/root".into(), known));
+    for unknown in ["nobody", "app:nobody", "-1", "99999999999"] {
+        let e = account::of(&r, Some(unknown)).unwrap_err();
+        assert!(e.message.contains(unknown), "{e}");
+    }
+}
+
+#[test]
+fn a_unit_of_systemd() {
+    let mut r = rootfs(&[
+        ("/etc/passwd", PASSWD),
+        ("/etc/group", GROUP),
+        ("/etc/pam.d/login", ""),
+        ("/etc/environment", "X=1"),
+    ]);
+    let wants = "/etc/systemd/system/multi-user.target.wants";
+    let tree = &mut r.tree;
+    tree.symlink(&format!("{wants}/nginx.service"), "/lib/x", 5)
+        .unwrap();
+    tree.symlink(&format!("{wants}/mine.service"), "/lib/y", 5)
+        .unwrap();
+    let mut c = container(
+        &["/run.sh", "100%"],
+        &[
+            ("A", "it's"),
+            ("HOME", "/h"),
+            ("B", "plain text"),
+            ("c.d", "x"),
+        ],
+    );
+    c.user = Some("app".into());
+    c.exposed_ports = vec!["80/tcp".into()];
+    c.volumes = vec!["/data".into()];
+    c.working_dir = "/srv/www".into();
+    c.healthcheck = Some(vec!["/check".into()]);
+    let units = [
+        "multi-user.target.wants/nginx.service",
+        "x.wants/gone.service",
+    ];
+    let notes = add(&mut r, Init::Systemd, &c, &units.map(str::to_owned)).unwrap();
+    assert!(notes[0].contains("nginx.service"), "{notes:?}");
+    assert!(!notes[0].contains("gone"), "{notes:?}");
+    assert!(!r.tree.exists(&format!("{wants}/nginx.service")));
+    assert!(r.tree.exists(&format!("{wants}/mine.service")));
+    assert!(
+        r.tree
+            .resolve(&format!("{wants}/container.service"))
+            .is_some()
+    );
+    let unit = text(&r, "/etc/systemd/system/container.service");
+    for line in [
+        "ExecStart=/usr/lib/docker-to-linux/console /usr/lib/docker-to-linux/service",
+        "User=1000",
+        "Group=1001",
+        "KillSignal=SIGQUIT",
+        "Restart=on-failure",
+    ] {
+        assert!(unit.lines().any(|l| l == line), "{line}\n{unit}");
+    }
+    // What the image says is in the launcher alone.
+    assert!(!unit.contains('%') && !unit.contains("it's"), "{unit}");
+    assert!(text(&r, LAUNCHER).contains(r"'A=it'\''s'"));
+    assert!(text(&r, HEALTHCHECK).contains("'/check'"));
+    let sysctl = text(&r, "/etc/sysctl.d/80-container.conf");
+    assert!(sysctl.contains("ip_unprivileged_port_start = 0"));
+    let profile = text(&r, "/etc/profile.d/container.sh");
+    assert!(
+        profile.contains("export A='it'\\''s'\nexport B='plain text'\n"),
+        "{profile}"
+    );
+    assert!(
+        !profile.contains("HOME") && !profile.contains("c.d"),
+        "{profile}"
+    );
+    assert!(text(&r, "/etc/environment").starts_with("X=1\n#"));
+    assert!(text(&r, "/etc/environment").ends_with("\nB=plain text\n"));
+    for dir in ["/data", "/srv/www"] {
+        let id = r.tree.resolve(dir).unwrap();
+        assert!(matches!(r.tree.node(id).kind, Kind::Dir(_)), "{dir}");
+    }
+}
+
+#[test]
+fn a_script_of_openrc() {
+    let mut r = rootfs(&[("/etc/passwd", PASSWD), ("/etc/group", GROUP)]);
+    let mut c = container(&["/run.sh"], &[]);
+    c.user = Some("77:88".into());
+    assert!(add(&mut r, Init::OpenRc, &c, &[]).unwrap().is_empty());
+    let script = text(&r, "/etc/init.d/container");
+    assert!(script.contains("\ncommand_user=77:88\n"), "{script}");
+    assert!(
+        script.contains("retry=\"SIGQUIT/30/SIGKILL/5\""),
+        "{script}"
+    );
+    assert!(text(&r, "/etc/passwd").ends_with("\ncontainer77:x:77:88::/:/sbin/nologin\n"));
+    assert!(text(&r, "/etc/group").ends_with("\ncontainer88:x:88:\n"));
+    assert!(r.tree.resolve("/etc/runlevels/default/container").is_some());
+    // No port of root's, no change of who may listen.
+    assert!(!r.tree.exists("/etc/sysctl.d/80-container.conf"));
+    for script in ["/etc/init.d/container", CONSOLE, LAUNCHER] {
+        let out = Command::new("/bin/sh")
+            .args(["-n", "-c", &text(&r, script)])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{script}: {out:?}");
+    }
+}
+
+#[test]
+fn an_init_is_no_service() {
+    for command in ["/sbin/init", "/lib/systemd/systemd"] {
+        let mut r = rootfs(&[("/usr/lib/systemd/systemd", "elf")]);
+        r.tree.symlink("/lib", "usr/lib", 5).unwrap();
+        r.tree
+            .symlink("/sbin/init", "/lib/systemd/systemd", 5)
+            .unwrap();
+        let notes = add(&mut r, Init::Systemd, &container(&[command], &[]), &[]).unwrap();
+        assert!(notes[0].contains("own init"), "{notes:?}");
+        assert!(!r.tree.exists(LAUNCHER));
+    }
+}
+
+/// The journal's end of an output is a socket, which cannot be opened by name.
+#[test]
+fn a_command_may_open_its_output_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("console");
+    std::fs::write(&script, include_str!("../files/console-systemd.sh")).unwrap();
+    let (mut journal, end) = std::os::unix::net::UnixStream::pair().unwrap();
+    let command = "echo one >/dev/stdout; echo two >/dev/stderr; echo three";
+    let console = |arguments: &[&str], out: Stdio| {
+        let mut console = Command::new("/bin/sh");
+        console
+            .arg(&script)
+            .args(arguments)
+            .env("RUNTIME_DIRECTORY", dir.path());
+        console.stdin(Stdio::null()).stdout(out).status().unwrap()
+    };
+    let out = Stdio::from(std::os::fd::OwnedFd::from(end));
+    assert!(console(&["/bin/sh", "-c", command], out).success());
+    assert!(console(&["--drain"], Stdio::null()).success());
+    let mut said = String::new();
+    journal.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "one\ntwo\nthree\n");
+}

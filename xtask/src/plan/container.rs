@@ -1,0 +1,241 @@
+//! What a machine keeps of its container: the command as a service, and what belongs to it.
+
+use crate::error::Report;
+use crate::recipe::Service;
+use crate::rootfs::oci::Config;
+use serde::Serialize;
+
+/// What a machine keeps of its container. The environment is not printed: images hold secrets
+/// there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Container {
+    /// When the command is started again; nothing if the machine does not start it at all.
+    pub restart: Option<Restart>,
+    /// Entry point and arguments.
+    pub command: Vec<String>,
+    /// Environment: names and values.
+    #[serde(skip)]
+    pub env: Vec<(String, String)>,
+    /// `NAME`, `UID`, `NAME:GROUP`, ... as the image has it; nothing for root.
+    pub user: Option<String>,
+    /// The folder it starts in.
+    pub working_dir: String,
+    /// The signal that asks it to end, as `SIGTERM`.
+    pub stop_signal: String,
+    /// The ports it listens at, as `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// The folders of its data.
+    pub volumes: Vec<String>,
+    /// The command that tells whether it is well.
+    pub healthcheck: Option<Vec<String>>,
+}
+
+/// When a service that ended is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// If it failed.
+    OnFailure,
+    /// Always.
+    Always,
+}
+
+/// What an image says, and where it comes from.
+#[derive(Debug, Clone, Default)]
+pub struct ContainerFacts {
+    /// The configuration of the image; nothing where there is only a root file system.
+    pub config: Option<Config>,
+    /// Whether the image was given to become a machine (`--container`): its command is a
+    /// service unless the recipe says otherwise. A recipe's own image becomes one only if the
+    /// recipe asks for it.
+    pub given: bool,
+    /// Units that the image's packages would start by themselves on a machine, and that never
+    /// ran in the container.
+    pub package_units: Vec<String>,
+}
+
+/// Decides what the machine keeps, and says what people should know of it.
+pub fn container(
+    facts: &ContainerFacts,
+    wanted: Option<Service>,
+) -> Result<(Option<Container>, Vec<String>), Report> {
+    let mut notes = Vec::new();
+    let wanted = match (wanted, facts.given) {
+        (Some(wanted), _) => wanted,
+        (None, true) => Service::Auto,
+        (None, false) => return Ok((None, notes)),
+    };
+    let Some(config) = &facts.config else {
+        return if wanted == Service::Off {
+            Ok((None, notes))
+        } else {
+            Err(Report::mistake(
+                "a service of the container's command is asked for, but a plain root file system names no command",
+            )
+            .hint("give an image: `docker save IMAGE | cargo xtask image RECIPE --from -`, or leave --service out"))
+        };
+    };
+    if wanted == Service::Off && !facts.given {
+        return Ok((None, notes));
+    }
+    let command = config.command();
+    let restart = match wanted {
+        Service::Off => None,
+        _ if command.is_empty() => {
+            notes.push("the container has no command, so there is no service".to_owned());
+            None
+        }
+        _ if is_shell(&command) => {
+            notes.push(format!(
+                "the container's command is the shell {}, which nobody would talk to: no service",
+                command.join(" ")
+            ));
+            None
+        }
+        Service::Auto => Some(Restart::OnFailure),
+        Service::Always => Some(Restart::Always),
+    };
+    let env: Vec<(String, String)> = config
+        .env()
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let healthcheck = config.healthcheck();
+    let working_dir = config.working_dir();
+    let env_texts = env.iter().flat_map(|(name, value)| [name, value]);
+    let texts = command.iter().chain(healthcheck.iter().flatten());
+    if texts
+        .chain(env_texts)
+        .chain([&working_dir])
+        .any(|t| t.contains('\0'))
+    {
+        return Err(Report::mistake(
+            "the container's configuration has a text with a NUL in it, which no process can be given",
+        )
+        .hint("make the image again"));
+    }
+    let container = Container {
+        restart,
+        command,
+        env,
+        user: config.user().map(str::to_owned),
+        working_dir,
+        stop_signal: match config.stop_signal() {
+            None => "SIGTERM".to_owned(),
+            Some(text) => signal(text).ok_or_else(|| {
+                Report::mistake(format!("the container's stop signal {text:?} is none"))
+                    .hint("mend STOPSIGNAL in its Dockerfile, as STOPSIGNAL SIGTERM")
+            })?,
+        },
+        exposed_ports: config.ports(),
+        volumes: config.volumes(),
+        healthcheck,
+    };
+    Ok((Some(container), notes))
+}
+
+/// Whether a command only waits for somebody to type: what base images have.
+fn is_shell(command: &[String]) -> bool {
+    const SHELLS: [&str; 6] = ["sh", "bash", "ash", "dash", "zsh", "busybox"];
+    match command {
+        [one] => SHELLS.contains(&one.rsplit('/').next().unwrap_or_default()),
+        _ => false,
+    }
+}
+
+/// The full name of a signal that is given by name, with or without `SIG`, or by number
+/// (signal(7), the numbers of x86 and ARM).
+fn signal(text: &str) -> Option<String> {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+        "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    const FIRST_REALTIME: u8 = 34;
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Ok(number) = name.parse::<u8>() {
+        return match number {
+            1..=31 => Some(format!("SIG{}", NAMES[usize::from(number) - 1])),
+            FIRST_REALTIME..=64 => Some(format!("SIGRTMIN+{}", number - FIRST_REALTIME)),
+            _ => None,
+        };
+    }
+    let realtime = |rest: &str| rest.parse::<u8>().is_ok_and(|n| n <= 30);
+    let known = NAMES.contains(&name)
+        || name == "RTMIN"
+        || name == "RTMAX"
+        || name.strip_prefix("RTMIN+").is_some_and(realtime)
+        || name.strip_prefix("RTMAX-").is_some_and(realtime);
+    known.then(|| format!("SIG{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn facts(json: &str, given: bool) -> ContainerFacts {
+        ContainerFacts {
+            config: Some(serde_json::from_str(json).unwrap()),
+            given,
+            package_units: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn who_gets_a_service() {
+        let nginx = r#"{"Cmd": ["nginx", "-g", "daemon off;"], "StopSignal": "quit"}"#;
+        let kept = |given, wanted| {
+            let (c, _) = container(&facts(nginx, given), wanted).unwrap();
+            c.map(|c| c.restart)
+        };
+        assert_eq!(kept(true, None), Some(Some(Restart::OnFailure)));
+        assert_eq!(kept(true, Some(Service::Off)), Some(None));
+        assert_eq!(kept(false, None), None);
+        assert_eq!(kept(false, Some(Service::Off)), None);
+        let always = Some(Some(Restart::Always));
+        assert_eq!(kept(false, Some(Service::Always)), always);
+        let (c, _) = container(&facts(nginx, true), None).unwrap();
+        assert_eq!(c.unwrap().stop_signal, "SIGQUIT");
+    }
+
+    #[test]
+    fn a_shell_or_nothing_is_no_service() {
+        for json in [r#"{"Cmd": ["/bin/bash"]}"#, r#"{"Cmd": ["sh"]}"#, "{}"] {
+            let (c, notes) = container(&facts(json, true), None).unwrap();
+            assert_eq!(c.unwrap().restart, None, "{json}");
+            assert_eq!(notes.len(), 1, "{json}");
+        }
+        let (c, _) = container(&facts(r#"{"Cmd": ["sh", "/run.sh"]}"#, true), None).unwrap();
+        assert!(c.unwrap().restart.is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_is_a_mistake() {
+        let none = ContainerFacts::default();
+        let e = container(&none, Some(Service::Auto)).unwrap_err();
+        assert!(e.message.contains("names no command"), "{e}");
+        assert_eq!(container(&none, None).unwrap().0, None);
+        assert!(container(&facts(r#"{"StopSignal": "SIGFOO"}"#, true), None).is_err());
+        assert!(container(&facts(r#"{"Cmd": ["a\u0000b"]}"#, true), None).is_err());
+        let e = container(&facts(r#"{"Env": ["A=\u0000"]}"#, true), None).unwrap_err();
+        assert!(e.message.contains("NUL"), "{e}");
+    }
+
+    #[test]
+    fn signals() {
+        for (text, name) in [
+            ("15", "SIGTERM"),
+            ("sigint", "SIGINT"),
+            ("RTMIN+3", "SIGRTMIN+3"),
+            ("37", "SIGRTMIN+3"),
+        ] {
+            assert_eq!(signal(text).as_deref(), Some(name));
+        }
+        for text in ["", "0", "65", "SIG", "TERM;", "RTMIN+99"] {
+            assert_eq!(signal(text), None, "{text}");
+        }
+    }
+}

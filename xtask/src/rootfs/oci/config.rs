@@ -1,0 +1,126 @@
+//! What a container image says of its containers: the command and what it needs.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The `config` of an image (OCI image specification, config.md, "Properties"). `docker image
+/// inspect` prints the same as `Config`. Every member may be missing, or be `null`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Config {
+    user: Option<String>,
+    exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
+    env: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    volumes: Option<BTreeMap<String, serde_json::Value>>,
+    working_dir: Option<String>,
+    stop_signal: Option<String>,
+    healthcheck: Option<Healthcheck>,
+}
+
+/// The `HEALTHCHECK` of a Dockerfile. Not OCI's, but Docker's and podman's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Healthcheck {
+    test: Option<Vec<String>>,
+}
+
+impl Config {
+    /// The whole command: entry point and arguments. Empty if the image has none.
+    pub fn command(&self) -> Vec<String> {
+        let parts = [&self.entrypoint, &self.cmd];
+        parts.into_iter().flatten().flatten().cloned().collect()
+    }
+
+    /// Environment, in its order; an entry without `=` means nothing and is left out.
+    pub fn env(&self) -> Vec<(&str, &str)> {
+        let all = self.env.iter().flatten();
+        all.filter_map(|e| e.split_once('='))
+            .filter(|(name, _)| !name.is_empty())
+            .collect()
+    }
+
+    /// `NAME`, `UID`, `NAME:GROUP`, ...; nothing for root.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref().filter(|u| !u.is_empty())
+    }
+
+    /// The folder that the command starts in, as an absolute path.
+    pub fn working_dir(&self) -> String {
+        let dir = self.working_dir.as_deref().unwrap_or_default();
+        format!("/{}", dir.trim_start_matches('/'))
+    }
+
+    /// The signal that asks it to end, as it stands there.
+    pub fn stop_signal(&self) -> Option<&str> {
+        self.stop_signal.as_deref().filter(|s| !s.is_empty())
+    }
+
+    /// The ports that it listens at, as `80/tcp`.
+    pub fn ports(&self) -> Vec<String> {
+        self.exposed_ports
+            .iter()
+            .flat_map(|p| p.keys().cloned())
+            .collect()
+    }
+
+    /// The folders that hold its data.
+    pub fn volumes(&self) -> Vec<String> {
+        self.volumes
+            .iter()
+            .flat_map(|v| v.keys().cloned())
+            .collect()
+    }
+
+    /// What tells whether it is well, as a command; nothing if there is no check.
+    pub fn healthcheck(&self) -> Option<Vec<String>> {
+        let test = self.healthcheck.as_ref()?.test.as_deref()?;
+        match test {
+            [kind, command] if kind == "CMD-SHELL" => {
+                Some(["/bin/sh", "-c", command].map(str::to_owned).into())
+            }
+            [kind, command @ ..] if kind == "CMD" && !command.is_empty() => Some(command.to_vec()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config(json: &str) -> Config {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn null_and_nothing_are_the_same() {
+        assert_eq!(config("{}"), Config::default());
+        let null = r#"{"Cmd": null, "Env": null, "User": null, "Volumes": null, "Labels": {}}"#;
+        assert_eq!(config(null), Config::default());
+        assert_eq!(Config::default().working_dir(), "/");
+        assert!(Config::default().command().is_empty());
+    }
+
+    #[test]
+    fn everything_is_understood() {
+        let c = config(
+            r#"{"User": "app:www", "ExposedPorts": {"80/tcp": {}, "53/udp": {}},
+                "Env": ["A=b=c", "broken", "=x", "E="], "Entrypoint": ["/e", "x"], "Cmd": ["y"],
+                "Volumes": {"/data": {}}, "WorkingDir": "srv", "StopSignal": "SIGQUIT",
+                "Healthcheck": {"Test": ["CMD-SHELL", "curl -f http://localhost || exit 1"], "Interval": 5}}"#,
+        );
+        assert_eq!(c.command(), ["/e", "x", "y"]);
+        assert_eq!(c.env(), [("A", "b=c"), ("E", "")]);
+        assert_eq!(c.user(), Some("app:www"));
+        assert_eq!(c.ports(), ["53/udp", "80/tcp"]);
+        assert_eq!(c.volumes(), ["/data"]);
+        assert_eq!(c.working_dir(), "/srv");
+        assert_eq!(c.stop_signal(), Some("SIGQUIT"));
+        assert_eq!(c.healthcheck().unwrap()[..2], ["/bin/sh", "-c"]);
+        let none = config(r#"{"Healthcheck": {"Test": ["NONE"]}}"#);
+        assert_eq!(none.healthcheck(), None);
+    }
+}

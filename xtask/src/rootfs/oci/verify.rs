@@ -1,0 +1,112 @@
+//! Digests and sizes, checked while bytes go by.
+
+use super::OciError;
+use sha2::{Digest as _, Sha256};
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::rc::Rc;
+
+/// A SHA-256 digest, as `sha256:` and 64 digits write it (OCI image specification,
+/// descriptor.md, "Digests").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Digest([u8; 32]);
+
+impl Digest {
+    pub(super) fn parse(text: &str) -> Result<Digest, OciError> {
+        let wrong = || OciError::NoDigest(text.to_owned());
+        let hex = text.strip_prefix("sha256:").ok_or_else(wrong)?;
+        Digest::from_hex(hex).ok_or_else(wrong)
+    }
+
+    /// Of 64 digits in lower case: each digest has one name.
+    pub(super) fn from_hex(hex: &str) -> Option<Digest> {
+        let digit = |b: u8| match b {
+            b'0'..=b'9' => Some(b - b'0'),
+            b'a'..=b'f' => Some(b - b'a' + 10),
+            _ => None,
+        };
+        let hex = hex.as_bytes();
+        let mut out = [0; 32];
+        if hex.len() != 64 {
+            return None;
+        }
+        for (byte, pair) in out.iter_mut().zip(hex.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Digest(out))
+    }
+
+    pub(super) fn of(bytes: &[u8]) -> Digest {
+        Digest(Sha256::digest(bytes).into())
+    }
+
+    /// Where an OCI layout has it.
+    pub(super) fn path(self) -> String {
+        format!("blobs/sha256/{}", self.hex())
+    }
+
+    fn hex(self) -> String {
+        self.0.iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+/// A stream that hashes what is read of it, and ends with an error after `most` bytes. Clones
+/// read the same stream: one can be given away, another asked for the digest.
+#[derive(Clone)]
+pub(super) struct Hashed(Rc<RefCell<Inner>>);
+
+struct Inner {
+    stream: Box<dyn Read>,
+    hash: Sha256,
+    len: u64,
+    most: u64,
+    over: bool,
+}
+
+impl Hashed {
+    pub(super) fn new(stream: Box<dyn Read>, most: u64) -> Hashed {
+        Hashed(Rc::new(RefCell::new(Inner {
+            stream,
+            hash: Sha256::new(),
+            len: 0,
+            most,
+            over: false,
+        })))
+    }
+
+    /// Bytes read so far.
+    pub(super) fn len(&self) -> u64 {
+        self.0.borrow().len
+    }
+
+    /// Whether there was more than there may be.
+    pub(super) fn over(&self) -> bool {
+        self.0.borrow().over
+    }
+
+    /// Reads on to the end; the digest of all that there was.
+    pub(super) fn finish(&mut self) -> io::Result<Digest> {
+        io::copy(self, &mut io::sink())?;
+        Ok(Digest(self.0.borrow().hash.clone().finalize().into()))
+    }
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut inner = self.0.borrow_mut();
+        let n = inner.stream.read(buf)?;
+        inner.len += n as u64;
+        if inner.len > inner.most {
+            inner.over = true;
+            return Err(io::Error::other("there is more than there may be"));
+        }
+        inner.hash.update(&buf[..n]);
+        Ok(n)
+    }
+}

@@ -1,0 +1,251 @@
+//! The layers of a container image, put one over the other.
+//!
+//! OCI image specification, layer.md: a layer is a tar of what changed. In it `.wh.NAME` removes
+//! NAME ("whiteout"), and `.wh..wh..opq` empties its directory ("opaque whiteout"); both speak of
+//! the layers below only, wherever they stand in their own.
+
+use super::input::{Input, Spooled, spool};
+use super::{LATEST, TarError, add, header};
+use crate::rootfs::tree::{Kind, Meta, NodeId, Prune, Tree};
+use crate::rootfs::{Rootfs, Store, Stores};
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+
+/// What layers may have at most: an image comes from anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Files, directories and links, those of lower layers included that upper ones remove.
+    pub entries: usize,
+    /// Length of a path in bytes.
+    pub path: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            // Far more than the largest images have; the tree of so many takes about 1 GiB.
+            entries: 2_000_000,
+            // Linux's PATH_MAX.
+            path: 4096,
+        }
+    }
+}
+
+/// A root file system that grows layer by layer. All contents go to one nameless file.
+#[derive(Debug)]
+pub struct Layers {
+    rootfs: Rootfs,
+    limits: Limits,
+    spool: File,
+    spooled: u64,
+    store: u32,
+}
+
+impl Layers {
+    /// Nothing but a root directory; contents will go to a file in `spool_dir`.
+    pub fn new(spool_dir: &camino::Utf8Path, limits: Limits) -> io::Result<Layers> {
+        let spool = spool(spool_dir)?;
+        let mut stores = Stores::default();
+        let store = stores.add(Store::new(spool.try_clone()?));
+        Ok(Layers {
+            rootfs: Rootfs {
+                tree: Tree::new(Meta::root(0o755, 0)),
+                stores,
+                epoch: 0,
+            },
+            limits,
+            spool,
+            spooled: 0,
+            store,
+        })
+    }
+
+    /// Puts a layer, a tar without compression, over what is there. After an error the root
+    /// file system is neither the old nor the new one.
+    pub fn apply(&mut self, stream: impl Read + 'static) -> Result<(), TarError> {
+        let spool = self.spool.try_clone()?;
+        let mut input = Spooled::onto(Box::new(stream), spool, self.spooled);
+        let tree = &mut self.rootfs.tree;
+        let mut layer = Layer::new(tree.capacity());
+        let mut state = header::Globals::default();
+        loop {
+            let entry = match header::next(&mut input, &mut state) {
+                // A layer in which nothing changed: engines make them.
+                Ok(None) | Err(TarError::Empty) => break,
+                entry => entry?,
+            };
+            let Some(entry) = entry else { break };
+            if entry.path.len() > self.limits.path {
+                return Err(TarError::Refused(format!(
+                    "a path in it has {} bytes, more than the {} that Linux takes",
+                    entry.path.len(),
+                    self.limits.path
+                )));
+            }
+            self.rootfs.epoch = self.rootfs.epoch.max(entry.mtime.secs.min(LATEST));
+            layer.entry(tree, self.store, &mut input, entry)?;
+            if tree.capacity() > self.limits.entries {
+                return Err(TarError::Refused(format!(
+                    "there are more than {} files, directories and links",
+                    self.limits.entries
+                )));
+            }
+        }
+        input.drain()?;
+        self.spooled = input.spooled();
+        Ok(())
+    }
+
+    /// What came out.
+    pub fn finish(self) -> Rootfs {
+        self.rootfs
+    }
+}
+
+/// What one layer did so far.
+struct Layer {
+    /// Nodes from this number on were made by it.
+    first: usize,
+    /// Older directories that it has entries for or in.
+    named: HashSet<NodeId>,
+    /// Its hard links to older files: directory and name.
+    links: HashSet<(NodeId, Box<str>)>,
+    /// Directories in which nothing of the layers below is left.
+    emptied: HashSet<NodeId>,
+    /// The directory whose way was remembered last: entries of one come in a row.
+    last: String,
+}
+
+/// What a name in a layer says.
+enum Mark<'p> {
+    Plain,
+    Whiteout(&'p str),
+    Opaque,
+    /// What the file system AUFS kept for itself.
+    Aufs,
+}
+
+impl Layer {
+    fn new(first: usize) -> Layer {
+        Layer {
+            first,
+            named: HashSet::new(),
+            links: HashSet::new(),
+            emptied: HashSet::new(),
+            last: String::new(),
+        }
+    }
+
+    fn entry(
+        &mut self,
+        tree: &mut Tree,
+        store: u32,
+        input: &mut dyn Input,
+        entry: header::Entry,
+    ) -> Result<(), TarError> {
+        let path = entry.path.trim_end_matches('/').to_owned();
+        let (dir, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        match mark(dir, name) {
+            Mark::Plain => {
+                let id = add(tree, store, input, entry)?;
+                self.name_way(tree, dir);
+                if matches!(tree.node(id).kind, Kind::Dir(_)) {
+                    self.name(id);
+                } else if id.number() < self.first
+                    && let Some(dir) = tree.resolve(dir)
+                {
+                    self.links.insert((dir, name.into()));
+                }
+                return Ok(());
+            }
+            Mark::Opaque => {
+                if let Some(dir) = tree.resolve(dir) {
+                    self.empty(tree, dir);
+                }
+            }
+            Mark::Whiteout("" | "." | "..") => {
+                // As it stands it would take away a whole directory, or one above it.
+                return Err(TarError::Refused(format!(
+                    "the whiteout {path:?} names no file"
+                )));
+            }
+            Mark::Whiteout(gone) => self.whiteout(tree, dir, gone),
+            Mark::Aufs => {}
+        }
+        input.content(entry.size)?;
+        Ok(())
+    }
+
+    fn name(&mut self, id: NodeId) {
+        if id.number() < self.first {
+            self.named.insert(id);
+        }
+    }
+
+    /// Remembers that this layer has something below `dir`.
+    fn name_way(&mut self, tree: &Tree, dir: &str) {
+        if self.last != dir {
+            for id in tree.steps(dir) {
+                self.name(id);
+            }
+            dir.clone_into(&mut self.last);
+        }
+    }
+
+    /// Takes out of `dir` what lower layers put there.
+    fn empty(&mut self, tree: &mut Tree, dir: NodeId) {
+        if !self.emptied.insert(dir) {
+            return;
+        }
+        let Layer {
+            first,
+            named,
+            links,
+            emptied,
+            ..
+        } = self;
+        tree.prune(dir, |dir, name, id| {
+            let ours = id.number() >= *first
+                || named.contains(&id)
+                || !links.is_empty() && links.contains(&(dir, name.into()));
+            if !ours {
+                Prune::Remove
+            } else if emptied.insert(id) {
+                // Its own lower entries go now, so nobody has to look again: a layer may have
+                // such a mark in every directory of a deep tree.
+                Prune::Enter
+            } else {
+                Prune::Leave
+            }
+        });
+    }
+
+    fn whiteout(&mut self, tree: &mut Tree, dir: &str, gone: &str) {
+        let path = format!("{dir}/{gone}");
+        let (Some(parent), Some(id)) = (tree.resolve(dir), tree.lookup(&path)) else {
+            return;
+        };
+        if matches!(tree.node(id).kind, Kind::Dir(_))
+            && (id.number() >= self.first || self.named.contains(&id))
+        {
+            self.empty(tree, id);
+        } else if id.number() < self.first && !self.links.contains(&(parent, gone.into())) {
+            tree.remove(&path);
+        }
+    }
+}
+
+fn mark<'p>(dir: &str, name: &'p str) -> Mark<'p> {
+    const AUFS: &str = ".wh..wh.";
+    if name == ".wh..wh..opq" {
+        Mark::Opaque
+    } else if name.starts_with(AUFS) || dir.split('/').any(|part| part.starts_with(AUFS)) {
+        Mark::Aufs
+    } else {
+        match name.strip_prefix(".wh.") {
+            Some(gone) => Mark::Whiteout(gone),
+            None => Mark::Plain,
+        }
+    }
+}
