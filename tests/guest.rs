@@ -27,6 +27,7 @@ use docker_to_linux::rootfs::tar;
 use docker_to_linux::size::Size;
 use docker_to_linux::tool::Tool;
 use std::net::TcpListener;
+use std::os::unix::fs::FileExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -149,8 +150,32 @@ impl Made {
         .unwrap_or_else(|e| panic!("{e}"))
     }
 
-    /// e2fsck finds nothing, and the file system has at least so many GiB.
+    /// The header of the GPT: the disk's second sector.
+    fn header(&self) -> [u8; 512] {
+        let mut header = [0; 512];
+        let disk = std::fs::File::open(&self.image).unwrap();
+        disk.read_exact_at(&mut header, 512).unwrap();
+        assert!(header.starts_with(b"EFI PART"));
+        header
+    }
+
+    fn put_header_back(&self, header: &[u8; 512]) {
+        assert_ne!(*header, self.header());
+        let disk = std::fs::File::options().write(true).open(&self.image);
+        disk.unwrap().write_all_at(header, 512).unwrap();
+    }
+
+    /// The partition table and the file system are right, and it has at least so many GiB.
     fn check(&self, gib: u64) {
+        self.check_root(gib);
+        if let Some(mut sfdisk) = judge(Tool::Sfdisk) {
+            let said = content(sfdisk.arg("--verify").arg(&self.image));
+            assert!(said.contains("No errors detected"), "{said}");
+        }
+    }
+
+    /// e2fsck finds nothing, and the file system has at least so many GiB.
+    fn check_root(&self, gib: u64) {
         let Some(mut e2fsck) = judge(Tool::E2fsck) else {
             return;
         };
@@ -160,7 +185,6 @@ impl Made {
                 .arg(format!("{}?offset={}", self.image, self.root)),
         );
         // s_blocks_count_lo (Linux, Documentation/filesystems/ext4/super.rst), of 4 KiB each.
-        use std::os::unix::fs::FileExt;
         let mut count = [0; 4];
         std::fs::File::open(&self.image)
             .unwrap()
@@ -168,9 +192,6 @@ impl Made {
             .unwrap();
         let bytes = u64::from(u32::from_le_bytes(count)) * 4096;
         assert!(bytes > (gib << 30) - (512 << 20), "only {bytes} bytes");
-        let mut sfdisk = judge(Tool::Sfdisk).unwrap();
-        let said = content(sfdisk.arg("--verify").arg(&self.image));
-        assert!(said.contains("No errors detected"), "{said}");
     }
 }
 
@@ -297,7 +318,7 @@ fn has_grown(guest: &mut Guest<'_>, gib: u64) {
         .run("df -Pm / | awk 'NR == 2 { print $2 }'")
         .parse()
         .unwrap();
-    assert!(mib > gib * 1024 * 93 / 100, "{mib} MiB");
+    assert!(mib > gib * 1024 * 9 / 10, "{mib} MiB");
     // Nothing of it is left.
     guest.run("! test -e /usr/lib/docker-to-linux/grow-root && ! test -e /var/lib/docker-to-linux");
     let left = guest.run("find /etc -name '*grow-root*'");
@@ -306,7 +327,7 @@ fn has_grown(guest: &mut Guest<'_>, gib: u64) {
 
 /// What every machine must have of the network behind QEMU's router.
 fn is_online(guest: &mut Guest<'_>) {
-    guest.run("for n in $(seq 120); do grep -q '^nameserver' /etc/resolv.conf && ip -4 addr | grep -q 'inet 10\\.0\\.2\\.' && exit 0; sleep 1; done; ip addr; cat /etc/resolv.conf; exit 1");
+    guest.run("for n in $(seq 120); do grep -q '^nameserver' /etc/resolv.conf && ip -4 addr | grep -q 'inet 10\\.0\\.2\\.' && exit 0; sleep 1; done; ip addr; cat /etc/resolv.conf; ps | grep dhc; ls -lR /run/dhcpcd; logread | tail -n 30; exit 1");
     // A router's advertisement, and the address that the machine made of it.
     guest.run("for n in $(seq 60); do ip -6 addr | grep -q 'inet6 fec0:' && exit 0; sleep 1; done; ip -6 addr; exit 1");
     guest.run("cat /etc/hosts; grep -q \"127.0.1.1.*$(hostname)\" /etc/hosts");
@@ -342,6 +363,7 @@ mod telling {
             recipe.files = serde_yaml::from_str(options).unwrap();
         });
         let Some(made) = made else { return };
+        let header = made.header();
         made.extend(8);
 
         let mut session = made.start(Firmware::Uefi, Some(ssh.port));
@@ -397,10 +419,13 @@ mod telling {
         }
         off(session);
         made.check(8);
+        // As a power cut leaves it between two writes of the table: new partitions, old header.
+        // The kernel takes the backup, which was written before both.
+        made.put_header_back(&header);
         let mut session = made.start(Firmware::Bios, None);
         expect(&mut session, &["login: "]);
         off(session);
-        made.check(8);
+        made.check_root(8);
     }
 
     #[test]
@@ -412,7 +437,7 @@ mod telling {
     /// Nobody asked for a login: nobody gets in, on the console or from outside.
     #[test]
     #[ignore = "boots a machine, which takes a minute without KVM"]
-    fn nobody_gets_in_unasked() {
+    fn debian_lets_nobody_in_unasked() {
         let (_keep, dir) = temp();
         let Some(ssh) = Ssh::new(&dir) else { return };
         let Some(made) = make("debian", true, &dir, &RootLogin::default(), |_| ()) else {
@@ -525,7 +550,7 @@ mod all {
     /// Two machines of one image are two machines.
     #[test]
     #[ignore = "boots two machines, which takes minutes without KVM"]
-    fn keys_and_ids_are_each_machines_own() {
+    fn debian_keys_and_ids_are_each_machines_own() {
         let (_keep, dir) = temp();
         let Some(ssh) = Ssh::new(&dir) else { return };
         let login = RootLogin {

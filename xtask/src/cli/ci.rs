@@ -129,6 +129,18 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1").run()?)
         })?;
     }
+    for recipe in args
+        .recipe
+        .iter()
+        .filter(|r| ["debian", "alpine"].contains(&r.as_str()))
+    {
+        steps.run(&format!("logins, network and growth of {recipe}"), || {
+            let which = if args.full { "" } else { "telling::" };
+            let tests = ["test", "--release", "--locked", "--test", "guest", "--"];
+            let name = format!("{which}{recipe}_");
+            Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1 {name}").run()?)
+        })?;
+    }
     if args.full {
         steps.run("upgrades in the guest", || {
             let tests = ["test", "--release", "--locked", "--test", "upgrade", "--"];

@@ -111,6 +111,12 @@ pub fn boot_entries(
 /// The kernel arguments of every boot entry.
 pub fn kernel_arguments(recipe: &Recipe, ids: &Ids, arch: Arch) -> String {
     let mut arguments = vec![format!("root=UUID={}", ids.root), "ro".to_owned()];
+    // A power cut while a GPT is written may leave only its backup whole. Linux takes that one
+    // only when it is told to (block/partitions/efi.c, `force_gpt`).
+    let table = boot_mode(arch, recipe).and_then(|mode| table(mode, recipe.table));
+    if recipe.root.grow && matches!(table, Ok(TableKind::Gpt)) {
+        arguments.push("gpt".to_owned());
+    }
     arguments.extend(recipe.kernel_arguments.iter().cloned());
     // The last console is the one that init writes to.
     arguments.push("console=tty0".into());

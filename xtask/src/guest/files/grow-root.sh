@@ -75,10 +75,12 @@ case $(printf '%s\n' "$table" | sed -n 's/^label: //p') in
         ;;
     *) say "$disk_node has neither a GPT nor an MBR: left as it is" && exit 0 ;;
 esac
-# Whole MiB, as everything on the disk.
+# Whole MiB, as everything on the disk. It never shrinks.
 end=$((end / 2048 * 2048))
+if [ "$end" -lt $((start + size)) ]; then end=$((start + size)); fi
 
-if [ "$end" -gt $((start + size)) ]; then
+# With the mark, a start before this one may have been cut off between a GPT and its backup.
+if [ "$end" -gt $((start + size)) ] || [ -e "$mark" ]; then
     begins=$(printf '%s\n' "$table" | sed -n "s|^$partition_node : start= *\([0-9]*\),.*|\1|p")
     if [ "$begins" != "$start" ]; then
         say "$disk_node does not have $partition_node where the kernel has it: left as it is" >&2
@@ -90,10 +92,13 @@ if [ "$end" -gt $((start + size)) ]; then
     say "$partition_node grows from $((size / 2048)) to $(((end - start) / 2048)) MiB"
     # The disk is in use, which sfdisk would refuse to touch; the kernel is told by partx, which
     # does not need to read the whole table again.
-    echo "size=$((end - start))" |
-        sfdisk --quiet --no-reread --no-tell-kernel --wipe never -N "$index" "$disk_node"
+    if ! said=$(echo "size=$((end - start))" |
+        sfdisk --quiet --no-reread --no-tell-kernel --wipe never -N "$index" "$disk_node" 2>&1); then
+        say "$said" >&2
+        exit 1
+    fi
     partx --update --nr "$index" "$disk_node" || partprobe "$disk_node" || :
-    if [ "$(value "$partition/size")" -le "$size" ]; then
+    if [ "$(value "$partition/size")" -lt $((end - start)) ]; then
         say "the kernel goes on with the old size: the file system grows at the next start"
         exit 0
     fi
