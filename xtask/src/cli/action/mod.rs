@@ -11,6 +11,7 @@ use super::console::Console;
 use super::image::{self, Made};
 use super::upload;
 use crate::boot::{DiskBus, ImageFormat, Machine, claims, firmware};
+use crate::cleanup::Guard;
 use crate::error::{self, Class, Place, Report};
 use crate::publish::github::commands::{self, Level, Stopped};
 use crate::publish::github::release;
@@ -43,18 +44,13 @@ pub(super) fn run(console: Console) -> anyhow::Result<ExitCode> {
         Ok(inputs) => {
             let done = work(&inputs, &mut run, &log, console);
             let errors = done.err().into_iter().collect();
-            finish(&mut run, &log, errors, &inputs.output)
+            finish(&mut run, errors, &inputs.output)
         }
         Err(wrong) => {
             let errors = wrong.into_iter().map(anyhow::Error::from).collect();
             let output = variables.get(&inputs::variable("output"));
             let output = output.filter(|o| !o.is_empty());
-            finish(
-                &mut run,
-                &log,
-                errors,
-                output.map_or("target/images", |o| o),
-            )
+            finish(&mut run, errors, output.map_or("target/images", |o| o))
         }
     }
 }
@@ -202,12 +198,7 @@ fn assets(run: &Run) -> Vec<Utf8PathBuf> {
 }
 
 /// Tells the runner how it went, and returns the exit code.
-fn finish(
-    run: &mut Run,
-    log: &Log,
-    errors: Vec<anyhow::Error>,
-    output: &str,
-) -> anyhow::Result<ExitCode> {
+fn finish(run: &mut Run, errors: Vec<anyhow::Error>, output: &str) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for error in &errors {
         let (line, class) = error::describe(error);
@@ -224,7 +215,7 @@ fn finish(
             Class::Mistake => "docker-to-linux: a mistake in what was asked for",
             Class::Failure => "docker-to-linux",
         };
-        log.say(&commands::annotation(
+        say(&commands::annotation(
             Level::Error,
             title,
             place.as_ref(),
@@ -243,6 +234,11 @@ fn finish(
     Ok(code)
 }
 
+fn say(line: &str) {
+    // Whoever closed our stderr does not want to know.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// The runner's log. Commands go the way of everything else that is told, to stderr: two
 /// pipes would mix the order.
 struct Log {
@@ -256,19 +252,17 @@ impl Log {
         })
     }
 
-    fn say(&self, line: &str) {
-        // Whoever closed our stderr does not want to know.
-        let _ = writeln!(std::io::stderr(), "{line}");
-    }
-
     /// Does something in a part of the log that can be folded. What it prints may come from a
     /// build or a guest, so nothing in it counts as a command.
     fn group<T>(&self, title: &str, what: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-        self.say(&commands::group(title));
-        self.say(&self.stopped.stop());
+        say(&commands::group(title));
+        // Also when a signal ends us: the steps behind this one have commands as well.
+        let resume = self.stopped.resume();
+        let guard = Guard::new(move || say(&resume));
+        say(&self.stopped.stop());
         let done = what();
-        self.say(&self.stopped.resume());
-        self.say(commands::END_GROUP);
+        drop(guard);
+        say(commands::END_GROUP);
         done
     }
 }
