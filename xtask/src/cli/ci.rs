@@ -29,6 +29,9 @@ pub(super) struct Args {
     /// Leave out formatting, lints and tests: only build and boot
     #[arg(long)]
     boots_only: bool,
+    /// Only check the action and the workflows: linters, and real runs under act
+    #[arg(long, conflicts_with_all = ["boots_only", "full"])]
+    workflows_only: bool,
 }
 
 /// Where the images that are tested lie.
@@ -87,7 +90,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
         console,
         done: Vec::new(),
     };
-    if !args.boots_only {
+    if !args.boots_only && !args.workflows_only {
         steps.run("format", || Ok(cmd!(sh, "cargo fmt --all --check").run()?))?;
         steps.run("lints", || {
             Ok(cmd!(
@@ -103,6 +106,10 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     if !args.boots_only {
         steps.run("workflows", || workflows::lint(&sh))?;
         steps.run("our action under act", || workflows::act(&sh))?;
+    }
+    if args.workflows_only {
+        steps.report(begun.elapsed());
+        return Ok(());
     }
     for recipe in &args.recipe {
         steps.run(&format!("image of {recipe}"), || build(&sh, &own, recipe))?;
