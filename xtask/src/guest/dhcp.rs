@@ -119,7 +119,7 @@ fn set_up(rootfs: &mut Rootfs, init: Init, means: Means) -> Result<(), Report> {
         Means::Ifupdown if !is_configured(rootfs, means) => {
             let stanza = if init == Init::Systemd {
                 // Patterns of Debian's ifupdown (interfaces(5), "INTERFACE SELECTION").
-                "allow-hotplug /en*=wired /eth*=wired\niface wired inet dhcp\n"
+                "auto /en*=wired /eth*=wired\niface wired inet dhcp\n"
             } else {
                 "auto eth0\niface eth0 inet dhcp\n"
             };
