@@ -81,7 +81,23 @@ fn made(files: &BTreeMap<String, Vec<u8>>, spec: &Spec) -> Made {
         } else {
             Content::Bytes(bytes.as_slice().into())
         };
-        list.push(File { path, content });
+        // A file of several parts is the same file.
+        let parts = match content {
+            Content::Stored { store, start, len } => vec![
+                Content::Stored {
+                    store,
+                    start,
+                    len: 1000,
+                },
+                Content::Stored {
+                    store,
+                    start: start + 1000,
+                    len: len - 1000,
+                },
+            ],
+            whole => vec![whole],
+        };
+        list.push(File { path, parts });
     }
     let start = Instant::now();
     let layout = layout(&list, spec).unwrap();
@@ -252,9 +268,9 @@ fn the_smallest_esp_is_sound_and_empty_ones_are() {
         .iter()
         .map(|(path, bytes)| File {
             path,
-            content: Content::Late {
+            parts: vec![Content::Late {
                 len: bytes.len() as u64,
-            },
+            }],
         })
         .collect();
     let size = smallest(&list);
@@ -319,7 +335,7 @@ proptest! {
         }
         let list: Vec<File<'_>> = files
             .iter()
-            .map(|(path, bytes)| File { path, content: Content::Bytes(bytes.as_slice().into()) })
+            .map(|(path, bytes)| File { path, parts: vec![Content::Bytes(bytes.as_slice().into())] })
             .collect();
         let size = smallest(&list) + free * MIB;
         sound(&files, &made(&files, &spec(size)));

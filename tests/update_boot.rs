@@ -13,11 +13,12 @@ mod common;
 use camino::{Utf8Path, Utf8PathBuf};
 use common::{said, skipped, temp};
 use docker_to_linux::bootloader::config::extlinux_conf;
+use docker_to_linux::bootloader::uki;
 use docker_to_linux::fs::ext4;
 use docker_to_linux::guest::{self, BootUpdate, boot};
 use docker_to_linux::plan::{self, EspContent, Facts, Ids, Plan, kernels};
-use docker_to_linux::recipe::{Arch, BootMode, Recipe};
-use docker_to_linux::rootfs::{Kind, Meta, Rootfs, Stores, Tree};
+use docker_to_linux::recipe::{Arch, BootEntryKind, BootMode, Recipe};
+use docker_to_linux::rootfs::{Content, Kind, Meta, Rootfs, Stores, Tree};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -44,13 +45,15 @@ fn kib(kib: usize, seed: u32) -> Thing {
 /// A machine: what the model says of it, and the folder that stands for it.
 struct Machine {
     model: BTreeMap<String, Thing>,
+    recipe: Recipe,
     root: Utf8PathBuf,
     _keep: tempfile::TempDir,
 }
 
-fn recipe() -> Recipe {
+fn recipe(boot_entry: BootEntryKind) -> Recipe {
     Recipe {
         boot: BootMode::Hybrid,
+        boot_entry,
         kernel_arguments: vec!["quiet".into(), "it's=\"a $test\"".into()],
         ..Recipe::default()
     }
@@ -63,6 +66,11 @@ fn ids() -> Ids {
 impl Machine {
     /// A new machine, with the boot loaders that the tool gives it.
     fn new(things: &[(&str, Thing)]) -> Machine {
+        Machine::of(BootEntryKind::Type1, things)
+    }
+
+    /// As [`Machine::new`], with that kind of entries.
+    fn of(kind: BootEntryKind, things: &[(&str, Thing)]) -> Machine {
         let (keep, root) = temp();
         let root = root.canonicalize_utf8().unwrap();
         let mut model: BTreeMap<String, Thing> = [
@@ -76,15 +84,15 @@ impl Machine {
         model.extend(things.iter().map(|(p, t)| ((*p).to_owned(), t.clone())));
         let machine = Machine {
             model,
+            recipe: recipe(kind),
             root,
             _keep: keep,
         };
         let mut rootfs = machine.rootfs();
-        let recipe = recipe();
         let settings = guest::Settings {
             boot_update: Some(BootUpdate {
                 token: plan::entry_token(NAME),
-                arguments: plan::kernel_arguments(&recipe, &ids(), Arch::Amd64),
+                arguments: plan::kernel_arguments(&machine.recipe, &ids(), Arch::Amd64),
                 architecture: plan::efi_architecture(Arch::Amd64).into(),
                 esp: "/efi".into(),
                 extlinux: Some(MENU.into()),
@@ -182,7 +190,8 @@ impl Machine {
     fn wanted(&self) -> BTreeMap<String, Vec<u8>> {
         let rootfs = self.rootfs();
         let found = kernels::find(&rootfs).unwrap();
-        let entries = plan::boot_entries(&recipe(), NAME, "Test & 1", &ids(), &found, Arch::Amd64);
+        let recipe = &self.recipe;
+        let entries = plan::boot_entries(recipe, NAME, "Test & 1", &ids(), &found, Arch::Amd64);
         let menu = extlinux_conf(&entries, Some((0, 115_200)));
         let facts = Facts {
             epoch: 0,
@@ -191,15 +200,18 @@ impl Machine {
             kernel_bytes: vec![1],
             systemd_boot_bytes: 1,
             container: None,
+            stub_bytes: 0,
+            os_release: Some("/etc/os-release".into()),
             need: ext4::Need::of(&rootfs.tree),
         };
-        let plan = Plan::new(NAME, Arch::Amd64, &recipe(), facts).unwrap();
+        let plan = Plan::new(NAME, Arch::Amd64, recipe, facts).unwrap();
         let mut all = BTreeMap::from([(MENU.to_owned(), menu.into_bytes())]);
         for file in plan.esp.unwrap().files {
             let bytes = match &file.content {
                 EspContent::Rootfs(path) => rootfs.read(path, 1 << 24).unwrap().unwrap(),
                 EspContent::Text(text) => text.clone().into_bytes(),
                 EspContent::SystemdBoot => b"EFI".to_vec(),
+                EspContent::Uki(what) => unified(&rootfs, what),
             };
             all.insert(format!("/efi/{}", file.path), bytes);
         }
@@ -269,6 +281,28 @@ impl Machine {
             }
         }
     }
+}
+
+/// The unified kernel image that the tool would make, with a stub that does nothing.
+fn unified(rootfs: &Rootfs, what: &plan::Uki) -> Vec<u8> {
+    let read = |path: &str| rootfs.read(path, 1 << 24).unwrap().unwrap();
+    let (linux, initrd) = (read(&what.linux), read(&what.initrd));
+    let sections = uki::Sections {
+        os_release: Content::Bytes(read(&what.os_release).into()),
+        arguments: what.arguments.clone(),
+        version: what.version.clone(),
+        linux: Content::Bytes(linux.as_slice().into()),
+        initrd: Content::Bytes(initrd.into()),
+    };
+    let parts = uki::parts(&common::efi_program(b"stub"), &linux, sections).unwrap();
+    let mut bytes = Vec::new();
+    for part in parts {
+        match part {
+            Content::Bytes(part) => bytes.extend_from_slice(&part),
+            _ => panic!("a part that is not in memory"),
+        }
+    }
+    bytes
 }
 
 /// A shell, with its own tools.
@@ -453,6 +487,80 @@ fn kernels_come_and_go() {
         uninstall(&mut machine, "6.10");
         machine.run(shell, ROOMY);
         machine.is_in_step(shell);
+    }
+}
+
+/// The kernel of a machine with unified kernel images.
+fn efi_kernel(seed: u32) -> Thing {
+    File(common::efi_program(&common::pattern(seed, 40_000)))
+}
+
+#[test]
+fn unified_kernel_images_stay_until_something_is_new() {
+    for shell in &shells() {
+        let mut machine = Machine::of(
+            BootEntryKind::Uki,
+            &[
+                ("/boot/vmlinuz-6.9", efi_kernel(1)),
+                ("/boot/initrd.img-6.9", kib(100, 2)),
+                ("/boot/vmlinuz-6.10", efi_kernel(3)),
+                ("/boot/initrd.img-6.10", kib(100, 4)),
+            ],
+        );
+        let default = |m: &Machine| m.text("/efi/loader/loader.conf");
+        let there = |m: &Machine, path: &str| m.at(path).exists();
+        assert!(there(&machine, "/efi/EFI/Linux/box-6.9.efi"));
+        assert!(default(&machine).contains("default box-6.10.efi\n"));
+        machine.is_in_step(shell);
+        // A new initrd: an entry of its own takes the place of the image.
+        machine.add("/boot/initrd.img-6.10", kib(100, 5));
+        let said = machine.run(shell, ROOMY);
+        assert!(
+            said.contains("removed /efi/EFI/Linux/box-6.10.efi"),
+            "{said}"
+        );
+        assert!(default(&machine).contains("default box-6.10.conf\n"));
+        assert!(there(&machine, "/efi/box/6.10/initrd"));
+        assert!(there(&machine, "/efi/EFI/Linux/box-6.9.efi"));
+        assert_eq!(machine.run(shell, ROOMY), "", "{}", shell.name);
+        // The new one goes: the image of the old one is what starts.
+        uninstall(&mut machine, "6.10");
+        machine.run(shell, ROOMY);
+        assert!(default(&machine).contains("default box-6.9.efi\n"));
+        assert!(!there(&machine, "/efi/box/6.10"));
+        // A new kernel is there before the old one's image goes.
+        machine.add("/boot/vmlinuz-6.11", efi_kernel(6));
+        machine.add("/boot/initrd.img-6.11", kib(100, 7));
+        uninstall(&mut machine, "6.9");
+        let said = machine.run(shell, ROOMY);
+        assert!(said.contains("removed 6.9 from /efi"), "{said}");
+        assert!(!there(&machine, "/efi/EFI/Linux/box-6.9.efi"));
+        assert!(default(&machine).contains("default box-6.11.conf\n"));
+        assert_eq!(machine.run(shell, ROOMY), "", "{}", shell.name);
+    }
+}
+
+#[test]
+fn an_old_unified_kernel_image_makes_room() {
+    for shell in &shells() {
+        let mut machine = Machine::of(
+            BootEntryKind::Uki,
+            &[
+                ("/boot/vmlinuz-6.9", efi_kernel(1)),
+                ("/boot/initrd.img-6.9", kib(100, 2)),
+            ],
+        );
+        machine.add("/boot/vmlinuz-6.10", efi_kernel(3));
+        machine.add("/boot/initrd.img-6.10", kib(100, 4));
+        // Not both fit, and the last one that can be started never goes.
+        let said = common::said(&machine.run_on(shell, 400));
+        assert!(said.contains("no room on /efi for 6.10"), "{said}");
+        assert!(machine.at("/efi/EFI/Linux/box-6.9.efi").exists());
+        assert!(
+            machine
+                .text("/efi/loader/loader.conf")
+                .contains("default box-6.9.efi\n")
+        );
     }
 }
 

@@ -2,7 +2,8 @@
 //! sink. The order of the steps is decided here, nothing else.
 
 use crate::bootloader::config::extlinux_conf;
-use crate::bootloader::files::{Bios, Loaders};
+use crate::bootloader::files::{self, Bios, Loaders};
+use crate::bootloader::uki;
 use crate::disk::{Image, Part, gpt, mbr};
 use crate::error::Report;
 use crate::format::{Checked, Sink};
@@ -73,12 +74,14 @@ impl Assembly {
             entries,
             kernel_bytes: kernels.iter().map(|k| k.linux.len + k.initrd.len).collect(),
             systemd_boot_bytes: loaders.systemd_boot.as_ref().map_or(0, |b| b.len() as u64),
+            stub_bytes: loaders.stub.as_ref().map_or(0, |b| b.len() as u64),
+            os_release: OS_RELEASE.iter().find_map(|p| rootfs.tree.canonical(p)),
             need,
             container,
         };
         let plan = Plan::new(name, arch, recipe, facts)?;
         let esp = match &plan.esp {
-            Some(esp) => Some(esp_files(esp, &rootfs, loaders)?),
+            Some(esp) => Some(esp_files(esp, arch, &rootfs, loaders)?),
             None => None,
         };
         // From here on only the contents are needed.
@@ -224,9 +227,12 @@ fn settings(
     }
 }
 
+/// Where os-release(5) may lie, the first one first.
+const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
+
 /// `PRETTY_NAME` of os-release(5), or the image's name.
 fn os_name(rootfs: &Rootfs, name: &str) -> Result<String, Report> {
-    for path in ["/etc/os-release", "/usr/lib/os-release"] {
+    for path in OS_RELEASE {
         let text = rootfs
             .read_text(path, 1 << 20)
             .map_err(|e| Report::failure(format!("reading {path}")).because(e))?
@@ -303,31 +309,53 @@ fn install_extlinux(root: &mut Layout, plan: &Plan, bios: &Bios) -> Result<(), R
 /// file system has them; they lie on the disk twice, for systemd-boot reads FAT only.
 fn esp_files<'a>(
     esp: &'a Esp,
+    arch: Arch,
     rootfs: &Rootfs,
     loaders: &Loaders,
 ) -> Result<Vec<fat::File<'a>>, Report> {
     let missing = |what: &str| Report::failure(format!("filling the EFI system partition: {what}"));
+    let content = |path: &str| match rootfs
+        .tree
+        .lookup(path)
+        .map(|id| &rootfs.tree.node(id).kind)
+    {
+        Some(Kind::File(content)) => Ok(content.clone()),
+        _ => Err(missing(&format!("the root file system has no file {path}"))),
+    };
     let mut files = Vec::new();
     for file in &esp.files {
-        let content = match &file.content {
-            EspContent::Rootfs(path) => match rootfs
-                .tree
-                .lookup(path)
-                .map(|id| &rootfs.tree.node(id).kind)
-            {
-                Some(Kind::File(content)) => content.clone(),
-                _ => return Err(missing(&format!("the root file system has no file {path}"))),
-            },
+        let parts = match &file.content {
+            EspContent::Rootfs(path) => vec![content(path)?],
             EspContent::SystemdBoot => loaders
                 .systemd_boot
                 .clone()
-                .map(Content::Bytes)
+                .map(|bytes| vec![Content::Bytes(bytes)])
                 .ok_or_else(|| missing("systemd-boot was not loaded"))?,
-            EspContent::Text(text) => Content::Bytes(text.as_bytes().into()),
+            EspContent::Text(text) => vec![Content::Bytes(text.as_bytes().into())],
+            EspContent::Uki(what) => {
+                let stub = loaders.stub.as_ref().ok_or_else(|| {
+                    missing(&format!("there is no {}", files::stub_name(arch)))
+                        .hint("it is in the package systemd-boot-efi; put it beside systemd-boot's EFI program, or use `boot-entry: type1`")
+                })?;
+                let linux = content(&what.linux)?;
+                let mut head = vec![0; uki::KERNEL_HEAD.min(linux.len() as usize)];
+                rootfs
+                    .stores
+                    .read_at(&linux, 0, &mut head)
+                    .map_err(|e| missing("reading the kernel").because(e))?;
+                let sections = uki::Sections {
+                    os_release: content(&what.os_release)?,
+                    arguments: what.arguments.clone(),
+                    version: what.version.clone(),
+                    linux,
+                    initrd: content(&what.initrd)?,
+                };
+                uki::parts(stub, &head, sections)?
+            }
         };
         files.push(fat::File {
             path: &file.path,
-            content,
+            parts,
         });
     }
     Ok(files)

@@ -43,6 +43,8 @@ pub enum Tool {
     Bmaptool,
     /// Tests: copies container images from form to form.
     Skopeo,
+    /// Tests: reads the sections of EFI programs.
+    Objdump,
 }
 
 /// A package manager, for the name of the package that brings a program.
@@ -62,7 +64,7 @@ pub enum PackageManager {
 
 impl Tool {
     /// Every program, in the order in which `doctor` lists them.
-    pub const ALL: [Tool; 17] = [
+    pub const ALL: [Tool; 18] = [
         Tool::Docker,
         Tool::Podman,
         Tool::QemuX86,
@@ -80,6 +82,7 @@ impl Tool {
         Tool::Mke2fs,
         Tool::Bmaptool,
         Tool::Skopeo,
+        Tool::Objdump,
     ];
 
     /// File name of the program.
@@ -102,6 +105,7 @@ impl Tool {
             Tool::Mke2fs => "mke2fs",
             Tool::Bmaptool => "bmaptool",
             Tool::Skopeo => "skopeo",
+            Tool::Objdump => "objdump",
         }
     }
 
@@ -119,6 +123,7 @@ impl Tool {
             Tool::Sfdisk | Tool::Sgdisk => "check partition tables in tests",
             Tool::QemuImg => "check image formats in tests",
             Tool::Bmaptool => "check block maps in tests",
+            Tool::Objdump => "check unified kernel images in tests",
             Tool::Mke2fs => "be compared with by the benchmark",
             Tool::Skopeo => "make container images in tests",
             Tool::Extlinux => "compare our EXTLINUX with the original in tests",
@@ -152,6 +157,7 @@ impl Tool {
             (Tool::Python, Pacman | Brew) => "python",
             (Tool::Python, _) => "python3",
             (Tool::E2fsck | Tool::Mke2fs, _) => "e2fsprogs",
+            (Tool::Objdump, _) => "binutils",
             (Tool::FsckFat, _) => "dosfstools",
             (Tool::Sfdisk, Apt) => "fdisk",
             (Tool::Sfdisk, Apk) => "sfdisk",

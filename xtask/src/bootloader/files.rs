@@ -15,6 +15,9 @@ pub struct Loaders {
     pub bios: Option<Bios>,
     /// systemd-boot's EFI program, where there is UEFI.
     pub systemd_boot: Option<Arc<[u8]>>,
+    /// systemd's stub of unified kernel images, where there is UEFI and the stub was found: only
+    /// `boot-entry: uki` needs it.
+    pub stub: Option<Arc<[u8]>>,
 }
 
 /// What a BIOS starts.
@@ -36,9 +39,17 @@ pub fn systemd_boot_name(arch: Arch) -> &'static str {
     }
 }
 
+/// File name of systemd's stub of unified kernel images.
+pub fn stub_name(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Amd64 => "linuxx64.efi.stub",
+        Arch::Arm64 => "linuxaa64.efi.stub",
+    }
+}
+
 /// Where the packages of Debian and Ubuntu, Fedora, Arch and Alpine put the files; a folder
 /// for `{}`.
-const HOST: [(&str, &[&str]); 4] = [
+const HOST: [(&str, &[&str]); 5] = [
     ("extlinux", &["/usr/bin", "/usr/sbin", "/sbin"]),
     (
         "mbr.bin",
@@ -59,6 +70,7 @@ const HOST: [(&str, &[&str]); 4] = [
         ],
     ),
     ("systemd-boot", &["/usr/lib/systemd/boot/efi"]),
+    ("stub", &["/usr/lib/systemd/boot/efi"]),
 ];
 
 /// Where the files may come from.
@@ -124,6 +136,14 @@ impl From<'_> {
                     mbr: code("mbr.bin")?,
                     gptmbr: code("gptmbr.bin")?,
                 }),
+            },
+            stub: match boot {
+                BootMode::Uefi | BootMode::Hybrid
+                    if self.find("stub", stub_name(arch)).is_some() =>
+                {
+                    Some(read("stub", stub_name(arch))?.into())
+                }
+                _ => None,
             },
             systemd_boot: match boot {
                 BootMode::Bios => None,

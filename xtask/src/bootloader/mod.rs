@@ -4,3 +4,4 @@ pub mod config;
 pub mod extlinux;
 pub mod files;
 pub mod provide;
+pub mod uki;

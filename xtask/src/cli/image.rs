@@ -15,7 +15,9 @@ use crate::plan::{self, ContainerFacts, Plan};
 use crate::publish::manifest::{self, Manifest};
 use crate::publish::sbom::{self, Inventory};
 use crate::publish::{Delivery, Papers, artifact};
-use crate::recipe::{self, Arch, BootMode, DiskSize, Format, Found, Smoke, TableKind};
+use crate::recipe::{
+    self, Arch, BootEntryKind, BootMode, DiskSize, Format, Found, Smoke, TableKind,
+};
 use crate::rootfs::Rootfs;
 use crate::rootfs::tar;
 use crate::size::Size;
@@ -61,6 +63,9 @@ pub(super) struct Args {
     /// Firmware to boot on, instead of the recipe's
     #[arg(long)]
     boot: Option<BootMode>,
+    /// How the kernel lies on the EFI system partition, instead of the recipe's
+    #[arg(long, value_name = "KIND")]
+    boot_entry: Option<BootEntryKind>,
     /// Partition table, where the boot mode leaves a choice
     #[arg(long)]
     table: Option<TableKind>,
@@ -180,6 +185,7 @@ fn overridden(mut found: Found, args: &Args) -> Result<Found, Report> {
     if let Some(boot) = args.boot {
         recipe.boot = boot;
     }
+    recipe.boot_entry = args.boot_entry.unwrap_or(recipe.boot_entry);
     recipe.table = args.table.or(recipe.table);
     if let Some(size) = args.size {
         recipe.size = size;

@@ -56,8 +56,15 @@ pub struct Spec {
 pub struct File<'a> {
     /// Its path, with `/` and without a leading one. Directories on the way are made.
     pub path: &'a str,
-    /// What is in it; less than 4 GiB.
-    pub content: Content,
+    /// What is in it, one after the other; less than 4 GiB.
+    pub parts: Vec<Content>,
+}
+
+impl File<'_> {
+    /// Its length in bytes.
+    fn len(&self) -> u64 {
+        self.parts.iter().map(Content::len).sum()
+    }
 }
 
 /// The smallest size in bytes of a file system that surely holds `files`: a multiple of 1 MiB,
@@ -89,7 +96,7 @@ pub fn layout(files: &[File<'_>], spec: &Spec) -> Result<Layout, Report> {
         let fs = FileSystem::new(device.clone(), FsOptions::new()).map_err(failed)?;
         for file in files {
             let runs = put(&fs, file, &device, &geometry)?;
-            place(&runs, &file.content, &mut pieces);
+            place(&runs, &file.parts, &mut pieces);
         }
         fs.unmount().map_err(failed)?;
     }
@@ -211,7 +218,7 @@ fn put(
         }
         let mut made = dir.create_file(name).map_err(failed)?;
         device.start_body(geometry.data);
-        let written = zeros(&mut made, file.content.len());
+        let written = zeros(&mut made, file.len());
         let runs = device.end_body();
         written.and_then(|()| made.flush()).map_err(failed)?;
         return Ok(runs);
@@ -231,18 +238,30 @@ fn zeros(to: &mut impl Write, mut len: u64) -> io::Result<()> {
 }
 
 /// The pieces of a file that lies in these runs.
-fn place(runs: &[(u64, u64)], content: &Content, pieces: &mut Vec<Piece>) {
-    let mut from = 0;
-    for &(offset, len) in runs {
-        pieces.push(Piece {
-            offset,
-            len,
-            source: Source::Content {
-                content: content.clone(),
-                from,
-            },
-        });
-        from += len;
+fn place(runs: &[(u64, u64)], parts: &[Content], pieces: &mut Vec<Piece>) {
+    let mut runs = runs.iter().copied();
+    let (mut offset, mut room) = (0, 0);
+    for content in parts {
+        let mut from = 0;
+        while from < content.len() {
+            if room == 0 {
+                let Some(run) = runs.next() else { return };
+                (offset, room) = run;
+                continue;
+            }
+            let len = room.min(content.len() - from);
+            pieces.push(Piece {
+                offset,
+                len,
+                source: Source::Content {
+                    content: content.clone(),
+                    from,
+                },
+            });
+            offset += len;
+            room -= len;
+            from += len;
+        }
     }
 }
 
@@ -273,7 +292,7 @@ fn check(file: &File<'_>) -> Result<(), Report> {
             return Err(wrong(&format!("FAT allows no {c:?} in a name")));
         }
     }
-    if file.content.len() > LONGEST {
+    if file.len() > LONGEST {
         return Err(wrong("a file on FAT is shorter than 4 GiB"));
     }
     Ok(())

@@ -3,10 +3,11 @@
 use super::kernels::Kernel;
 use super::{
     BootEntry, Container, Disk, Esp, EspContent, EspFile, Ids, Partition, Plan, Role, Root, Table,
+    Uki,
 };
 use crate::error::Report;
 use crate::fs::ext4::{self, Need};
-use crate::recipe::{Arch, BootMode, DiskSize, Recipe, TableKind};
+use crate::recipe::{Arch, BootEntryKind, BootMode, DiskSize, Recipe, TableKind};
 use crate::size::{MIB, Size};
 use uuid::Uuid;
 
@@ -45,6 +46,10 @@ pub struct Facts {
     pub kernel_bytes: Vec<u64>,
     /// Length of systemd-boot's EFI program in bytes.
     pub systemd_boot_bytes: u64,
+    /// Length of systemd's stub of unified kernel images in bytes; 0 if it is not there.
+    pub stub_bytes: u64,
+    /// Canonical path of os-release(5), if there is one.
+    pub os_release: Option<String>,
     /// What it takes on the disk.
     pub need: Need,
     /// What it keeps of its container.
@@ -66,7 +71,14 @@ pub fn boot_mode(arch: Arch, recipe: &Recipe) -> Result<BootMode, Report> {
 
 /// Whether a recipe can be planned for an architecture at all.
 pub fn check(arch: Arch, recipe: &Recipe) -> Result<(), Report> {
-    table(boot_mode(arch, recipe)?, recipe.table).map(drop)
+    let boot = boot_mode(arch, recipe)?;
+    if boot == BootMode::Bios && recipe.boot_entry == BootEntryKind::Uki {
+        return Err(Report::mistake(
+            "the boot mode bios takes no unified kernel image: only UEFI can start one",
+        )
+        .hint("use `boot: hybrid` or `boot: uefi`, or leave `boot-entry: uki` out"));
+    }
+    table(boot, recipe.table).map(drop)
 }
 
 /// The partition table that a boot mode and a recipe give, or why there is none.
@@ -155,7 +167,10 @@ impl Plan {
     pub fn new(name: &str, arch: Arch, recipe: &Recipe, facts: Facts) -> Result<Plan, Report> {
         let boot = boot_mode(arch, recipe)?;
         let table = table(boot, recipe.table)?;
-        let esp = (boot != BootMode::Bios).then(|| esp(name, arch, &facts));
+        let esp = match boot {
+            BootMode::Bios => None,
+            _ => Some(esp(name, arch, recipe.boot_entry, &facts)?),
+        };
         let disk = disk(arch, recipe, boot, table, &facts)?;
         let root_len = disk.root().len;
         Ok(Plan {
@@ -286,7 +301,9 @@ const ESP_LEAST: u64 = 64 * MIB;
 fn esp_len(facts: &Facts) -> u64 {
     let kernels: u64 = facts.kernel_bytes.iter().sum();
     let upgrade = facts.kernel_bytes.iter().max().copied().unwrap_or(0);
-    let content = kernels + upgrade + 2 * facts.systemd_boot_bytes;
+    // A unified kernel image is its kernel and initrd, the stub, and sections of whole sectors.
+    let stubs = facts.entries.len() as u64 * facts.stub_bytes.next_multiple_of(64 << 10);
+    let content = kernels + upgrade + 2 * facts.systemd_boot_bytes + stubs;
     // Two tables of four bytes for each cluster, directories and text files.
     let rest = content / 64 + 2 * MIB;
     (content + rest).next_multiple_of(MIB).max(ESP_LEAST)
@@ -294,7 +311,7 @@ fn esp_len(facts: &Facts) -> u64 {
 
 /// The files of the ESP, by the Boot Loader Specification (type 1 entries) and
 /// systemd-boot(7).
-fn esp(name: &str, arch: Arch, facts: &Facts) -> Esp {
+fn esp(name: &str, arch: Arch, kind: BootEntryKind, facts: &Facts) -> Result<Esp, Report> {
     let loader = match arch {
         Arch::Amd64 => ["EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"],
         Arch::Arm64 => ["EFI/BOOT/BOOTAA64.EFI", "EFI/systemd/systemd-bootaa64.efi"],
@@ -308,15 +325,23 @@ fn esp(name: &str, arch: Arch, facts: &Facts) -> Esp {
         .collect();
     let token = entry_token(name);
     let default = facts.entries.first().map_or("", |e| e.id.as_str());
+    let ending = match kind {
+        BootEntryKind::Type1 => "conf",
+        BootEntryKind::Uki => "efi",
+    };
     let text = |path: String, text: String| EspFile {
         path,
         content: EspContent::Text(text),
     };
     files.push(text(
         "loader/loader.conf".into(),
-        format!("# Written by docker-to-linux; see loader.conf(5).\ntimeout 2\ndefault {default}.conf\nconsole-mode keep\n"),
+        format!("# Written by docker-to-linux; see loader.conf(5).\ntimeout 2\ndefault {default}.{ending}\nconsole-mode keep\n"),
     ));
     for e in &facts.entries {
+        if kind == BootEntryKind::Uki {
+            files.push(uki(e, facts)?);
+            continue;
+        }
         let dir = format!("{token}/{}", file_name(&e.version));
         for (file, from) in [("linux", &e.linux), ("initrd", &e.initrd)] {
             files.push(EspFile {
@@ -333,9 +358,28 @@ fn esp(name: &str, arch: Arch, facts: &Facts) -> Esp {
             ),
         ));
     }
-    Esp {
+    Ok(Esp {
         volume_id: facts.ids.esp_volume,
         label: "ESP".into(),
         files,
-    }
+    })
+}
+
+/// The unified kernel image of an entry, where systemd-boot looks for such (Boot Loader
+/// Specification, "Type #2").
+fn uki(entry: &BootEntry, facts: &Facts) -> Result<EspFile, Report> {
+    let os_release = facts.os_release.clone().ok_or_else(|| {
+        Report::mistake("a unified kernel image takes the system's name from /etc/os-release, and the root file system has none")
+            .hint("write one in the Dockerfile, see os-release(5); or use `boot-entry: type1`")
+    })?;
+    Ok(EspFile {
+        path: format!("EFI/Linux/{}.efi", entry.id),
+        content: EspContent::Uki(Uki {
+            os_release,
+            arguments: entry.arguments.clone(),
+            version: entry.version.clone(),
+            linux: entry.linux.path.clone(),
+            initrd: entry.initrd.path.clone(),
+        }),
+    })
 }

@@ -186,8 +186,26 @@ pub enum EspContent {
     Rootfs(String),
     /// systemd-boot's EFI program for the architecture.
     SystemdBoot,
+    /// A unified kernel image.
+    Uki(Uki),
     /// This text.
     Text(String),
+}
+
+/// What a unified kernel image is made of, besides systemd's stub for the architecture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Uki {
+    /// os-release(5) of the root file system, by its canonical path.
+    pub os_release: String,
+    /// Kernel arguments.
+    pub arguments: String,
+    /// Version of the kernel.
+    pub version: String,
+    /// Canonical path of the kernel in the root file system.
+    pub linux: String,
+    /// Canonical path of its initrd.
+    pub initrd: String,
 }
 
 /// The root file system.

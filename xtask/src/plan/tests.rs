@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fs::ext4::Need;
-use crate::recipe::{DiskSize, Recipe, TableKind};
+use crate::recipe::{BootEntryKind, DiskSize, Recipe, TableKind};
 use crate::size::{MIB, Size};
 
 fn facts() -> Facts {
@@ -28,6 +28,8 @@ fn facts() -> Facts {
         kernel_bytes: vec![42 * MIB],
         systemd_boot_bytes: 120_000,
         container: None,
+        stub_bytes: 92_160,
+        os_release: Some("/usr/lib/os-release".into()),
         need: Need {
             blocks: 100_000,
             inodes: 12_000,
@@ -88,6 +90,30 @@ fn what_an_architecture_cannot_boot_is_refused() {
     assert!(e.message.contains("MBR"), "{e}");
     let hybrid = plan(BootMode::Hybrid, |r| r.table = Some(TableKind::Mbr)).unwrap();
     assert!(matches!(hybrid.disk.table, Table::Mbr { .. }));
+}
+
+#[test]
+fn a_unified_kernel_image_takes_the_place_of_the_entries() {
+    let uki = |boot| plan(boot, |r| r.boot_entry = BootEntryKind::Uki);
+    let esp = uki(BootMode::Hybrid).unwrap().esp.unwrap();
+    insta::assert_json_snapshot!("uki", esp);
+    let recipe = Recipe {
+        boot: BootMode::Bios,
+        boot_entry: BootEntryKind::Uki,
+        ..Recipe::default()
+    };
+    let e = check(Arch::Amd64, &recipe).unwrap_err();
+    assert!(e.message.contains("only UEFI can start one"), "{e}");
+    let nameless = Facts {
+        os_release: None,
+        ..facts()
+    };
+    let recipe = Recipe {
+        boot: BootMode::Uefi,
+        ..recipe
+    };
+    let e = Plan::new("box", Arch::Amd64, &recipe, nameless).unwrap_err();
+    assert!(e.message.contains("/etc/os-release"), "{e}");
 }
 
 #[test]

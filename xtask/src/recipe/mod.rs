@@ -45,6 +45,8 @@ pub struct Recipe {
     pub size: DiskSize,
     /// What firmware the image boots on.
     pub boot: BootMode,
+    /// How the kernel lies on the EFI system partition.
+    pub boot_entry: BootEntryKind,
     /// Partition table, where the boot mode leaves a choice.
     pub table: Option<TableKind>,
     /// Kernel arguments besides `root=`, `ro` and the consoles, which are added by themselves.
@@ -87,6 +89,7 @@ impl Default for Recipe {
             architectures: vec![Arch::Amd64],
             size: DiskSize::Auto,
             boot: BootMode::Hybrid,
+            boot_entry: BootEntryKind::default(),
             table: None,
             kernel_arguments: Vec::new(),
             hostname: None,
@@ -169,6 +172,30 @@ pub enum BootMode {
     Uefi,
     /// Both, from one disk.
     Hybrid,
+}
+
+/// How a kernel lies on the EFI system partition (UAPI group, Boot Loader Specification, "Type #1"
+/// and "Type #2").
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum BootEntryKind {
+    /// Kernel, initrd and a text file that names them.
+    #[default]
+    Type1,
+    /// One EFI program that is all of it: a unified kernel image.
+    Uki,
 }
 
 /// Partition table.

@@ -70,7 +70,7 @@ impl Need {
                 *entries += ENTRY * (1 + units.div_ceil(NAME_PART));
                 path = dir;
             }
-            lengths.push(file.content.len());
+            lengths.push(file.len());
         }
         lengths.extend(dirs.into_values());
         Need { lengths }

@@ -15,7 +15,7 @@ fn spec(size: u64) -> Spec {
 fn file(path: &str, len: u64) -> File<'_> {
     File {
         path,
-        content: Content::Late { len },
+        parts: vec![Content::Late { len }],
     }
 }
 

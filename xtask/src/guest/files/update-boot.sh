@@ -3,6 +3,10 @@
 # copies each kernel and its initrd to the EFI system partition (ESP), writes systemd-boot's
 # entries and EXTLINUX's menu, and removes what belongs to kernels that are gone.
 #
+# A unified kernel image stays as long as it holds the kernel, the initrd and the arguments that
+# the machine has. It is not made anew here, which takes tools that few machines have: what is
+# new gets an entry of its own, and the image goes once that one can be started.
+#
 # Hooks call it after every change of a kernel or an initrd. It may be run at any time: where
 # nothing changed it changes nothing. Its settings are in /etc/docker-to-linux/boot.conf.
 #
@@ -255,6 +259,42 @@ mount_esp() {
     return 1
 }
 
+# Where the unified kernel image of the kernel $1 lies, if there is one.
+uki() {
+    printf '%s\n' "$efi/EFI/Linux/$token-$1.efi"
+}
+
+# The number of $3 bytes at byte $2 of the file $1.
+number() {
+    od -An -tu"$3" -j "$2" -N "$3" "$1" | tr -d ' \n'
+}
+
+# Prints the section $2 of the EFI program $1; fails if it has none. (Microsoft, "PE Format".)
+section() {
+    header=$(number "$1" 60 4)
+    left=$(number "$1" $((header + 6)) 2)
+    header=$((header + 24 + $(number "$1" $((header + 20)) 2)))
+    while [ "$left" -gt 0 ]; do
+        if [ "$(tail -c +$((header + 1)) "$1" | head -c 8 | tr -d '\0')" = "$2" ]; then
+            tail -c +$(($(number "$1" $((header + 20)) 4) + 1)) "$1" |
+                head -c "$(number "$1" $((header + 8)) 4)"
+            return
+        fi
+        header=$((header + 40))
+        left=$((left - 1))
+    done
+    return 1
+}
+
+# Whether the kernel $1 has a unified kernel image, of the files $2 and $3 and today's arguments.
+is_unified() {
+    image=$(uki "$1")
+    [ -s "$image" ] &&
+        [ "$(section "$image" .cmdline)" = "$arguments" ] &&
+        section "$image" .linux | cmp -s - "$root$2" &&
+        section "$image" .initrd | cmp -s - "$root$3"
+}
+
 # The kernels that are on the ESP, by the names of their folders. Entries of others are none.
 held() {
     {
@@ -269,11 +309,31 @@ held() {
             name=${name%.conf}
             if grep -qsxF "linux /$token/$name/linux" "$conf"; then printf '%s\n' "$name"; fi
         done
+        for image in "$efi/EFI/Linux/$token"-*.efi; do
+            name=${image##*/"$token"-}
+            if [ -e "$image" ]; then printf '%s\n' "${name%.efi}"; fi
+        done
     } | sort -u
+}
+
+# The file name of what starts the kernel $1 from the ESP; fails if nothing does.
+entry_of() {
+    if has_entry "$1"; then
+        printf '%s\n' "$token-$1.conf"
+    elif [ -s "$(uki "$1")" ]; then
+        printf '%s\n' "$token-$1.efi"
+    else
+        return 1
+    fi
 }
 
 # Whether the kernel $1 can be started from the ESP.
 is_complete() {
+    entry_of "$1" >/dev/null
+}
+
+# Whether the kernel $1 has an entry, and the files that it names.
+has_entry() {
     [ -s "$entries/$token-$1.conf" ] && [ -s "$efi/$token/$1/linux" ] && [ -s "$efi/$token/$1/initrd" ]
 }
 
@@ -299,7 +359,7 @@ drop() {
         return 1
     fi
     # The entry first: what the menu offers must be there.
-    rm -f "$entries/$token-$1.conf" || return 1
+    rm -f "$entries/$token-$1.conf" "$(uki "$1")" || return 1
     sync
     rm -rf "${efi:?}/$token/$1" || return 1
     sync
@@ -319,7 +379,7 @@ may_give_way() {
     oldest_first=
     for one in $present; do oldest_first="$one $oldest_first"; done
     for one in $oldest_first; do
-        if [ -e "$efi/$token/$one" ]; then printf '%s\n' "$one"; fi
+        if [ -e "$efi/$token/$one" ] || [ -e "$(uki "$one")" ]; then printf '%s\n' "$one"; fi
         if [ "$one" = "$1" ]; then return 0; fi
     done
 }
@@ -366,6 +426,7 @@ is_whole() {
 # Puts the kernel of version $1 on the ESP, with the files $2 and $3, and writes its entry.
 place() {
     name=$(file_name "$1")
+    if is_unified "$name" "$2" "$3"; then return 0; fi
     dir=$efi/$token/$name
     changed=$(differing "$dir" "$2" "$3")
     if [ -n "$changed" ]; then
@@ -411,22 +472,28 @@ initrd /$token/$name/initrd
 options $arguments
 architecture $architecture
 EOF
+    image=$(uki "$name")
+    if [ -e "$image" ] && has_entry "$name"; then
+        rm -f "$image" || return 1
+        sync
+        say "removed ${image#"$root"}, which an entry replaces"
+    fi
 }
 
-# Makes $1 the entry that starts by itself, unless somebody chose another one.
+# Makes the file $1 the entry that starts by itself, unless somebody chose another one.
 set_default() {
     conf=$efi/loader/loader.conf
     if [ ! -s "$conf" ]; then
         put "$conf" <<EOF
 timeout 2
-default $1.conf
+default $1
 EOF
         return
     fi
     case $(awk '$1 == "default" { print $2; exit }' "$conf") in
-        "$1.conf") ;;
+        "$1") ;;
         '' | "$token"-*)
-            text=$(awk -v line="default $1.conf" '
+            text=$(awk -v line="default $1" '
                 $1 == "default" { if (!done++) print line; next }
                 { print }
                 END { if (!done) print line }' "$conf") || return 1
@@ -449,7 +516,7 @@ update_esp() {
         newest=no
         name=$(file_name "$version")
         # An old copy of it starts as well as ever where the new one could not be taken.
-        if [ -z "$default" ] && is_complete "$name"; then default=$token-$name; fi
+        if [ -z "$default" ]; then default=$(entry_of "$name") || default=; fi
     done <<EOF
 $kernels
 EOF
