@@ -2,8 +2,9 @@
 //! contributor runs.
 
 use super::console::Console;
+use super::matrix::{self, Cell, Image};
 use super::workflows;
-use crate::boot::{DiskBus, Firmware, ImageFormat, Machine, claims};
+use crate::boot::{Firmware, ImageFormat, Machine, claims};
 use crate::error::Report;
 use crate::recipe::{self, Arch};
 use crate::smoke::{self, Job, Outcome};
@@ -32,51 +33,14 @@ pub(super) struct Args {
     /// Only check the action and the workflows: linters, and real runs under act
     #[arg(long, conflicts_with_all = ["boots_only", "full"])]
     workflows_only: bool,
+    /// Build Debian for arm64 and boot it, too: by emulation that takes many minutes, and what
+    /// `setup --arm64` installs
+    #[arg(long)]
+    arm64: bool,
 }
 
 /// Where the images that are tested lie.
 const DIR: &str = "target/ci";
-
-/// One machine that an image must boot on.
-struct Cell {
-    recipe: &'static str,
-    firmware: Firmware,
-    disk: DiskBus,
-    /// Whether a plain run boots it, too; a full run boots all.
-    telling: bool,
-}
-
-const fn cell(recipe: &'static str, firmware: Firmware, disk: DiskBus, telling: bool) -> Cell {
-    Cell {
-        recipe,
-        firmware,
-        disk,
-        telling,
-    }
-}
-
-/// Every firmware with every disk. The telling ones: each distribution under each firmware,
-/// each kind of disk at least once.
-const CELLS: [Cell; 14] = {
-    use DiskBus::{Ahci, Nvme, Scsi, Virtio};
-    use Firmware::{Bios, Uefi};
-    [
-        cell("debian", Bios, Virtio, true),
-        cell("debian", Bios, Ahci, false),
-        cell("debian", Bios, Scsi, false),
-        cell("debian", Uefi, Virtio, false),
-        cell("debian", Uefi, Ahci, false),
-        cell("debian", Uefi, Nvme, true),
-        cell("debian", Uefi, Scsi, false),
-        cell("alpine", Bios, Virtio, false),
-        cell("alpine", Bios, Ahci, true),
-        cell("alpine", Bios, Scsi, false),
-        cell("alpine", Uefi, Virtio, false),
-        cell("alpine", Uefi, Ahci, false),
-        cell("alpine", Uefi, Nvme, false),
-        cell("alpine", Uefi, Scsi, true),
-    ]
-};
 
 pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     let begun = Instant::now();
@@ -114,17 +78,28 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     for recipe in &args.recipe {
         steps.run(&format!("image of {recipe}"), || build(&sh, &own, recipe))?;
     }
-    let wanted = |c: &&Cell| args.recipe.iter().any(|r| r == c.recipe);
-    for cell in CELLS
-        .iter()
-        .filter(wanted)
-        .filter(|c| args.full || c.telling)
-    {
+    let cells = matrix::cells(&args.recipe, args.full);
+    for recipe in &args.recipe {
+        for image in Image::OTHERS {
+            if cells.iter().any(|c| c.recipe == recipe && c.image == image) {
+                let name = format!("{} image of {recipe}", image.name());
+                steps.run(&name, || build_other(&sh, &own, recipe, image))?;
+            }
+        }
+    }
+    for cell in &cells {
         let name = format!(
-            "boot of {} by {} from {:?}",
-            cell.recipe, cell.firmware, cell.disk
+            "boot of {} ({}) by {} from {:?}",
+            cell.recipe,
+            cell.image.name(),
+            cell.firmware,
+            cell.disk
         );
         steps.run(&name, || boot_cell(cell, console))?;
+    }
+    if args.arm64 {
+        steps.run("image of debian for arm64", || build_arm64(&sh, &own))?;
+        steps.run("boot of debian on arm64", || boot_arm64(console))?;
     }
     if let Some(recipe) = args.recipe.iter().find(|r| *r == "alpine") {
         boot_formats(&mut steps, &sh, &own, recipe)?;
@@ -184,7 +159,51 @@ impl Steps {
 }
 
 fn image(recipe: &str) -> Utf8PathBuf {
-    Utf8Path::new(DIR).join(format!("{recipe}.img"))
+    Image::Hybrid.path(DIR, recipe)
+}
+
+/// Makes another image of the same container: the engine has all of its layers.
+fn build_other(
+    sh: &Shell,
+    own: &std::path::Path,
+    recipe: &str,
+    image: Image,
+) -> anyhow::Result<()> {
+    let path = image.path(DIR, recipe);
+    let dir = path.parent().unwrap_or(Utf8Path::new(DIR));
+    let options = image.options();
+    cmd!(
+        sh,
+        "{own} --quiet image {recipe} {options...} --output {dir}"
+    )
+    .ignore_stdout()
+    .run()?;
+    matrix::check(&path)?;
+    check_root(&path)
+}
+
+/// Where the image for arm64 lies.
+const ARM64: &str = "target/ci/arm64";
+
+/// Debian for arm64, with the kernel for virtual machines: making its initrd is what takes the
+/// time.
+fn build_arm64(sh: &Shell, own: &std::path::Path) -> anyhow::Result<()> {
+    let kernel = "KERNEL=linux-image-cloud-arm64";
+    cmd!(
+        sh,
+        "{own} image debian --arch arm64 --build-arg {kernel} --output {ARM64}"
+    )
+    .ignore_stdout()
+    .run()?;
+    let path = Utf8Path::new(ARM64).join("debian.img");
+    matrix::check(&path)?;
+    check_root(&path)
+}
+
+fn boot_arm64(console: Console) -> anyhow::Result<()> {
+    let machine = Machine::new(Arch::Arm64, Firmware::Uefi);
+    let path = Utf8Path::new(ARM64).join("debian.img");
+    boot("debian", "debian-arm64", path, machine, console).map(drop)
 }
 
 /// Builds the image as a user does, twice: the second one comes from the same container image
@@ -194,6 +213,7 @@ fn build(sh: &Shell, own: &std::path::Path, recipe: &str) -> anyhow::Result<()> 
         .ignore_stdout()
         .run()?;
     let image = image(recipe);
+    matrix::check(&image)?;
     check_root(&image)?;
     let again = format!("{DIR}/again");
     cmd!(sh, "{own} --quiet image {recipe} --output {again}")
@@ -229,7 +249,12 @@ fn boot_cell(cell: &Cell, console: Console) -> anyhow::Result<()> {
         ..Machine::new(Arch::Amd64, cell.firmware)
     };
     let recipe = cell.recipe;
-    let outcome = boot(recipe, recipe, image(recipe), machine, console)?;
+    let name = match cell.image {
+        Image::Hybrid => recipe.to_owned(),
+        other => format!("{recipe}-{}", other.name()),
+    };
+    let image = cell.image.path(DIR, recipe);
+    let outcome = boot(recipe, &name, image, machine, console)?;
     // Each of these images has a place to look inside.
     if outcome.checks.is_empty() {
         return Err(Report::failure(format!(

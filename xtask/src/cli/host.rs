@@ -2,7 +2,7 @@
 
 use crate::boot::firmware;
 use crate::bootloader::files::From;
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::recipe::{Arch, BootMode};
 use crate::tool::{PackageManager, Tool};
 
@@ -69,6 +69,54 @@ pub(super) fn items() -> Vec<Item> {
         packages: Vec::new(),
     });
     items
+}
+
+/// Where the kernel lists the foreign programs that it can start.
+const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
+
+/// Whether this host's kernel starts programs for arm64, as it must to build for it.
+pub(super) fn runs_arm64() -> bool {
+    engine::host_arch() == Arch::Arm64 || std::path::Path::new(BINFMT).join("qemu-aarch64").exists()
+}
+
+/// What building and booting images for arm64 takes besides.
+pub(super) fn arm64() -> Vec<Item> {
+    let apt = PackageManager::of_host() == Some(PackageManager::Apt);
+    let packages = |names: &[&'static str]| if apt { names.to_vec() } else { Vec::new() };
+    let missing = || "not installed".to_owned();
+    let qemu = Tool::QemuAarch64;
+    vec![
+        Item {
+            name: "programs for arm64".into(),
+            why: "build images for arm64",
+            matters: Use::Extras,
+            found: if runs_arm64() {
+                Ok(BINFMT.into())
+            } else {
+                Err("the kernel does not start them".into())
+            },
+            packages: packages(&["arch-test", "binfmt-support", "qemu-user-static"]),
+        },
+        Item {
+            name: qemu.name().into(),
+            why: qemu.why(),
+            matters: Use::Extras,
+            found: qemu.find().map(String::from).ok_or_else(missing),
+            packages: PackageManager::of_host()
+                .and_then(|m| qemu.package(m))
+                .into_iter()
+                .collect(),
+        },
+        Item {
+            name: "UEFI firmware for arm64".into(),
+            why: "boot images for arm64",
+            matters: Use::Extras,
+            found: firmware::installed(Arch::Arm64)
+                .map(|f| f.code.into_string())
+                .ok_or_else(missing),
+            packages: packages(&["qemu-efi-aarch64"]),
+        },
+    ]
 }
 
 fn engine(manager: Option<PackageManager>) -> Item {

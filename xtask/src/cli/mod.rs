@@ -18,6 +18,7 @@ mod image;
 mod judges;
 mod list;
 mod login;
+mod matrix;
 mod nightly;
 mod setup;
 mod smoke;

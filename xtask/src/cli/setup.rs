@@ -17,6 +17,9 @@ pub(super) struct Args {
     /// Leave out what only the project's tests need
     #[arg(long)]
     no_tests: bool,
+    /// Also what builds and boots images for arm64, by emulation where this host is none
+    #[arg(long)]
+    arm64: bool,
     /// Print the command and run nothing
     #[arg(long)]
     print: bool,
@@ -36,7 +39,15 @@ fn packages(args: &Args, console: Console) -> anyhow::Result<()> {
     let wanted = |i: &Item| {
         i.found.is_err() && i.name != judges::NAME && !(args.no_tests && i.matters == Use::Tests)
     };
-    let missing: Vec<Item> = host::items().into_iter().filter(wanted).collect();
+    let items = || {
+        let arm64 = if args.arm64 {
+            host::arm64()
+        } else {
+            Vec::new()
+        };
+        host::items().into_iter().chain(arm64).filter(wanted)
+    };
+    let missing: Vec<Item> = items().collect();
     let mut packages: Vec<&str> = missing
         .iter()
         .flat_map(|i| i.packages.iter().copied())
@@ -72,7 +83,10 @@ fn packages(args: &Args, console: Console) -> anyhow::Result<()> {
     }
     console.stage(&format!("installing {names}"));
     apt(&packages, console)?;
-    let left: Vec<Item> = host::items().into_iter().filter(wanted).collect();
+    if args.arm64 && !host::runs_arm64() {
+        register_arm64(console);
+    }
+    let left: Vec<Item> = items().collect();
     report_rest(&left, console)?;
     // What a package should have brought and did not is a failure of this verb.
     if let Some(item) = left.iter().find(|i| !i.packages.is_empty()) {
@@ -97,6 +111,31 @@ fn report_rest(left: &[Item], console: Console) -> Result<(), Report> {
         console.note(&format!("{}: {why}", item.name));
     }
     Ok(())
+}
+
+/// Tells the kernel which program starts those for arm64. The packages' own scripts do where an
+/// init runs; in a container or a small machine nothing has mounted the list yet. What fails here
+/// is found missing afterwards.
+fn register_arm64(console: Console) {
+    let sudo = (!rustix::process::geteuid().is_root()).then_some("sudo");
+    for command in [
+        [
+            "mount",
+            "-t",
+            "binfmt_misc",
+            "binfmt_misc",
+            "/proc/sys/fs/binfmt_misc",
+        ]
+        .as_slice(),
+        &["update-binfmts", "--enable", "qemu-aarch64"],
+    ] {
+        let mut words = sudo.iter().chain(command).copied();
+        let program = words.next().unwrap_or_default();
+        let run = |sh: Shell| cmd!(sh, "{program} {words...}").quiet().run();
+        if let Err(e) = Shell::new().and_then(run) {
+            console.note(&e.to_string());
+        }
+    }
 }
 
 /// Installs packages with apt, by sudo where we are not root.
