@@ -189,6 +189,19 @@ fn two_images_share_a_folder_and_its_sums() {
     p.image("box", &["--format", "raw,qcow2,ova"]);
     assert_eq!(fs::read_to_string(p.out.join("SHA256SUMS")).unwrap(), sums);
     assert_eq!(p.manifest("box"), manifest);
+    // Without papers the old ones do not stay and lie.
+    p.image("box", &["--hostname", "other", "--no-papers"]);
+    let left = names(&p.out);
+    assert!(
+        !left
+            .iter()
+            .any(|n| n.starts_with("box.") && n.ends_with("json")),
+        "{left:?}"
+    );
+    p.image("crate", &["--no-papers"]);
+    let sums = fs::read_to_string(p.out.join("SHA256SUMS")).unwrap();
+    let listed: Vec<&str> = sums.lines().map(|l| &l[66..]).collect();
+    assert_eq!(listed, ["box.ova", "box.qcow2", "crate.fixed.vhd"]);
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
         others,
         papers,
         sums,
+        stale: Vec::new(),
     };
     let paths = delivery.commit(&dir)?;
     console.stage(&format!("done in {:.1} s", begun.elapsed().as_secs_f64()));

@@ -449,6 +449,14 @@ fn deliver(
     let delivery = Delivery {
         artifacts,
         others: Vec::new(),
+        // The papers of an earlier image are not this one's.
+        stale: match papers {
+            Some(_) => Vec::new(),
+            None => vec![
+                manifest::file_name(&plan.name),
+                manifest::spdx_name(&plan.name),
+            ],
+        },
         papers,
         sums: job.sums,
     };

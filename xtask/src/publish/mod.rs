@@ -37,8 +37,11 @@ pub struct Delivery {
     pub others: Vec<Paper>,
     /// What manifest and package list say, if they are wanted.
     pub papers: Option<Papers>,
-    /// Whether the checksums of all of it go into `SHA256SUMS`.
+    /// Whether the checksums of all of it go into `SHA256SUMS`. If not, those of files that
+    /// are replaced are taken out of it.
     pub sums: bool,
+    /// Papers that lie in the folder and are not true any more.
+    pub stale: Vec<String>,
 }
 
 impl Delivery {
@@ -79,7 +82,16 @@ impl Delivery {
             lines.push((file_name(&paper.pending), paper.sha256));
             named(paper.pending)?;
         }
-        if self.sums {
+        for name in &self.stale {
+            match fs_err::remove_file(dir.join(name)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        if !self.sums {
+            let replaced: Vec<String> = lines.drain(..).map(|(name, _)| name).collect();
+            lock.forget(&replaced).map_err(failed)?;
+        } else {
             named(lock.merge(&lines).map_err(failed)?)?;
         }
         Ok(images)

@@ -41,9 +41,22 @@ impl Lock {
         })
     }
 
+    /// Takes these files out of `SHA256SUMS`, if there is one.
+    pub fn forget(&self, names: &[String]) -> io::Result<()> {
+        if !self.dir.join(NAME).exists() {
+            return Ok(());
+        }
+        self.write(|all| all.retain(|name, _| !names.contains(name)))?
+            .commit()
+    }
+
     /// The new `SHA256SUMS`: what it says of other files that are still there, and `lines`, as
     /// (name, SHA-256 in hexadecimal). It has no name yet.
     pub fn merge(&self, lines: &[(String, String)]) -> io::Result<Pending> {
+        self.write(|all| all.extend(lines.iter().cloned()))
+    }
+
+    fn write(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> io::Result<Pending> {
         let path = self.dir.join(NAME);
         let old = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -54,7 +67,7 @@ impl Lock {
             .filter(|(_, name)| self.dir.join(name).exists())
             .map(|(sum, name)| (name.to_owned(), sum.to_owned()))
             .collect();
-        all.extend(lines.iter().cloned());
+        change(&mut all);
         let mut text = String::new();
         for (name, sum) in all {
             text.push_str(&format!("{sum}  {name}\n"));
@@ -106,5 +119,8 @@ mod tests {
             format!("{}  box.img\n{}  other.img\n", sum('d'), sum('b'))
         );
         assert_eq!(parse(&text).count(), 2);
+        lock.forget(&["box.img".to_owned()]).unwrap();
+        let text = fs::read_to_string(dir.join(NAME)).unwrap();
+        assert_eq!(text, format!("{}  other.img\n", sum('b')));
     }
 }
