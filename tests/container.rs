@@ -298,8 +298,8 @@ fn httpd_on_alpine_serves_and_hears_of_the_end() {
             r#"FROM debian:trixie-slim
 RUN apt-get update && apt-get install -y --no-install-recommends busybox-static
 FROM alpine:3.23
-COPY --from=0 /bin/busybox /usr/local/bin/tools
-RUN adduser -D -h /srv/www web
+COPY --from=0 /bin/busybox /usr/local/bin/busybox-httpd
+RUN adduser -D -u 1234 -h /srv/www web
 COPY serve index.html /srv/www/
 WORKDIR /srv/www
 USER web
@@ -315,7 +315,7 @@ CMD ["./serve", "with  two spaces"]
             "#!/bin/sh\n\
              trap 'echo \"SIGTERM came to $MARK\" >/dev/stdout; kill $pid; exit 0' TERM\n\
              echo \"serving '$1' as $(id -u)\" >/dev/stderr\n\
-             tools httpd -f -p 80 & pid=$!\nwait $pid\n",
+             busybox-httpd httpd -f -p 80 & pid=$!\nwait $pid\n",
             true,
         ),
         ("index.html", "hello from a container\n", false),
@@ -327,7 +327,7 @@ CMD ["./serve", "with  two spaces"]
     let dockerfile = dir.join("Dockerfile");
     let image = machine_of(&dir, &["--dockerfile", dockerfile.as_str()]);
     let mut machine = boot(&image);
-    machine.says("serving 'with  two spaces' as 1000");
+    machine.says("serving 'with  two spaces' as 1234");
     let answer = machine.get("/");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.ends_with("hello from a container\n"), "{answer}");

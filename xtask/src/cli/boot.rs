@@ -75,8 +75,11 @@ impl Uefi {
     }
 }
 
-pub(super) fn run(args: &Args, _console: Console) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<ExitCode> {
     let Named { image, .. } = named(&args.image)?;
+    if let Some(text) = super::forwards::suggestion(&image, &args.forward) {
+        console.note(&text);
+    }
     let format = ImageFormat::of(&image);
     let claims = claims::of(&image, format)?;
     let arch = args.arch.unwrap_or_else(|| claims.arch());

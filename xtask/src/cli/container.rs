@@ -66,17 +66,22 @@ impl Args {
 
     /// The recipe with what these options say instead.
     pub(super) fn apply(&self, found: &mut Found) -> Result<(), Report> {
+        self.check()?;
         if let Some(name) = &self.name {
-            if !recipe::is_name(name) {
-                return Err(
-                    Report::mistake(format!("--name {name:?} cannot name an image"))
-                        .hint("use letters, digits, `.`, `-` and `_`, a letter or digit first"),
-                );
-            }
             found.name.clone_from(name);
         }
         found.recipe.service = self.service.or(found.recipe.service);
         Ok(())
+    }
+
+    fn check(&self) -> Result<(), Report> {
+        match &self.name {
+            Some(name) if !recipe::is_name(name) => Err(Report::mistake(format!(
+                "--name {name:?} cannot name an image"
+            ))
+            .hint("use letters, digits, `.`, `-` and `_`, a letter or digit first")),
+            _ => Ok(()),
+        }
     }
 
     /// Finds or builds the container's image and the recipe for it: `named`, or the one that
@@ -87,8 +92,9 @@ impl Args {
         around: Around<'_>,
         console: Console,
     ) -> Result<(Found, ContainerFacts), Report> {
+        self.check()?;
         let Around { engine, arch, .. } = around;
-        let name = self.image_name();
+        let name = self.name.clone().unwrap_or_else(|| self.image_name());
         let tag = engine::tag(&format!("container/{name}"), arch);
         let shown = self.container.clone().unwrap_or_else(|| name.clone());
         let image = match &self.container {

@@ -12,6 +12,7 @@ mod docs;
 mod doctor;
 mod ext4_to_tar;
 mod files;
+mod forwards;
 mod from;
 mod host;
 mod image;
