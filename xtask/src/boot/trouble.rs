@@ -161,6 +161,11 @@ pub const SCREEN: &[Trouble] = &[
         "EXTLINUX could not load the kernel or the initrd",
         LOADER,
     ),
+    trouble(
+        "Booting kernel failed",
+        "EXTLINUX found that the kernel is none",
+        LOADER,
+    ),
     // GRUB
     trouble("grub rescue>", "GRUB found none of its modules", LOADER),
 ];

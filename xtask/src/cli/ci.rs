@@ -106,10 +106,15 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     }
     // The images' containers and their bases are there now, which these tests start from.
     if args.recipe.iter().any(|r| r == "debian") && args.recipe.iter().any(|r| r == "alpine") {
-        steps.run("containers that serve as machines", || {
-            let tests = ["test", "--release", "--locked", "--test", "container", "--"];
-            Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1").run()?)
-        })?;
+        for (name, test) in [
+            ("containers that serve as machines", "container"),
+            ("verdicts on whole machines", "smoke"),
+        ] {
+            steps.run(name, || {
+                let tests = ["test", "--release", "--locked", "--test", test, "--"];
+                Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1").run()?)
+            })?;
+        }
     }
     for recipe in args
         .recipe

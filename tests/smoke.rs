@@ -1,0 +1,582 @@
+//! `cargo xtask smoke`: each verdict, provoked on a real disk in a real machine.
+//!
+//! The quick ones need no container: firmware and boot loader fail within seconds, before any
+//! kernel runs. Those that need a distribution's kernel, initrd and init take its container
+//! image and minutes: `cargo xtask image alpine debian`, then
+//! `cargo test --release --test smoke -- --ignored --test-threads=1`, as `cargo xtask ci` does.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
+mod common;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use common::{judge, sha256, skipped, temp, xtask};
+use docker_to_linux::boot::{ImageFormat, claims};
+use docker_to_linux::engine::{self, Engine};
+use docker_to_linux::recipe::Arch;
+use docker_to_linux::smoke::root;
+use docker_to_linux::tool::Tool;
+use serde_json::Value;
+use std::os::unix::fs::FileExt;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// What `smoke` said.
+struct Said {
+    code: Option<i32>,
+    json: Value,
+    stderr: String,
+}
+
+impl Said {
+    /// The only outcome.
+    #[track_caller]
+    fn outcome(&self) -> &Value {
+        assert_eq!(
+            self.json.as_array().map(Vec::len),
+            Some(1),
+            "{}",
+            self.stderr
+        );
+        &self.json[0]
+    }
+
+    /// Fails with this verdict, with exit code 1 and evidence.
+    #[track_caller]
+    fn fails(&self, verdict: &str) -> &Value {
+        let outcome = self.outcome();
+        assert_eq!(outcome["verdict"], verdict, "{}", self.stderr);
+        assert_eq!(outcome["passed"], false);
+        assert_eq!(self.code, Some(1), "{}", self.stderr);
+        let line = self.stderr.lines().last().unwrap();
+        assert!(
+            line.starts_with("error: 1 of 1 boots failed: ") && line.contains(verdict),
+            "{line}"
+        );
+        outcome
+    }
+}
+
+/// A folder with an image, and what smoke leaves.
+struct Place {
+    _temp: tempfile::TempDir,
+    dir: Utf8PathBuf,
+    image: Utf8PathBuf,
+}
+
+impl Place {
+    fn at(image: impl FnOnce(&Utf8Path) -> Option<Utf8PathBuf>) -> Option<Place> {
+        judge(Tool::QemuX86)?;
+        let (temp, dir) = temp();
+        let image = image(&dir)?;
+        Some(Place {
+            _temp: temp,
+            dir,
+            image,
+        })
+    }
+
+    /// A disk for BIOS and UEFI whose boot loaders are real, and whose kernel is not.
+    fn without_kernel() -> Option<Place> {
+        Place::at(|dir| {
+            let loaders = common::bootloader_dir(dir)?;
+            let recipe = dir.join("box");
+            fs_err::create_dir(&recipe).unwrap();
+            fs_err::write(recipe.join("recipe.yaml"), "root: {free: 16M}\n").unwrap();
+            common::tar_file(&common::machine(), &dir.join("root.tar"));
+            let mut make = xtask();
+            make.args(["image", "--no-papers", recipe.as_str()])
+                .args(["--from", dir.join("root.tar").as_str()])
+                .args(["--bootloader-dir", loaders.as_str()])
+                .args(["--output", dir.as_str()]);
+            common::content(&mut make);
+            Some(dir.join("box.img"))
+        })
+    }
+
+    /// A disk with these bytes.
+    fn of(bytes: &[u8]) -> Option<Place> {
+        Place::at(|dir| {
+            let image = dir.join("disk.img");
+            fs_err::write(&image, bytes).unwrap();
+            Some(image)
+        })
+    }
+
+    /// The image of a recipe that stands on the container image of one of the project's.
+    fn of_recipe(base: &str, dockerfile: &str, yaml: &str) -> Option<Place> {
+        Place::at(|dir| {
+            let engine = match Engine::find(None) {
+                Ok(engine) => engine,
+                Err(e) => return skipped(&e.to_string()),
+            };
+            let tag = engine::tag(base, Arch::Amd64);
+            if !engine.has_image(&tag) {
+                return skipped(&format!(
+                    "there is no container image {tag}: cargo xtask image {base} makes it"
+                ));
+            }
+            let recipe = dir.join("smoked");
+            fs_err::create_dir(&recipe).unwrap();
+            let arguments = "kernel-arguments: [\"rootfstype=ext4\", \"modules=sd-mod,ext4\"]\n";
+            let yaml = format!("{}{yaml}", if base == "alpine" { arguments } else { "" });
+            fs_err::write(recipe.join("recipe.yaml"), yaml).unwrap();
+            fs_err::write(
+                recipe.join("Dockerfile"),
+                format!("FROM {tag}\n{dockerfile}"),
+            )
+            .unwrap();
+            let mut make = xtask();
+            make.args(["image", "--no-papers", recipe.as_str()])
+                .args(["--output", dir.join("target/images").as_str()]);
+            common::content(&mut make);
+            Some(dir.join("target/images/smoked.img"))
+        })
+    }
+
+    /// An Alpine that is as it should be.
+    fn alpine() -> Option<Place> {
+        Place::of_recipe("alpine", "", "")
+    }
+
+    fn file(&self) -> std::fs::File {
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true).open(&self.image).unwrap()
+    }
+
+    /// Overwrites every place of the image that begins so.
+    #[track_caller]
+    fn overwrite(&self, what: &[u8], with: &[u8]) {
+        let bytes = fs_err::read(&self.image).unwrap();
+        let places: Vec<usize> = find(&bytes, what);
+        assert!(
+            !places.is_empty(),
+            "{:?} is nowhere",
+            String::from_utf8_lossy(what)
+        );
+        for place in places {
+            self.file().write_all_at(with, place as u64).unwrap();
+        }
+    }
+
+    /// Replaces a text in extlinux.conf by one of the same length.
+    #[track_caller]
+    fn configure(&self, old: &str, new: &str) {
+        assert_eq!(old.len(), new.len());
+        let bytes = fs_err::read(&self.image).unwrap();
+        let conf = find(&bytes, b"# Written by docker-to-linux.\nSERIAL ")[0];
+        let at = find(&bytes[conf..conf + 1024], old.as_bytes())[0];
+        self.file()
+            .write_all_at(new.as_bytes(), (conf + at) as u64)
+            .unwrap();
+    }
+
+    /// Where the root file system lies.
+    fn root(&self) -> u64 {
+        claims::of(&self.image, ImageFormat::Raw)
+            .unwrap()
+            .root
+            .unwrap()
+            .0
+    }
+
+    fn command(&self, what: &Utf8Path, more: &[&str]) -> std::process::Command {
+        let mut command = xtask();
+        command
+            .args(["smoke", what.as_str(), "--json", "--evidence"])
+            .arg(self.dir.join("evidence"))
+            .args(more)
+            .current_dir(&self.dir)
+            .env_remove("GITHUB_STEP_SUMMARY");
+        command
+    }
+
+    /// `smoke`, which leaves the image as it is and nothing of its copy.
+    #[track_caller]
+    fn smoke_of(&self, what: &Utf8Path, more: &[&str]) -> Said {
+        let before = sha256(&self.image);
+        let out = self.command(what, more).output().unwrap();
+        let said = said(&out);
+        assert_eq!(before, sha256(&self.image), "the image was written to");
+        assert_eq!(self.copies(), [""; 0]);
+        let Some(outcomes) = said.json.as_array() else {
+            return said;
+        };
+        for outcome in outcomes {
+            let dir = self.dir.join(outcome["evidence"].as_str().unwrap());
+            for file in ["verdict.json", "qemu.log"] {
+                assert!(dir.join(file).is_file(), "no {file}");
+            }
+            if outcome["verdict"] != "QEMU failed" {
+                let png = fs_err::read(dir.join("screen.png")).unwrap();
+                assert!(png.starts_with(b"\x89PNG\r\n"));
+                assert!(dir.join("console.log").is_file());
+            }
+        }
+        said
+    }
+
+    #[track_caller]
+    fn smoke(&self, more: &[&str]) -> Said {
+        self.smoke_of(&self.image, more)
+    }
+
+    /// Copies of the image that are still there.
+    fn copies(&self) -> Vec<String> {
+        let Ok(folders) = self.dir.join("evidence").read_dir_utf8() else {
+            return Vec::new();
+        };
+        folders
+            .flat_map(|d| d.unwrap().path().read_dir_utf8().unwrap())
+            .map(|e| e.unwrap().file_name().to_owned())
+            .filter(|name| name.starts_with(".disk"))
+            .collect()
+    }
+}
+
+fn said(out: &Output) -> Said {
+    let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
+    eprintln!("{stderr}");
+    Said {
+        code: out.status.code(),
+        json: serde_json::from_slice(&out.stdout).unwrap_or_default(),
+        stderr,
+    }
+}
+
+/// Every place where `what` begins.
+fn find(bytes: &[u8], what: &[u8]) -> Vec<usize> {
+    let first = what[0];
+    (0..bytes.len())
+        .filter(|&at| bytes[at] == first && bytes[at..].starts_with(what))
+        .collect()
+}
+
+/// A disk that sleeps for ever as soon as it is started: `hlt`, and a jump to it.
+fn sleeper() -> Vec<u8> {
+    let mut disk = vec![0; 1 << 20];
+    disk[..3].copy_from_slice(&[0xf4, 0xeb, 0xfd]);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    disk
+}
+
+// What fails before a kernel runs.
+
+#[test]
+fn a_zeroed_mbr() {
+    let Some(place) = Place::without_kernel() else {
+        return;
+    };
+    place.file().write_all_at(&[0; 512], 0).unwrap();
+    // The GPT still claims both; the test is about one.
+    let said = place.smoke(&["--firmware", "bios"]);
+    let outcome = said.fails("firmware found no boot device");
+    assert_eq!(outcome["stages"][0]["stage"], "firmware");
+}
+
+#[test]
+fn a_removed_ldlinux_sys() {
+    let Some(place) = Place::without_kernel() else {
+        return;
+    };
+    place.overwrite(b"\r\nSYSLINUX ", &[0; 512]);
+    place
+        .smoke(&["--firmware", "bios"])
+        .fails("boot loader failed");
+}
+
+#[test]
+fn a_missing_kernel() {
+    let Some(place) = Place::without_kernel() else {
+        return;
+    };
+    place.configure("LINUX /vmlinuz", "LINUX /nothing");
+    let papers = ["--junit", "junit.xml", "--summary", "summary.md"];
+    let said = place.smoke(&[&["--firmware", "bios"], &papers[..]].concat());
+    let outcome = said.fails("boot loader failed");
+    assert!(
+        outcome["detail"]
+            .as_str()
+            .unwrap()
+            .contains("EXTLINUX could not load the kernel"),
+        "{outcome}"
+    );
+    let read = |name: &str| fs_err::read_to_string(place.dir.join(name)).unwrap();
+    let junit = read("junit.xml");
+    for part in [r#"failures="1""#, r#"type="boot loader failed""#] {
+        assert!(junit.contains(part), "{junit}");
+    }
+    let summary = read("summary.md");
+    for part in ["0 of 1 passed", "| ❌ |", "░ firmware"] {
+        assert!(summary.contains(part), "{summary}");
+    }
+}
+
+#[test]
+fn a_kernel_that_is_none() {
+    let Some(place) = Place::without_kernel() else {
+        return;
+    };
+    place
+        .smoke(&["--firmware", "bios"])
+        .fails("boot loader failed");
+}
+
+#[test]
+fn a_guest_that_sleeps_for_ever() {
+    let Some(place) = Place::of(&sleeper()) else {
+        return;
+    };
+    let begun = Instant::now();
+    let said = place.smoke(&["--timeout", "4"]);
+    let outcome = said.fails("timeout");
+    assert_eq!(outcome["hung-in"], "loader", "{outcome}");
+    assert!(begun.elapsed() >= Duration::from_secs(4));
+}
+
+#[test]
+fn an_argument_that_qemu_does_not_know() {
+    let Some(place) = Place::of(&sleeper()) else {
+        return;
+    };
+    let said = place.smoke(&["--qemu-arg=-device", "--qemu-arg=no-such-device"]);
+    let outcome = said.fails("QEMU failed");
+    assert!(
+        outcome["detail"]
+            .as_str()
+            .unwrap()
+            .contains("no-such-device"),
+        "{outcome}"
+    );
+    let log = place.dir.join("evidence/disk-bios-virtio/qemu.log");
+    assert!(
+        fs_err::read_to_string(log)
+            .unwrap()
+            .contains("no-such-device")
+    );
+}
+
+#[test]
+fn what_is_no_disk_is_a_mistake() {
+    let Some(place) = Place::without_kernel() else {
+        return;
+    };
+    let file = |name: &str, bytes: &[u8]| {
+        let path = place.dir.join(name);
+        fs_err::write(&path, bytes).unwrap();
+        path
+    };
+    let whole = fs_err::read(&place.image).unwrap();
+    for (path, word) in [
+        (
+            file("notes.txt", "a text\n".repeat(200).as_bytes()),
+            "no boot signature",
+        ),
+        (file("short.img", b"a text\n"), "shorter than a sector"),
+        (file("empty.img", b""), "it is empty"),
+        (file("half.img", &whole[..whole.len() / 2]), "is truncated"),
+        (
+            file("nearly.img", &whole[..whole.len() - 512]),
+            "is truncated",
+        ),
+        (file("zeros.img", &[0; 1 << 20]), "claims no firmware"),
+        (
+            file("text.qcow2", "a text\n".repeat(200).as_bytes()),
+            "no disk image",
+        ),
+        (place.dir.join("missing.img"), "there is no image"),
+        (place.dir.join("evidence/x/missing"), "there is no image"),
+        (place.dir.clone(), "there is no recipe"),
+    ] {
+        let out = place.command(&path, &[]).output().unwrap();
+        let stderr = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(2), "{path}: {stderr}");
+        assert!(
+            stderr.contains(word) && stderr.contains("; hint: "),
+            "{path}: {stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interrupt_ends_every_machine() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let Some(place) = Place::of(&sleeper()) else {
+        return;
+    };
+    let disks = ["--disk", "virtio,nvme", "--jobs", "2", "--timeout", "600"];
+    let mut child = place
+        .command(&place.image, &disks)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let machines = || -> usize {
+        let lines = std::fs::read_dir("/proc").unwrap().filter_map(|e| {
+            let line = std::fs::read(e.ok()?.path().join("cmdline")).ok()?;
+            Some(String::from_utf8_lossy(&line).into_owned())
+        });
+        lines
+            .filter(|l| l.contains("qemu-system") && l.contains(place.dir.as_str()))
+            .count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while machines() < 2 {
+        assert!(Instant::now() < deadline, "two machines should run at once");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    // They were killed; a busy host takes a moment to bury them.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while machines() > 0 {
+        assert!(Instant::now() < deadline, "a machine outlived us");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(place.copies(), [""; 0]);
+}
+
+// Whole machines.
+
+#[test]
+#[ignore = "boots a machine, which takes a minute without KVM"]
+fn a_healthy_machine_and_a_command_that_fails_in_it() {
+    let yaml = "smoke:\n  memory: 512\n  run: [\"grep -q Alpine /etc/os-release\", \"echo nothing here; exit 3\"]\n";
+    let Some(place) = Place::of_recipe("alpine", "", yaml) else {
+        return;
+    };
+    let said = place.smoke_of(&place.dir.join("smoked"), &["--firmware", "bios"]);
+    let outcome = said.outcome();
+    assert_eq!(outcome["verdict"], "booted", "{outcome}");
+    assert_eq!(
+        outcome["failures"],
+        serde_json::json!(["`echo nothing here; exit 3` ended with exit code 3"])
+    );
+    assert_eq!(said.code, Some(1));
+    assert!(outcome["power-off-seconds"].is_f64(), "{outcome}");
+    let stages = outcome["stages"].as_array().unwrap();
+    let names: Vec<&str> = stages
+        .iter()
+        .map(|s| s["stage"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["firmware", "loader", "kernel", "init", "login"]);
+    let checks = outcome["checks"].as_array().unwrap();
+    let check = |command: &str| {
+        let found = checks
+            .iter()
+            .find(|c| c["command"].as_str().unwrap().contains(command));
+        found.unwrap_or_else(|| panic!("no {command} in {outcome}"))
+    };
+    assert_eq!(check("os-release")["status"], 0);
+    assert_eq!(check("nothing here")["output"], "nothing here");
+    assert!(
+        check("rc-status")["output"]
+            .as_str()
+            .unwrap()
+            .contains("Runlevel: default")
+    );
+    assert!(
+        check("/proc/mounts")["output"]
+            .as_str()
+            .unwrap()
+            .contains(" / ext4 rw")
+    );
+}
+
+#[test]
+#[ignore = "boots a machine, which takes a minute without KVM"]
+fn a_root_that_is_nowhere() {
+    let Some(place) = Place::alpine() else {
+        return;
+    };
+    place.configure("root=UUID=", "root=LABEL");
+    place
+        .smoke(&["--firmware", "bios"])
+        .fails("emergency shell");
+}
+
+#[test]
+#[ignore = "boots a machine, which takes a minute without KVM"]
+fn an_init_that_is_not_there() {
+    let Some(place) = Place::alpine() else {
+        return;
+    };
+    place.configure("console=tty0", "init=/nonexi");
+    place.smoke(&["--firmware", "bios"]).fails("init failed");
+}
+
+#[test]
+#[ignore = "boots a machine, which takes a minute without KVM"]
+fn a_kernel_that_finds_no_root() {
+    let Some(place) = Place::alpine() else {
+        return;
+    };
+    // Without its initrd it has no drivers.
+    place.configure("INITRD ", "#NITRD ");
+    let said = place.smoke(&["--firmware", "bios"]);
+    let outcome = said.fails("kernel panic");
+    assert!(
+        outcome["detail"]
+            .as_str()
+            .unwrap()
+            .contains("Kernel panic - not syncing: VFS"),
+        "{outcome}"
+    );
+}
+
+#[test]
+#[ignore = "boots a machine, which takes a minute without KVM"]
+fn a_damaged_superblock() {
+    let Some(place) = Place::alpine() else {
+        return;
+    };
+    // The volume's name: its checksum does not hold any more, all else does.
+    let at = place.root() + 1024 + 0x78;
+    place.file().write_all_at(b"damaged", at).unwrap();
+    assert!(
+        root::state(&place.image, place.root())
+            .unwrap()
+            .unclean
+            .is_some()
+    );
+    place
+        .smoke(&["--firmware", "bios"])
+        .fails("root file system not clean");
+}
+
+#[test]
+#[ignore = "boots a machine, which takes a minute without KVM"]
+fn a_damaged_root_directory() {
+    let Some(place) = Place::alpine() else {
+        return;
+    };
+    // The block of its names: the superblock knows nothing of it, and only the kernel will.
+    // UEFI's loaders read the kernel from elsewhere.
+    let name = b"lost+found";
+    let bytes = fs_err::read(&place.image).unwrap();
+    let start = usize::try_from(place.root()).unwrap();
+    let at = start + find(&bytes[start..], name)[0];
+    place.file().write_all_at(b"lost-found", at as u64).unwrap();
+    place
+        .smoke(&["--firmware", "uefi"])
+        .fails("root file system not clean");
+}
+
+#[test]
+#[ignore = "boots a machine, which takes minutes without KVM"]
+fn a_unit_that_fails() {
+    let dockerfile = "RUN printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/broken.service && systemctl enable broken.service\n";
+    let Some(place) = Place::of_recipe("debian", dockerfile, "") else {
+        return;
+    };
+    let said = place.smoke(&["--firmware", "bios"]);
+    let outcome = said.fails("init failed");
+    let failures = outcome["failures"].to_string();
+    assert!(
+        failures.contains("the unit broken.service failed"),
+        "{outcome}"
+    );
+}
