@@ -8,9 +8,8 @@ use std::rc::Rc;
 /// Size of a sector in bytes.
 pub(super) const SECTOR: usize = 512;
 
-/// Bytes that are kept or left out together. fatfs asks for four bytes at a time, some ten times
-/// for each cluster of a file: a list of pages is found faster than a map of sectors (measured:
-/// 5 instead of 13 ms for 48 MB in clusters of 1 KiB).
+/// Bytes that are kept or left out together. (A list of pages takes as long as a map of sectors:
+/// some 10 ms for 48 MB in clusters of 1 KiB, most of it in fatfs.)
 const PAGE: usize = 32 << 10;
 
 type Page = [u8; PAGE];
