@@ -53,37 +53,37 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     let mut steps = Steps {
         console,
         done: Vec::new(),
+        failed: Vec::new(),
     };
     if !args.boots_only && !args.workflows_only {
-        steps.run("format", || Ok(cmd!(sh, "cargo fmt --all --check").run()?))?;
+        steps.run("format", || Ok(cmd!(sh, "cargo fmt --all --check").run()?));
         steps.run("lints", || {
             Ok(cmd!(
                 sh,
                 "cargo clippy --release --locked --workspace --all-targets -- -D warnings"
             )
             .run()?)
-        })?;
+        });
         steps.run("tests", || {
             Ok(cmd!(sh, "cargo test --release --locked --workspace").run()?)
-        })?;
+        });
     }
     if !args.boots_only {
-        steps.run("workflows", || workflows::lint(&sh))?;
-        steps.run("our action under act", || workflows::act(&sh))?;
+        steps.run("workflows", || workflows::lint(&sh));
+        steps.run("our action under act", || workflows::act(&sh));
     }
     if args.workflows_only {
-        steps.report(begun.elapsed());
-        return Ok(());
+        return steps.report(begun.elapsed());
     }
     for recipe in &args.recipe {
-        steps.run(&format!("image of {recipe}"), || build(&sh, &own, recipe))?;
+        steps.run(&format!("image of {recipe}"), || build(&sh, &own, recipe));
     }
     let cells = matrix::cells(&args.recipe, args.full);
     for recipe in &args.recipe {
         for image in Image::OTHERS {
             if cells.iter().any(|c| c.recipe == recipe && c.image == image) {
                 let name = format!("{} image of {recipe}", image.name());
-                steps.run(&name, || build_other(&sh, &own, recipe, image))?;
+                steps.run(&name, || build_other(&sh, &own, recipe, image));
             }
         }
     }
@@ -95,25 +95,26 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             cell.firmware,
             cell.disk
         );
-        steps.run(&name, || boot_cell(cell, console))?;
+        steps.run(&name, || boot_cell(cell, console));
     }
     if args.arm64 {
-        steps.run("image of debian for arm64", || build_arm64(&sh, &own))?;
-        steps.run("boot of debian on arm64", || boot_arm64(console))?;
+        steps.run("image of debian for arm64", || build_arm64(&sh, &own));
+        steps.run("boot of debian on arm64", || boot_arm64(console));
     }
     if let Some(recipe) = args.recipe.iter().find(|r| *r == "alpine") {
-        boot_formats(&mut steps, &sh, &own, recipe)?;
+        boot_formats(&mut steps, &sh, &own, recipe);
     }
     // The images' containers and their bases are there now, which these tests start from.
     if args.recipe.iter().any(|r| r == "debian") && args.recipe.iter().any(|r| r == "alpine") {
         for (name, test) in [
+            ("the same files by every form of an image", "oci"),
             ("containers that serve as machines", "container"),
             ("verdicts on whole machines", "smoke"),
         ] {
             steps.run(name, || {
                 let tests = ["test", "--release", "--locked", "--test", test, "--"];
                 Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1").run()?)
-            })?;
+            });
         }
     }
     for recipe in args
@@ -126,40 +127,58 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             let tests = ["test", "--release", "--locked", "--test", "guest", "--"];
             let name = format!("{which}{recipe}_");
             Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1 {name}").run()?)
-        })?;
+        });
     }
     if args.full {
         steps.run("upgrades in the guest", || {
             let tests = ["test", "--release", "--locked", "--test", "upgrade", "--"];
             Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1").run()?)
-        })?;
+        });
     }
-    steps.report(begun.elapsed());
-    Ok(())
+    steps.report(begun.elapsed())
 }
 
 /// What was run, and how long it took.
 struct Steps {
     console: Console,
     done: Vec<(String, Duration)>,
+    failed: Vec<String>,
 }
 
 impl Steps {
-    fn run(&mut self, name: &str, step: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    /// Runs a step. One that fails is told at once and fails the whole in the end: the others
+    /// tell more, and a run takes long.
+    fn run(&mut self, name: &str, step: impl FnOnce() -> anyhow::Result<()>) {
         self.console.stage(&format!("ci: {name}"));
         let begun = Instant::now();
-        step().with_context(|| format!("ci: {name}"))?;
+        let result = step();
         self.done.push((name.to_owned(), begun.elapsed()));
-        Ok(())
+        if let Err(e) = result {
+            let (line, _) = crate::error::describe(&e);
+            self.console.note(&format!("FAILED: {name}: {line}"));
+            self.failed.push(name.to_owned());
+        }
     }
 
-    fn report(&self, all: Duration) {
+    /// Tells what was run; an error that names what failed.
+    fn report(&self, all: Duration) -> anyhow::Result<()> {
         for (name, took) in &self.done {
             self.console
                 .detail(&format!("{:7.1} s  {name}", took.as_secs_f64()));
         }
+        if !self.failed.is_empty() {
+            return Err(Report::failure(format!(
+                "{} of {} steps of ci failed: {}",
+                self.failed.len(),
+                self.done.len(),
+                self.failed.join("; ")
+            ))
+            .hint("each is told above, behind its own heading and `FAILED:`")
+            .into());
+        }
         self.console
             .stage(&format!("ci: all passed in {:.0} s", all.as_secs_f64()));
+        Ok(())
     }
 }
 
@@ -312,12 +331,7 @@ const FORMATS: [(&str, &str, &[&str]); 8] = [
 
 /// Boots the image in every other format, read by QEMU's own drivers, and checks the papers of
 /// all of them.
-fn boot_formats(
-    steps: &mut Steps,
-    sh: &Shell,
-    own: &std::path::Path,
-    recipe: &str,
-) -> anyhow::Result<()> {
+fn boot_formats(steps: &mut Steps, sh: &Shell, own: &std::path::Path, recipe: &str) {
     let dir = Utf8Path::new(DIR).join("formats");
     let from = image(recipe);
     for (format, ending, more) in FORMATS {
@@ -343,14 +357,14 @@ fn boot_formats(
                 console,
             )
             .map(drop)
-        })?;
+        });
     }
     steps.run("papers", || {
         for dir in [Utf8Path::new(DIR), &dir] {
             cmd!(sh, "{own} verify {dir}").run()?;
         }
         Ok(fs::remove_dir_all(&dir)?)
-    })
+    });
 }
 
 /// Lets e2fsck look at the root file system, changing nothing.
