@@ -238,12 +238,13 @@ pub fn probe(
 /// twice this plus one.
 const ANSWER: u8 = 0x10;
 
-/// A boot sector that turns long mode on as Linux does, changes the address space a million
+/// A boot sector that turns long mode on as Linux does, changes the address space five million
 /// times, and answers.
 ///
-/// Long mode, because a hypervisor may manage the firmware and fail at the kernel. The million,
-/// because one that emulates the page tables manages the kernel too, in minutes: real hardware
-/// needs a tenth of a second, such a one was measured at five.
+/// Long mode, because a hypervisor may manage the firmware and fail at the kernel. The millions,
+/// because one that emulates the page tables manages the kernel too, in minutes, or never: real
+/// hardware needs a tenth of a second for each, such a one was measured at 2.7 when its host was
+/// idle and at five when it was not.
 fn boot_sector() -> Vec<u8> {
     const CODE: [u8; 0x96] = [
         0xfa, //                                     cli
@@ -274,7 +275,7 @@ fn boot_sector() -> Vec<u8> {
         0x0f, 0x22, 0xc0, //                         mov cr0, eax
         0x66, 0xea, 0x63, 0x7c, 0, 0, 0x08, 0, //    jmp 8:0x7c63
         // 64-bit code from here on.
-        0xb9, 0x40, 0x42, 0x0f, 0x00, //             mov ecx, 1000000
+        0xb9, 0x40, 0x4b, 0x4c, 0x00, //             mov ecx, 5000000
         0x0f, 0x20, 0xd8, //                   again: mov rax, cr3
         0x0f, 0x22, 0xd8, //                         mov cr3, rax
         0xe2, 0xf8, //                               loop again

@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             .run()?)
         });
         steps.run("tests", || {
-            Ok(cmd!(sh, "cargo test --release --locked --workspace").run()?)
+            Ok(cmd!(sh, "cargo test --release --locked --workspace --no-fail-fast").run()?)
         });
     }
     if !args.boots_only {
