@@ -334,6 +334,12 @@ impl Session {
         // Let it end its line and say a little more.
         std::thread::sleep(LAST_WORDS);
         self.look();
+        // Its line may have come in pieces: the same place may say more precisely what happened.
+        let again = match on_screen {
+            Some(_) => self.trouble_on_screen(),
+            None => self.trouble_on_console(until),
+        };
+        let trouble = again.map_or(trouble, |(trouble, _)| trouble);
         let line = match (&self.screen, on_screen) {
             (Some(screen), Some(_)) => screen.text.line_at(place),
             _ => self.heard.lock().0.line_at(place),
