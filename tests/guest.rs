@@ -333,7 +333,7 @@ fn is_online(guest: &mut Guest<'_>) {
     guest.run("cat /etc/hosts; grep -q \"127.0.1.1.*$(hostname)\" /etc/hosts");
 }
 
-mod telling {
+mod thorough {
     use super::*;
 
     #[test]
@@ -427,6 +427,11 @@ mod telling {
         off(session);
         made.check_root(8);
     }
+}
+
+/// What a plain run of `cargo xtask ci` tests.
+mod telling {
+    use super::*;
 
     #[test]
     #[ignore = "boots two machines, which takes minutes without KVM"]

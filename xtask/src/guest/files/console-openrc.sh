@@ -9,7 +9,7 @@ dir=/run/container
 pipe=$dir/output
 case $1 in
 start)
-    mkdir -p -m 755 "$dir"
+    mkdir -p "$dir" && chmod 755 "$dir" || exit 1
     rm -f "$pipe"
     mkfifo -m 600 "$pipe" && chown "$2" "$pipe" || exit 1
     exec start-stop-daemon --start --background --quiet --make-pidfile --pidfile "$dir/pid" \
