@@ -6,14 +6,13 @@ use super::matrix::{self, Cell, Image};
 use super::workflows;
 use crate::boot::{Firmware, ImageFormat, Machine, claims};
 use crate::error::Report;
+use crate::format::digest;
 use crate::recipe::{self, Arch};
 use crate::smoke::{self, Job, Outcome};
 use crate::tool::Tool;
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
-use sha2::{Digest, Sha256};
-use std::io::Read;
 use std::time::{Duration, Instant};
 use xshell::{Shell, cmd};
 
@@ -263,16 +262,8 @@ fn build(sh: &Shell, own: &std::path::Path, recipe: &str) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn sha256(path: &Utf8Path) -> anyhow::Result<[u8; 32]> {
-    let mut file = fs::File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buf = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buf)? {
-            0 => return Ok(hash.finalize().into()),
-            n => hash.update(&buf[..n]),
-        }
-    }
+fn sha256(path: &Utf8Path) -> anyhow::Result<String> {
+    Ok(digest::sha256(fs::File::open(path)?)?)
 }
 
 /// Boots the image as `smoke` does, looks inside, and fails where that does.
