@@ -9,8 +9,9 @@
 mod common;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use common::machine;
 use common::{Entry, content, file, skipped, temp};
-use docker_to_linux::boot::{Firmware, Forward, Machine, Network, Session, trouble};
+use docker_to_linux::boot::{Firmware, Forward, Machine, Network, Session};
 use docker_to_linux::engine::{self, Engine};
 use docker_to_linux::recipe::Arch;
 use docker_to_linux::tool::Tool;
@@ -75,7 +76,8 @@ struct Running {
     port: u16,
 }
 
-fn boot(image: &Utf8Path) -> Running {
+/// Boots it until its console says `text`.
+fn boot(image: &Utf8Path, text: &str) -> Running {
     // Free a moment ago; nobody else on this host takes ports of that range by chance.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = free.local_addr().unwrap().port();
@@ -90,12 +92,8 @@ fn boot(image: &Utf8Path) -> Running {
         },
         ..Machine::new(Arch::Amd64, Firmware::Bios)
     };
-    let tee = std::env::var_os("SHOW_CONSOLE").map(|_| Box::new(std::io::stderr()) as _);
-    let session = Session::start(&machine, image, &Default::default(), trouble::BOOT, tee);
-    Running {
-        session: session.unwrap_or_else(|e| panic!("{e}")),
-        port,
-    }
+    let (session, _) = machine::up(&machine, image, &[text]);
+    Running { session, port }
 }
 
 impl Running {
@@ -270,8 +268,7 @@ CMD ["nginx", "-g", "daemon off; error_log /dev/stderr notice;"]
     };
     let kernel = ["--build-arg", "KERNEL=linux-image-cloud-amd64"];
     let image = machine_of(&dir, &[&["--container", TAG], &kernel[..]].concat());
-    let mut machine = boot(&image);
-    machine.says("entry point runs: nginx");
+    let mut machine = boot(&image, "entry point runs: nginx");
     let answer = machine.get("/");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let greeting = "it's $HOME, 100% \"fine\" and Łódź /srv/www /root";
@@ -326,8 +323,7 @@ CMD ["./serve", "with  two spaces"]
     };
     let dockerfile = dir.join("Dockerfile");
     let image = machine_of(&dir, &["--dockerfile", dockerfile.as_str()]);
-    let mut machine = boot(&image);
-    machine.says("serving 'with  two spaces' as 1234");
+    let mut machine = boot(&image, "serving 'with  two spaces' as 1234");
     let answer = machine.get("/");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.ends_with("hello from a container\n"), "{answer}");

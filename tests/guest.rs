@@ -13,17 +13,12 @@
 mod common;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use common::{content, dir, file, judge, said, skipped, temp};
-use docker_to_linux::boot::{
-    DiskBus, Firmware, Forward, Login, Machine, Network, Session, trouble,
-};
-use docker_to_linux::bootloader::provide;
+use common::machine::{self, Guest, expect, off, soon};
+use common::{content, dir, file, judge, said, temp};
+use docker_to_linux::boot::{Firmware, Forward, Machine, Network, PROMPT, Session};
 use docker_to_linux::engine::{self, Build, Engine};
-use docker_to_linux::format;
 use docker_to_linux::guest::{Given, RootLogin};
-use docker_to_linux::image::{Assembly, Request};
-use docker_to_linux::recipe::{self, Arch, BootMode, Format, Recipe, User};
-use docker_to_linux::rootfs::tar;
+use docker_to_linux::recipe::{Arch, BootMode, Recipe, User};
 use docker_to_linux::size::Size;
 use docker_to_linux::tool::Tool;
 use std::net::TcpListener;
@@ -41,26 +36,10 @@ struct Made {
     root: u64,
 }
 
-/// The container image of a recipe, and with an ssh server if that is asked for.
-fn container(name: &str, with_ssh: bool) -> Option<(Engine, String)> {
-    if let Err(e) = Tool::QemuX86.require() {
-        return skipped(&e.to_string());
-    }
-    let engine = match Engine::find(None) {
-        Ok(engine) => engine,
-        Err(e) => return skipped(&e.to_string()),
-    };
-    let tag = engine::tag(name, Arch::Amd64);
-    if !engine.has_image(&tag) {
-        return skipped(&format!(
-            "there is no container image {tag}: cargo xtask image {name} makes it"
-        ));
-    }
-    if !with_ssh {
-        return Some((engine, tag));
-    }
-    let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let context = root.join("tests/guest");
+/// The container image of a recipe with an ssh server.
+fn with_ssh(recipe: &str) -> Option<(Engine, String)> {
+    let (engine, tag) = machine::container(recipe)?;
+    let context = machine::home().join("tests/guest");
     let what = Build {
         context: &context,
         dockerfile: None,
@@ -76,50 +55,19 @@ fn container(name: &str, with_ssh: bool) -> Option<(Engine, String)> {
 /// An image of the recipe's container with what `change` says.
 fn make(
     name: &str,
-    with_ssh: bool,
+    container: &(Engine, String),
     dir: &Utf8Path,
     login: &RootLogin,
     change: impl FnOnce(&mut Recipe),
-) -> Option<Made> {
-    let (engine, container) = container(name, with_ssh)?;
-    let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut recipe = recipe::find(root.join("recipes").join(name).as_str())
-        .unwrap()
-        .recipe;
+) -> Made {
+    let mut recipe = machine::recipe(name);
     change(&mut recipe);
-    let loaders = provide::loaders(&provide::Wanted {
-        boot: recipe.boot,
-        arch: Arch::Amd64,
-        dir: None,
-        cache: &root.join("target/bootloader"),
-        engine: Some(&engine),
-        network: None,
-        say: &|text| eprintln!("{text}"),
-        show: &|_| (),
-    })
-    .unwrap();
-    let stream = engine::export(&engine, &container).unwrap();
-    let mut rootfs = tar::from_stream(stream, dir).unwrap();
-    rootfs.set_epoch(engine.created(&container).unwrap());
-    let request = Request {
-        container: Default::default(),
-        name: name.into(),
-        arch: Arch::Amd64,
-        given: Given::read(&recipe, dir, login).unwrap(),
-        recipe,
-    };
-    let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
-    assert_eq!(assembly.notes, [""; 0]);
-    let image = dir.join(format!("{name}.img"));
-    let file = std::fs::File::create(&image).unwrap();
-    let size = assembly.plan.disk.size;
-    let options = format::Options::of(&assembly.plan);
-    let mut sink = format::open(Format::Raw, file, size, &options).unwrap();
-    assembly.write(&mut *sink, &|_| ()).unwrap();
-    Some(Made {
-        image,
-        root: assembly.plan.disk.root().start,
-    })
+    let given = Given::read(&recipe, dir, login).unwrap();
+    let disk = machine::make(container, name, recipe, given, dir, |_| ());
+    Made {
+        image: disk.image,
+        root: disk.root.start,
+    }
 }
 
 impl Made {
@@ -129,25 +77,17 @@ impl Made {
         file.unwrap().set_len(gib << 30).unwrap();
     }
 
-    fn start(&self, firmware: Firmware, ssh: Option<u16>) -> Session {
+    /// Boots it to its prompt; `ssh` is the port of this host that leads to its own.
+    fn boot(&self, firmware: Firmware, ssh: Option<u16>) -> Session {
         let forwards = ssh.map(|host| Forward { host, guest: 22 });
         let machine = Machine {
-            disk: DiskBus::Virtio,
             snapshot: false,
             network: Network::User {
                 forwards: forwards.into_iter().collect(),
             },
             ..Machine::new(Arch::Amd64, firmware)
         };
-        let tee = std::env::var_os("SHOW_CONSOLE").map(|_| Box::new(std::io::stderr()) as _);
-        Session::start(
-            &machine,
-            &self.image,
-            &Default::default(),
-            trouble::BOOT,
-            tee,
-        )
-        .unwrap_or_else(|e| panic!("{e}"))
+        machine::up(&machine, &self.image, &[PROMPT]).0
     }
 
     /// The header of the GPT: the disk's second sector.
@@ -192,43 +132,6 @@ impl Made {
             .unwrap();
         let bytes = u64::from(u32::from_le_bytes(count)) * 4096;
         assert!(bytes > (gib << 30) - (512 << 20), "only {bytes} bytes");
-    }
-}
-
-fn soon(session: &Session) -> Instant {
-    Instant::now() + Duration::from_secs(150) * session.accel().slowness()
-}
-
-fn expect(session: &mut Session, patterns: &[&str]) -> usize {
-    let deadline = soon(session);
-    session
-        .expect(patterns, deadline)
-        .unwrap_or_else(|e| panic!("{e}"))
-}
-
-fn off(mut session: Session) {
-    let deadline = soon(&session);
-    assert!(session.power_off(deadline).unwrap(), "does not turn off");
-}
-
-struct Guest<'a>(Login<'a>);
-
-impl Guest<'_> {
-    /// Logs in at the prompt.
-    fn open<'a>(session: &'a mut Session, user: &str, password: &str) -> Guest<'a> {
-        let deadline = soon(session);
-        let login = Login::open(session, user, Some(password), deadline);
-        Guest(login.unwrap_or_else(|e| panic!("{e}")))
-    }
-
-    /// Runs a command that must succeed; returns what it said.
-    #[track_caller]
-    fn run(&mut self, command: &str) -> String {
-        let deadline = Instant::now() + Duration::from_secs(900);
-        let out = self.0.run(command, deadline).unwrap();
-        eprintln!("# {command}\n{}", out.text);
-        assert_eq!(out.status, 0, "{command}: {}", out.text);
-        out.text
     }
 }
 
@@ -348,7 +251,10 @@ mod thorough {
             password_hash: None,
             ssh_keys: vec![ssh.key()],
         };
-        let made = make("debian", true, &dir, &login, |recipe| {
+        let Some(container) = with_ssh("debian") else {
+            return;
+        };
+        let made = make("debian", &container, &dir, &login, |recipe| {
             recipe.timezone = Some("Europe/Berlin".into());
             recipe.locale = Some("C.UTF-8".into());
             recipe.swap = Some(Size(64 << 20));
@@ -362,12 +268,10 @@ mod thorough {
             let options = "{etc/app/conf: {owner: anna:adm, mode: \"0640\"}}";
             recipe.files = serde_yaml::from_str(options).unwrap();
         });
-        let Some(made) = made else { return };
         let header = made.header();
         made.extend(8);
 
-        let mut session = made.start(Firmware::Uefi, Some(ssh.port));
-        expect(&mut session, &["login: "]);
+        let mut session = made.boot(Firmware::Uefi, Some(ssh.port));
         let out = ssh.when_up(&session, "root", "cat /etc/machine-id; hostname");
         let root = said(&out);
         assert!(out.status.success(), "{root}");
@@ -422,8 +326,7 @@ mod thorough {
         // As a power cut leaves it between two writes of the table: new partitions, old header.
         // The kernel takes the backup, which was written before both.
         made.put_header_back(&header);
-        let mut session = made.start(Firmware::Bios, None);
-        expect(&mut session, &["login: "]);
+        let session = made.boot(Firmware::Bios, None);
         off(session);
         made.check_root(8);
     }
@@ -445,11 +348,11 @@ mod telling {
     fn debian_lets_nobody_in_unasked() {
         let (_keep, dir) = temp();
         let Some(ssh) = Ssh::new(&dir) else { return };
-        let Some(made) = make("debian", true, &dir, &RootLogin::default(), |_| ()) else {
+        let Some(container) = with_ssh("debian") else {
             return;
         };
-        let mut session = made.start(Firmware::Bios, Some(ssh.port));
-        expect(&mut session, &["login: "]);
+        let made = make("debian", &container, &dir, &RootLogin::default(), |_| ());
+        let mut session = made.boot(Firmware::Bios, Some(ssh.port));
         for password in ["", "root", PASSWORD] {
             session.send("root").unwrap();
             expect(&mut session, &["assword:"]);
@@ -471,14 +374,15 @@ fn alpine_grows(firmware: Firmware, boot: BootMode, gib: u64) {
         password_file: Some(password_file(&dir)),
         ..RootLogin::default()
     };
-    let made = make("alpine", false, &dir, &login, |recipe| {
+    let Some(container) = machine::container("alpine") else {
+        return;
+    };
+    let made = make("alpine", &container, &dir, &login, |recipe| {
         recipe.boot = boot;
         recipe.swap = Some(Size(64 << 20));
     });
-    let Some(made) = made else { return };
     made.extend(gib);
-    let mut session = made.start(firmware, None);
-    expect(&mut session, &["login: "]);
+    let mut session = made.boot(firmware, None);
     {
         let mut guest = Guest::open(&mut session, "root", PASSWORD);
         has_grown(&mut guest, gib);
@@ -488,8 +392,7 @@ fn alpine_grows(firmware: Firmware, boot: BootMode, gib: u64) {
     }
     off(session);
     made.check(gib);
-    let mut session = made.start(firmware, None);
-    expect(&mut session, &["login: "]);
+    let session = made.boot(firmware, None);
     off(session);
     made.check(gib);
 }
@@ -500,12 +403,14 @@ fn debian_grows(firmware: Firmware, boot: BootMode, gib: u64) {
         password_file: Some(password_file(&dir)),
         ..RootLogin::default()
     };
-    let Some(made) = make("debian", false, &dir, &login, |recipe| recipe.boot = boot) else {
+    let Some(container) = machine::container("debian") else {
         return;
     };
+    let made = make("debian", &container, &dir, &login, |recipe| {
+        recipe.boot = boot;
+    });
     made.extend(gib);
-    let mut session = made.start(firmware, None);
-    expect(&mut session, &["login: "]);
+    let mut session = made.boot(firmware, None);
     {
         let mut guest = Guest::open(&mut session, "root", PASSWORD);
         has_grown(&mut guest, gib);
@@ -513,8 +418,7 @@ fn debian_grows(firmware: Firmware, boot: BootMode, gib: u64) {
     }
     off(session);
     made.check(gib);
-    let mut session = made.start(firmware, None);
-    expect(&mut session, &["login: "]);
+    let session = made.boot(firmware, None);
     off(session);
     made.check(gib);
 }
@@ -562,9 +466,10 @@ mod all {
             ssh_keys: vec![ssh.key()],
             ..RootLogin::default()
         };
-        let Some(made) = make("debian", true, &dir, &login, |_| ()) else {
+        let Some(container) = with_ssh("debian") else {
             return;
         };
+        let made = make("debian", &container, &dir, &login, |_| ());
         let copy = Made {
             image: dir.join("copy.img"),
             root: made.root,
@@ -572,8 +477,7 @@ mod all {
         std::fs::copy(&made.image, &copy.image).unwrap();
         let identity = |made: &Made| {
             let _ = std::fs::remove_file(dir.join("known"));
-            let mut session = made.start(Firmware::Bios, Some(ssh.port));
-            expect(&mut session, &["login: "]);
+            let session = made.boot(Firmware::Bios, Some(ssh.port));
             let out = ssh.when_up(&session, "root", "cat /etc/machine-id /etc/ssh/*.pub");
             off(session);
             assert!(out.status.success(), "{}", said(&out));

@@ -7,18 +7,15 @@
 
 mod common;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use common::{content, judge, skipped, temp};
-use docker_to_linux::boot::{Firmware, Login, Machine, Session, trouble};
-use docker_to_linux::bootloader::provide;
-use docker_to_linux::engine::{self, Engine};
-use docker_to_linux::format;
-use docker_to_linux::image::{Assembly, Request};
-use docker_to_linux::recipe::{self, Arch, BootMode, Format};
-use docker_to_linux::rootfs::{Rootfs, tar};
+use camino::Utf8Path;
+use common::machine::{self, Disk, Guest, expect, off};
+use common::{content, judge, temp};
+use docker_to_linux::boot::{Firmware, Machine, PROMPT, Session};
+use docker_to_linux::guest::Given;
+use docker_to_linux::recipe::{Arch, BootMode, Recipe};
+use docker_to_linux::rootfs::Rootfs;
 use docker_to_linux::tool::Tool;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::time::{Duration, Instant};
 
 /// What the new initrd says. What is typed into the guest never contains it in one piece.
 const MARKER: &str = "the-new-initrd-runs";
@@ -27,70 +24,23 @@ const PASSWORD: &str = "marker";
 const HASH: &str = "$6$dockertolinux$tTLx6Nx9/RqGo86.INpk2IFcr00yRxZ73vkK.C/b0rqHym30Dehw.fq8.LLDtOqvRt84pZ9hbsw6HTXxy7sie0";
 const UPDATE: &str = "/usr/lib/docker-to-linux/update-boot";
 
-/// A disk for BIOS and UEFI of a recipe's container image, and where its ESP lies.
-struct Made {
-    image: Utf8PathBuf,
-    esp: (u64, u64),
-}
+/// A disk for BIOS and UEFI of a recipe's container image, into which root may log in.
+struct Made(Disk);
 
 fn make(name: &str, dir: &Utf8Path) -> Option<Made> {
-    if let Err(e) = Tool::QemuX86.require() {
-        return skipped(&e.to_string());
-    }
-    let engine = match Engine::find(None) {
-        Ok(engine) => engine,
-        Err(e) => return skipped(&e.to_string()),
-    };
-    let tag = engine::tag(name, Arch::Amd64);
-    if !engine.has_image(&tag) {
-        return skipped(&format!(
-            "there is no container image {tag}: cargo xtask image {name} makes it"
-        ));
-    }
-    let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let found = recipe::find(root.join("recipes").join(name).as_str()).unwrap();
-    let loaders = provide::loaders(&provide::Wanted {
+    let container = machine::container(name)?;
+    let recipe = Recipe {
         boot: BootMode::Hybrid,
-        arch: Arch::Amd64,
-        dir: None,
-        cache: &root.join("target/bootloader"),
-        engine: Some(&engine),
-        network: None,
-        say: &|text| eprintln!("{text}"),
-        show: &|_| (),
-    })
-    .unwrap();
-    let stream = engine::export(&engine, &tag).unwrap();
-    let mut rootfs = tar::from_stream(stream, dir).unwrap();
-    rootfs.set_epoch(engine.created(&tag).unwrap());
-    let_root_in(&mut rootfs);
-    let request = Request {
-        container: Default::default(),
-        name: name.into(),
-        arch: Arch::Amd64,
-        recipe: recipe::Recipe {
-            boot: BootMode::Hybrid,
-            ..found.recipe
-        },
-        given: Default::default(),
+        ..machine::recipe(name)
     };
-    let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
-    let image = dir.join(format!("{name}.img"));
-    let file = std::fs::File::create(&image).unwrap();
-    let mut sink = format::open(
-        Format::Raw,
-        file,
-        assembly.plan.disk.size,
-        &format::Options::of(&assembly.plan),
-    )
-    .unwrap();
-    assembly.write(&mut *sink, &|_| ()).unwrap();
-    let disk = &assembly.plan.disk;
-    let esp = disk.esp().unwrap();
-    Some(Made {
-        image,
-        esp: (esp.start, esp.len),
-    })
+    Some(Made(machine::make(
+        &container,
+        name,
+        recipe,
+        Given::default(),
+        dir,
+        let_root_in,
+    )))
 }
 
 /// Gives root a password: the recipes' machines let nobody in.
@@ -111,39 +61,27 @@ fn let_root_in(rootfs: &mut Rootfs) {
 }
 
 impl Made {
-    fn start(&self, firmware: Firmware) -> Session {
+    /// Boots until one of the patterns stands on the console; says which.
+    fn start(&self, firmware: Firmware, patterns: &[&str]) -> (Session, usize) {
         let machine = Machine {
             snapshot: false,
             ..Machine::new(Arch::Amd64, firmware)
         };
-        let tee = std::env::var_os("SHOW_CONSOLE").map(|_| Box::new(std::io::stderr()) as _);
-        Session::start(
-            &machine,
-            &self.image,
-            &Default::default(),
-            trouble::BOOT,
-            tee,
-        )
-        .unwrap_or_else(|e| panic!("{e}"))
+        machine::up(&machine, &self.0.image, patterns)
     }
 
     /// Boots and logs in; does `work`; turns the machine off by its power button.
     fn session(&self, firmware: Firmware, work: impl FnOnce(&mut Guest<'_>)) {
-        let mut session = self.start(firmware);
-        expect(&mut session, &["login: "]);
-        let deadline = soon(&session);
-        let login = Login::open(&mut session, "root", Some(PASSWORD), deadline)
-            .unwrap_or_else(|e| panic!("{e}"));
-        work(&mut Guest(login));
+        let (mut session, _) = self.start(firmware, &[PROMPT]);
+        work(&mut Guest::open(&mut session, "root", PASSWORD));
         off(session);
     }
 
     /// Boots; the new initrd must say so before the prompt comes.
     fn runs_the_new_initrd(&self, firmware: Firmware) {
-        let mut session = self.start(firmware);
-        let first = expect(&mut session, &[MARKER, "login: "]);
+        let (mut session, first) = self.start(firmware, &[MARKER, PROMPT]);
         assert_eq!(first, 0, "{firmware}: the old initrd ran");
-        expect(&mut session, &["login: "]);
+        expect(&mut session, &[PROMPT]);
         off(session);
     }
 
@@ -152,43 +90,14 @@ impl Made {
         let Some(mut fsck) = judge(Tool::FsckFat) else {
             return;
         };
-        let mut disk = std::fs::File::open(&self.image).unwrap();
-        disk.seek(SeekFrom::Start(self.esp.0)).unwrap();
+        let mut disk = std::fs::File::open(&self.0.image).unwrap();
+        let esp = self.0.esp.as_ref().unwrap();
+        disk.seek(SeekFrom::Start(esp.start)).unwrap();
         let copy = dir.join("esp.img");
         let mut out = std::fs::File::create(&copy).unwrap();
-        std::io::copy(&mut disk.take(self.esp.1), &mut out).unwrap();
+        std::io::copy(&mut disk.take(esp.len), &mut out).unwrap();
         out.flush().unwrap();
         content(fsck.arg("-n").arg(&copy));
-    }
-}
-
-fn soon(session: &Session) -> Instant {
-    Instant::now() + Duration::from_secs(120) * session.accel().slowness()
-}
-
-fn expect(session: &mut Session, patterns: &[&str]) -> usize {
-    let deadline = soon(session);
-    session
-        .expect(patterns, deadline)
-        .unwrap_or_else(|e| panic!("{e}"))
-}
-
-fn off(mut session: Session) {
-    let deadline = soon(&session);
-    assert!(session.power_off(deadline).unwrap(), "does not turn off");
-}
-
-struct Guest<'a>(Login<'a>);
-
-impl Guest<'_> {
-    /// Runs a command that must succeed; returns what it said.
-    #[track_caller]
-    fn run(&mut self, command: &str) -> String {
-        let deadline = Instant::now() + Duration::from_secs(900);
-        let out = self.0.run(command, deadline).unwrap();
-        eprintln!("# {command}\n{}", out.text);
-        assert_eq!(out.status, 0, "{command}: {}", out.text);
-        out.text
     }
 }
 

@@ -8,6 +8,8 @@
     clippy::panic
 )]
 
+pub mod machine;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::files;
 use docker_to_linux::recipe::{Arch, BootMode};

@@ -214,7 +214,7 @@ fn accelerators_have_names() {
     assert_eq!(accel::parse("kvm").unwrap(), Accel::Kvm);
     assert_eq!(accel::parse("KVM").unwrap_err().class, Class::Mistake);
     assert_eq!(Accel::Tcg.argument(Arch::Arm64), "tcg,thread=multi");
-    assert_eq!(Accel::Tcg.cpu(Arch::Amd64), "max");
+    assert_eq!(Accel::Tcg.cpu(Arch::Amd64), "max,-erms,-fsrm");
 }
 
 #[test]
