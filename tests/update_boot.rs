@@ -189,7 +189,7 @@ impl Machine {
     /// What the tool would put on the disk of this machine, but for its EFI programs.
     fn wanted(&self) -> BTreeMap<String, Vec<u8>> {
         let rootfs = self.rootfs();
-        let found = kernels::find(&rootfs).unwrap();
+        let (found, _) = kernels::find(&rootfs).unwrap();
         let recipe = &self.recipe;
         let entries = plan::boot_entries(recipe, NAME, "Test & 1", &ids(), &found, Arch::Amd64);
         let menu = extlinux_conf(&entries, Some((0, 115_200)));

@@ -59,7 +59,8 @@ impl Assembly {
         let (container, mut notes) = plan::container(&request.container, recipe.service)?;
         let settings = settings(request, boot, &ids, container.as_ref());
         notes.extend(guest::prepare(&mut rootfs, &settings)?);
-        let kernels = kernels::find(&rootfs)?;
+        let (kernels, passed_over) = kernels::find(&rootfs)?;
+        notes.extend(passed_over);
         let os = os_name(&rootfs, name)?;
         let entries = plan::boot_entries(recipe, name, &os, &ids, &kernels, arch);
         if boot != BootMode::Uefi {

@@ -349,9 +349,8 @@ pub struct Failed {
 ///
 /// The first: the kernel counts timer interrupts while it spins for 40 ms or more
 /// (`timer_irq_works` in arch/x86/kernel/apic/io_apic.c), and QEMU's thread that makes them got
-/// no processor meanwhile. The second: one processor ran a breakpoint that the other had put into
-/// the kernel's code for a moment and had taken away again; a machine with one processor is safe
-/// from it. Each was seen once in some sixty boots on a host with two processors.
+/// no processor meanwhile. It was seen once in some sixty boots on a host with two processors and
+/// a load of five. The second: see `Accel::argument`, whose choice is to prevent it.
 const BY_EMULATOR: [&str; 2] = [
     "IO-APIC + timer doesn't work",
     "Fatal exception in interrupt",

@@ -119,10 +119,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             ("containers that serve as machines", "container"),
             ("verdicts on whole machines", "smoke"),
         ] {
-            steps.run(name, || {
-                let tests = ["test", "--release", "--locked", "--test", test, "--"];
-                Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1").run()?)
-            });
+            steps.run(name, || ignored_tests(&sh, test, &[]));
         }
     }
     for recipe in args
@@ -132,18 +129,25 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     {
         steps.run(&format!("logins, network and growth of {recipe}"), || {
             let which = if args.full { "" } else { "telling::" };
-            let tests = ["test", "--release", "--locked", "--test", "guest", "--"];
-            let name = format!("{which}{recipe}_");
-            Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1 {name}").run()?)
+            ignored_tests(&sh, "guest", &[&format!("{which}{recipe}_")])
         });
     }
     if args.full {
-        steps.run("upgrades in the guest", || {
-            let tests = ["test", "--release", "--locked", "--test", "upgrade", "--"];
-            Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1").run()?)
-        });
+        for (name, test) in [
+            ("kernels in other places", "layouts"),
+            ("upgrades in the guest", "upgrade"),
+        ] {
+            steps.run(name, || ignored_tests(&sh, test, &[]));
+        }
     }
     steps.report(begun.elapsed())
+}
+
+/// Runs the tests in `tests/` of that name that run on demand, one at a time: they boot whole
+/// machines. `which` is a part of their names.
+fn ignored_tests(sh: &Shell, test: &str, which: &[&str]) -> anyhow::Result<()> {
+    let tests = ["test", "--release", "--locked", "--test", test, "--"];
+    Ok(cmd!(sh, "cargo {tests...} --ignored --test-threads=1 {which...}").run()?)
 }
 
 /// What was run, and how long it took.

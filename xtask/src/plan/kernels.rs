@@ -43,8 +43,8 @@ const MODULES: [&str; 2] = ["/usr/lib/modules", "/lib/modules"];
 ///
 /// Kernels are looked for as `/boot/vmlinuz-VERSION` (Debian, Ubuntu, Fedora, Arch and Alpine
 /// put them there) and as `/usr/lib/modules/VERSION/vmlinuz` (Fedora's image mode). A kernel
-/// without an initrd is passed over if another has one.
-pub fn find(rootfs: &Rootfs) -> Result<Vec<Kernel>, Report> {
+/// without an initrd is passed over if another has one; the second half of the answer says so.
+pub fn find(rootfs: &Rootfs) -> Result<(Vec<Kernel>, Vec<String>), Report> {
     let tree = &rootfs.tree;
     let mut found: Vec<(String, String, String)> = Vec::new();
     for (name, _) in tree.entries("/boot") {
@@ -107,7 +107,13 @@ pub fn find(rootfs: &Rootfs) -> Result<Vec<Kernel>, Report> {
         .hint("make one in the Dockerfile: Debian's initramfs-tools, Alpine's mkinitfs or dracut do"));
     }
     kernels.sort_by(|a, b| newest_first(&a.version, &b.version));
-    Ok(kernels)
+    let passed_over = |(kernel, names): (String, Vec<String>)| {
+        format!(
+            "the kernel {kernel} has no initrd, so no boot entry starts it: looked for {}",
+            names.join(", ")
+        )
+    };
+    Ok((kernels, without.into_iter().map(passed_over).collect()))
 }
 
 /// Orders versions, the newest first.
@@ -185,8 +191,10 @@ fn initrd_names(version: &str, suffixes: &[String]) -> Vec<String> {
             format!("/boot/initrd{dashed}"),
         ]);
     }
-    for name in ["initramfs.img", "initrd.img", "initrd"] {
-        names.push(format!("/usr/lib/modules/{version}/{name}"));
+    for dir in MODULES {
+        for name in ["initramfs.img", "initrd.img", "initrd"] {
+            names.push(format!("{dir}/{version}/{name}"));
+        }
     }
     names
 }
@@ -214,7 +222,8 @@ mod tests {
     }
 
     fn found(rootfs: &Rootfs) -> Vec<(String, String, String)> {
-        let kernels = find(rootfs).unwrap();
+        let (kernels, notes) = find(rootfs).unwrap();
+        assert_eq!(notes, [""; 0]);
         let all = kernels.into_iter();
         all.map(|k| (k.version, k.linux.path, k.initrd.path))
             .collect()
@@ -239,7 +248,7 @@ mod tests {
                 ("/initrd.img", "boot/initrd.img-6.12.10-amd64"),
             ],
         );
-        let kernels = find(&r).unwrap();
+        let (kernels, _) = find(&r).unwrap();
         assert_eq!(kernels[0].version, "6.12.10-amd64");
         assert_eq!(kernels[1].version, "6.9.1-amd64");
         assert_eq!(kernels[0].linux.link.as_deref(), Some("/vmlinuz"));
@@ -298,7 +307,7 @@ mod tests {
         assert!(e.message.contains("no kernel"), "{e}");
         let e = find(&rootfs(&["/boot/vmlinuz-6.1"], &[])).unwrap_err();
         assert!(e.message.contains("/boot/initrd.img-6.1"), "{e}");
-        // A second kernel that is complete is enough.
+        // A second kernel that is complete is enough, and the first one gets a word.
         let r = rootfs(
             &[
                 "/boot/vmlinuz-6.1",
@@ -307,6 +316,13 @@ mod tests {
             ],
             &[],
         );
-        assert_eq!(found(&r).len(), 1);
+        let (kernels, notes) = find(&r).unwrap();
+        assert_eq!(kernels.len(), 1);
+        assert_eq!(notes.len(), 1);
+        assert!(
+            notes[0].starts_with("the kernel /boot/vmlinuz-6.1 has no initrd")
+                && notes[0].contains("/boot/initrd.img-6.1"),
+            "{notes:?}"
+        );
     }
 }

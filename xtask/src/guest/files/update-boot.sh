@@ -121,8 +121,10 @@ initrd_of() {
             if canonical "/boot/$name"; then return 0; fi
         done
     done
-    for name in initramfs.img initrd.img initrd; do
-        if canonical "/usr/lib/modules/$1/$name"; then return 0; fi
+    for dir in /usr/lib/modules /lib/modules; do
+        for name in initramfs.img initrd.img initrd; do
+            if canonical "$dir/$1/$name"; then return 0; fi
+        done
     done
     return 1
 }

@@ -1,0 +1,176 @@
+//! Whole machines of the recipes' container images, and what is typed into them.
+
+use super::skipped;
+use camino::{Utf8Path, Utf8PathBuf};
+use docker_to_linux::boot::trouble::Failed;
+use docker_to_linux::boot::{Login, Machine, Session, trouble};
+use docker_to_linux::bootloader::provide;
+use docker_to_linux::engine::{self, Engine};
+use docker_to_linux::format;
+use docker_to_linux::guest::Given;
+use docker_to_linux::image::{Assembly, Request};
+use docker_to_linux::plan::Partition;
+use docker_to_linux::recipe::{self, Arch, Format, Recipe};
+use docker_to_linux::rootfs::{Rootfs, tar};
+use docker_to_linux::tool::Tool;
+use std::time::{Duration, Instant};
+
+/// How often a boot is tried that fails by the emulator's fault (`Failed::by_emulator`).
+const ATTEMPTS: u32 = 3;
+
+/// The project's folder.
+pub fn home() -> &'static Utf8Path {
+    Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The engine and the container image of a recipe, or `None` (said aloud) where that or QEMU is
+/// missing.
+pub fn container(recipe: &str) -> Option<(Engine, String)> {
+    if let Err(e) = Tool::QemuX86.require() {
+        return skipped(&e.to_string());
+    }
+    let engine = match Engine::find(None) {
+        Ok(engine) => engine,
+        Err(e) => return skipped(&e.to_string()),
+    };
+    let tag = engine::tag(recipe, Arch::Amd64);
+    if !engine.has_image(&tag) {
+        return skipped(&format!(
+            "there is no container image {tag}: cargo xtask image {recipe} makes it"
+        ));
+    }
+    Some((engine, tag))
+}
+
+/// One of the project's recipes.
+pub fn recipe(name: &str) -> Recipe {
+    recipe::find(home().join("recipes").join(name).as_str())
+        .unwrap()
+        .recipe
+}
+
+/// A disk that a test made.
+pub struct Disk {
+    pub image: Utf8PathBuf,
+    pub root: Partition,
+    pub esp: Option<Partition>,
+}
+
+/// Makes a disk of a container, in `dir`, after `change` was at its files.
+pub fn make(
+    (engine, container): &(Engine, String),
+    name: &str,
+    recipe: Recipe,
+    given: Given,
+    dir: &Utf8Path,
+    change: impl FnOnce(&mut Rootfs),
+) -> Disk {
+    let loaders = provide::loaders(&provide::Wanted {
+        boot: recipe.boot,
+        arch: Arch::Amd64,
+        dir: None,
+        cache: &home().join("target/bootloader"),
+        engine: Some(engine),
+        network: None,
+        say: &|text| eprintln!("{text}"),
+        show: &|_| (),
+    })
+    .unwrap();
+    let stream = engine::export(engine, container).unwrap();
+    let mut rootfs = tar::from_stream(stream, dir).unwrap();
+    rootfs.set_epoch(engine.created(container).unwrap());
+    change(&mut rootfs);
+    let request = Request {
+        container: Default::default(),
+        name: name.into(),
+        arch: Arch::Amd64,
+        recipe,
+        given,
+    };
+    let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
+    assert_eq!(assembly.notes, [""; 0]);
+    let image = dir.join(format!("{name}.img"));
+    let file = std::fs::File::create(&image).unwrap();
+    let disk = &assembly.plan.disk;
+    let options = format::Options::of(&assembly.plan);
+    let mut sink = format::open(Format::Raw, file, disk.size, &options).unwrap();
+    assembly.write(&mut *sink, &|_| ()).unwrap();
+    Disk {
+        image,
+        root: disk.root().clone(),
+        esp: disk.esp().cloned(),
+    }
+}
+
+/// Starts a machine and waits until one of the patterns stands on its console; says which.
+pub fn up(machine: &Machine, image: &Utf8Path, patterns: &[&str]) -> (Session, usize) {
+    for attempt in 1.. {
+        let tee = std::env::var_os("SHOW_CONSOLE").map(|_| Box::new(std::io::stderr()) as _);
+        let mut session = Session::start(machine, image, &Default::default(), trouble::BOOT, tee)
+            .unwrap_or_else(|e| panic!("{e}"));
+        let deadline = soon(&session);
+        match session.expect(patterns, deadline) {
+            Ok(which) => return (session, which),
+            Err(e) if attempt < ATTEMPTS && Failed::of(&e).is_some_and(Failed::by_emulator) => {
+                eprintln!("{}; the emulator's fault: again", e.message);
+            }
+            Err(e) => panic!("{}", told(&e)),
+        }
+    }
+    unreachable!("the last attempt returns or panics")
+}
+
+/// An error with all that it knows: the console's last lines are its cause.
+fn told(report: &docker_to_linux::error::Report) -> String {
+    match Failed::of(report) {
+        Some(failed) => format!("{report}\n{failed}"),
+        None => report.to_string(),
+    }
+}
+
+/// When even a loaded host that emulates should have done it.
+pub fn soon(session: &Session) -> Instant {
+    Instant::now() + Duration::from_secs(150) * session.accel().slowness()
+}
+
+/// Waits until one of the patterns stands on the console; says which.
+#[track_caller]
+pub fn expect(session: &mut Session, patterns: &[&str]) -> usize {
+    let deadline = soon(session);
+    session
+        .expect(patterns, deadline)
+        .unwrap_or_else(|e| panic!("{}", told(&e)))
+}
+
+/// Turns a machine off by its power button.
+#[track_caller]
+pub fn off(mut session: Session) {
+    let deadline = soon(&session);
+    assert!(session.power_off(deadline).unwrap(), "does not turn off");
+}
+
+/// Somebody who is logged in at the serial console.
+pub struct Guest<'a>(Login<'a>);
+
+impl Guest<'_> {
+    /// Logs in at the prompt.
+    #[track_caller]
+    pub fn open<'a>(session: &'a mut Session, user: &str, password: &str) -> Guest<'a> {
+        let deadline = soon(session);
+        let login = Login::open(session, user, Some(password), deadline);
+        Guest(login.unwrap_or_else(|e| panic!("{}", told(&e))))
+    }
+
+    /// Runs a command that must succeed; returns what it said.
+    #[track_caller]
+    pub fn run(&mut self, command: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(900);
+        let out = self
+            .0
+            .run(command, deadline)
+            .unwrap_or_else(|e| panic!("{command}: {}", told(&e)));
+        eprintln!("# {command}\n{}", out.text);
+        assert_eq!(out.status, 0, "{command}: {}", out.text);
+        out.text
+    }
+}

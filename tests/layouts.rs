@@ -1,0 +1,124 @@
+//! Kernels that lie elsewhere than the recipes' do: machines in QEMU, by BIOS and by UEFI.
+//!
+//! They take minutes and a container image that was built before, so they run on demand:
+//! `cargo xtask image alpine`, then
+//! `cargo test --release --test layouts -- --ignored --test-threads=1`, as `cargo xtask ci` does.
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
+
+mod common;
+
+use common::machine::{self, Guest, off};
+use common::temp;
+use docker_to_linux::boot::{Firmware, Machine, PROMPT};
+use docker_to_linux::guest::{Given, RootLogin};
+use docker_to_linux::recipe::Arch;
+use docker_to_linux::rootfs::Tree;
+
+/// Root's password.
+const PASSWORD: &str = "correct horse 7";
+const KERNEL: &str = "/boot/vmlinuz-virt";
+const INITRD: &str = "/boot/initramfs-virt";
+
+fn move_file(tree: &mut Tree, from: &str, to: &str) {
+    let file = tree.lookup(from).unwrap();
+    tree.link(to, file).unwrap();
+    assert!(tree.remove(from));
+}
+
+/// The only kernel's version: the name of the folder of its modules.
+fn version(tree: &Tree) -> String {
+    let versions: Vec<&str> = tree.entries("/lib/modules").map(|(name, _)| name).collect();
+    assert_eq!(versions.len(), 1, "{versions:?}");
+    versions[0].to_owned()
+}
+
+/// Boots an Alpine by BIOS and by UEFI whose files `change` has moved: it is told the version of
+/// the kernel, and says which kernels the loaders must offer, the one that starts by itself
+/// first. What keeps the loaders in step inside of the machine must agree.
+fn boots(change: impl FnOnce(&mut Tree, &str) -> Vec<String>) {
+    let (_keep, dir) = temp();
+    let Some(container) = machine::container("alpine") else {
+        return;
+    };
+    let password = dir.join("password");
+    std::fs::write(&password, PASSWORD).unwrap();
+    let login = RootLogin {
+        password_file: Some(password),
+        ..RootLogin::default()
+    };
+    let recipe = machine::recipe("alpine");
+    let given = Given::read(&recipe, &dir, &login).unwrap();
+    let mut offered = Vec::new();
+    let disk = machine::make(&container, "alpine", recipe, given, &dir, |rootfs| {
+        let version = version(&rootfs.tree);
+        offered = change(&mut rootfs.tree, &version);
+    });
+    for firmware in [Firmware::Bios, Firmware::Uefi] {
+        let machine = Machine {
+            snapshot: false,
+            ..Machine::new(Arch::Amd64, firmware)
+        };
+        let (mut session, _) = machine::up(&machine, &disk.image, &[PROMPT]);
+        {
+            let mut guest = Guest::open(&mut session, "root", PASSWORD);
+            // It has nothing to do, and so nothing to say.
+            let said = guest.run("/usr/lib/docker-to-linux/update-boot");
+            assert_eq!(said, "", "{firmware}");
+            let menu = guest.run("sed -n 's/^  LINUX //p' /boot/extlinux/extlinux.conf");
+            assert_eq!(menu.lines().collect::<Vec<_>>(), offered, "{firmware}");
+            let entries = guest.run("ls /efi/loader/entries | wc -l");
+            assert_eq!(entries, offered.len().to_string(), "{firmware}");
+        }
+        off(session);
+    }
+}
+
+/// Fedora has them beside the modules.
+#[test]
+#[ignore = "boots two machines, which takes minutes without KVM"]
+fn alpine_boots_a_kernel_beside_its_modules() {
+    boots(|tree, version| {
+        let kernel = format!("/lib/modules/{version}/vmlinuz");
+        move_file(tree, KERNEL, &kernel);
+        move_file(
+            tree,
+            INITRD,
+            &format!("/lib/modules/{version}/initramfs.img"),
+        );
+        vec![tree.canonical(&kernel).unwrap()]
+    });
+}
+
+/// A folder that is a link, and files in it that are links out of it.
+#[test]
+#[ignore = "boots two machines, which takes minutes without KVM"]
+fn alpine_boots_by_links() {
+    boots(|tree, _| {
+        let names: Vec<String> = tree.entries("/boot").map(|(n, _)| n.to_owned()).collect();
+        for name in names {
+            move_file(tree, &format!("/boot/{name}"), &format!("/srv/boot/{name}"));
+        }
+        assert!(tree.remove("/boot"));
+        tree.symlink("/boot", "srv/boot", 0).unwrap();
+        move_file(tree, KERNEL, "/srv/kernels/linux");
+        move_file(tree, INITRD, "/srv/kernels/initrd");
+        tree.symlink(KERNEL, "../kernels/linux", 0).unwrap();
+        tree.symlink(INITRD, "/srv/kernels/initrd", 0).unwrap();
+        vec!["/srv/kernels/linux".to_owned()]
+    });
+}
+
+/// The older one of two could not start: only the newer one gets to the prompt.
+#[test]
+#[ignore = "boots two machines, which takes minutes without KVM"]
+fn alpine_boots_the_newer_of_two_kernels() {
+    boots(|tree, version| {
+        // 6.9 for a 6.18: a text would be sorted the other way round.
+        let (major, _) = version.split_once('.').unwrap();
+        let kernel = format!("/boot/vmlinuz-{major}.9-0-virt");
+        let initrd = format!("/boot/initramfs-{major}.9-0-virt");
+        tree.write(&kernel, &b"no kernel"[..], 0o644, 0).unwrap();
+        tree.write(&initrd, &b"no initrd"[..], 0o644, 0).unwrap();
+        vec![KERNEL.to_owned(), kernel]
+    });
+}
