@@ -73,11 +73,21 @@ pub fn find(arch: Arch, flags: &Flags) -> Result<Files, Report> {
     let share = super::accel::qemu(arch)
         .find()
         .and_then(|qemu| share_of(&qemu));
+    search_or(Utf8Path::new("/"), share.as_deref(), arch, prebuilt)
+}
+
+/// [`search`]es; takes the last resort where nothing was found. An error says where it looked.
+pub(super) fn search_or(
+    root: &Utf8Path,
+    share: Option<&Utf8Path>,
+    arch: Arch,
+    last_resort: impl FnOnce(Arch) -> Result<Files, Report>,
+) -> Result<Files, Report> {
     let mut looked = Vec::new();
-    if let Some(files) = search(Utf8Path::new("/"), share.as_deref(), arch, &mut looked) {
+    if let Some(files) = search(root, share, arch, &mut looked) {
         return Ok(files);
     }
-    prebuilt(arch).map_err(|e| {
+    last_resort(arch).map_err(|e| {
         Report::failure(format!(
             "no UEFI firmware for {} was found; looked for {}",
             arch_name(arch),

@@ -7,7 +7,7 @@ use super::transcript::Transcript;
 use super::trouble::{BOOT, Cause, Failed, PANICS, SCREEN};
 use super::{Console, DiskBus, Firmware, Forward, ImageFormat, Machine, Network, Screen};
 use super::{login, plain, qmp};
-use crate::error::Class;
+use crate::error::{Class, Report};
 use crate::recipe::Arch;
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -407,6 +407,38 @@ fn firmware_is_found_where_distributions_put_it() {
         firmware::search(&root, None, Arch::Arm64, &mut looked),
         None
     );
+}
+
+#[test]
+fn firmware_that_is_nowhere_is_told_with_every_place() {
+    let (_dir, root) = temp();
+    let offline = |_| Err(Report::failure("downloading OVMF: no network"));
+    for (arch, places, package) in [
+        (
+            Arch::Amd64,
+            ["usr/share/OVMF/OVMF_CODE_4M.fd", "etc/qemu/firmware/*.json"],
+            "install ovmf ",
+        ),
+        (
+            Arch::Arm64,
+            [
+                "usr/share/AAVMF/AAVMF_CODE.fd",
+                "usr/share/qemu/firmware/*.json",
+            ],
+            "install qemu-efi-aarch64 ",
+        ),
+    ] {
+        let e = firmware::search_or(&root, None, arch, offline).unwrap_err();
+        for place in places {
+            assert!(e.message.contains(root.join(place).as_str()), "{e}");
+        }
+        assert!(e.hint.as_ref().unwrap().starts_with(package), "{e:?}");
+        assert!(e.source.unwrap().to_string().contains("no network"));
+    }
+    // What is there makes the last resort needless.
+    touch(&root.join("usr/share/OVMF/OVMF_CODE_4M.fd"));
+    touch(&root.join("usr/share/OVMF/OVMF_VARS_4M.fd"));
+    firmware::search_or(&root, None, Arch::Amd64, offline).unwrap();
 }
 
 fn descriptor(dir: &Utf8Path, features: &str) -> String {
