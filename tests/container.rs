@@ -3,7 +3,7 @@
 //!
 //! They take minutes and the base images that the recipes' bootstraps made, so they run on demand
 //! and in `cargo xtask ci`: `cargo xtask image debian alpine`, then
-//! `cargo test --release --test container -- --ignored --test-threads=1`.
+//! `cargo test --release --test container -- --ignored`.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
 
 mod common;
@@ -58,16 +58,16 @@ fn application(dir: &Utf8Path, base: &str, tag: &str, files: Files<'_>) -> Optio
 }
 
 /// Makes a disk of it, as a user does.
-fn machine_of(dir: &Utf8Path, arguments: &[&str]) -> Utf8PathBuf {
+fn machine_of(dir: &Utf8Path, name: &str, arguments: &[&str]) -> Utf8PathBuf {
     let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut command = common::xtask();
     command
         .arg("image")
-        .args(["--boot", "bios", "--name", "app", "--output", dir.as_str()])
+        .args(["--boot", "bios", "--name", name, "--output", dir.as_str()])
         .args(arguments)
         .current_dir(root);
     eprintln!("{}", content(&mut command));
-    dir.join("app.img")
+    dir.join(format!("{name}.img"))
 }
 
 /// A running machine, whose port 80 is a port of this host.
@@ -267,7 +267,7 @@ CMD ["nginx", "-g", "daemon off; error_log /dev/stderr notice;"]
         return;
     };
     let kernel = ["--build-arg", "KERNEL=linux-image-cloud-amd64"];
-    let image = machine_of(&dir, &[&["--container", TAG], &kernel[..]].concat());
+    let image = machine_of(&dir, "app", &[&["--container", TAG], &kernel[..]].concat());
     let mut machine = boot(&image, "entry point runs: nginx");
     let answer = machine.get("/");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -322,7 +322,7 @@ CMD ["./serve", "with  two spaces"]
         return;
     };
     let dockerfile = dir.join("Dockerfile");
-    let image = machine_of(&dir, &["--dockerfile", dockerfile.as_str()]);
+    let image = machine_of(&dir, "httpd", &["--dockerfile", dockerfile.as_str()]);
     let mut machine = boot(&image, "serving 'with  two spaces' as 1234");
     let answer = machine.get("/");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

@@ -2,7 +2,7 @@
 //!
 //! The tests that boot take minutes and container images that were built before, so they run on
 //! demand: `cargo xtask image debian alpine`, then
-//! `cargo test --release --test guest -- --ignored --test-threads=1`.
+//! `cargo test --release --test guest -- --ignored`.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,

@@ -2,7 +2,7 @@
 //!
 //! They take minutes and a container image that was built before, so they run on demand:
 //! `cargo xtask image alpine`, then
-//! `cargo test --release --test layouts -- --ignored --test-threads=1`, as `cargo xtask ci` does.
+//! `cargo test --release --test layouts -- --ignored`, as `cargo xtask ci` does.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
 
 mod common;

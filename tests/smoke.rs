@@ -3,7 +3,7 @@
 //! The quick ones need no container: firmware and boot loader fail within seconds, before any
 //! kernel runs. Those that need a distribution's kernel, initrd and init take its container
 //! image and minutes: `cargo xtask image alpine debian`, then
-//! `cargo test --release --test smoke -- --ignored --test-threads=1`, as `cargo xtask ci` does.
+//! `cargo test --release --test smoke -- --ignored`, as `cargo xtask ci` does.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod common;
@@ -18,6 +18,7 @@ use docker_to_linux::tool::Tool;
 use serde_json::Value;
 use std::os::unix::fs::FileExt;
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What `smoke` said.
@@ -115,7 +116,10 @@ impl Place {
                     "there is no container image {tag}: cargo xtask image {base} makes it"
                 ));
             }
-            let recipe = dir.join("smoked");
+            // The tests run side by side, and the engine has one name for each recipe.
+            static NEXT: AtomicUsize = AtomicUsize::new(1);
+            let name = format!("smoked-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+            let recipe = dir.join(&name);
             fs_err::create_dir(&recipe).unwrap();
             let arguments = "kernel-arguments: [\"rootfstype=ext4\", \"modules=sd-mod,ext4\"]\n";
             let yaml = format!("{}{yaml}", if base == "alpine" { arguments } else { "" });
@@ -129,7 +133,7 @@ impl Place {
             make.args(["image", "--no-papers", recipe.as_str()])
                 .args(["--output", dir.join("target/images").as_str()]);
             common::content(&mut make);
-            Some(dir.join("target/images/smoked.img"))
+            Some(dir.join("target/images").join(format!("{name}.img")))
         })
     }
 
@@ -448,7 +452,10 @@ fn a_healthy_machine_and_a_command_that_fails_in_it() {
     let Some(place) = Place::of_recipe("alpine", "", yaml) else {
         return;
     };
-    let said = place.smoke_of(&place.dir.join("smoked"), &["--firmware", "bios"]);
+    let said = place.smoke_of(
+        &place.dir.join(place.image.file_stem().unwrap()),
+        &["--firmware", "bios"],
+    );
     let outcome = said.outcome();
     assert_eq!(outcome["verdict"], "booted", "{outcome}");
     assert_eq!(

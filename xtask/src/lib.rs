@@ -21,6 +21,7 @@ pub mod plan;
 pub mod publish;
 pub mod recipe;
 pub mod rootfs;
+pub mod shell;
 pub mod size;
 pub mod smoke;
 pub mod tool;

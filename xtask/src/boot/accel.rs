@@ -70,6 +70,14 @@ impl Accel {
         }
     }
 
+    /// How many processors of this host a guest with `cpus` of its own keeps busy.
+    pub fn threads(self, guest: Arch, cpus: u32) -> u32 {
+        match self {
+            Accel::Tcg if guest == Arch::Amd64 => 1,
+            _ => cpus,
+        }
+    }
+
     /// How much slower than on hardware a guest may be, for deadlines.
     pub fn slowness(self) -> u32 {
         match self {

@@ -4,6 +4,7 @@ use super::accel::Accel;
 use super::firmware::Files;
 use crate::error::Report;
 use crate::recipe::Arch;
+use crate::shell;
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// What the machine starts by.
@@ -358,16 +359,10 @@ impl Machine {
     }
 }
 
-/// A command as a shell takes it.
+/// The command that starts QEMU, as a shell takes it.
 pub(super) fn shell_words(program: &Utf8Path, arguments: &[String]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:+@%".contains(c);
-    let word = |word: &str| match word {
-        w if !w.is_empty() && w.chars().all(plain) => w.to_owned(),
-        w => format!("'{}'", w.replace('\'', r"'\''")),
-    };
     let arguments = arguments.iter().map(String::as_str);
-    let words = std::iter::once(program.as_str()).chain(arguments).map(word);
-    words.collect::<Vec<_>>().join(" ")
+    shell::command_line(std::iter::once(program.as_str()).chain(arguments))
 }
 
 #[derive(Default)]

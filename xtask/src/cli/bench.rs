@@ -9,6 +9,7 @@ use crate::cleanup::Guard;
 use crate::engine::{self, Engine};
 use crate::error::Report;
 use crate::recipe;
+use crate::shell::quote;
 use crate::size::Size;
 use crate::tool::Tool;
 use anyhow::Context;
@@ -253,11 +254,6 @@ fn article(tar: &str, size: u64) -> String {
          loop=$(losetup -f --show -o 1048576 file); trap 'umount mnt 2>/dev/null || true; losetup -d $loop' EXIT; \
          mkfs.ext3 -q $loop; mkdir mnt; mount $loop mnt; tar -x --numeric-owner -p -C mnt -f {tar}; umount mnt"
     )
-}
-
-/// A word for the shell.
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Runs one way once.

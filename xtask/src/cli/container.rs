@@ -84,6 +84,12 @@ impl Args {
         }
     }
 
+    /// The container as its user named it: its image, or the Dockerfile that makes it.
+    pub(super) fn named(&self) -> Option<&str> {
+        let dockerfile = self.dockerfile.as_deref().map(Utf8Path::as_str);
+        self.container.as_deref().or(dockerfile)
+    }
+
     /// Finds or builds the container's image and the recipe for it: `named`, or the one that
     /// serves its system. The recipe comes back with the image as its base.
     pub(super) fn prepare(

@@ -361,7 +361,11 @@ fn from_engine(
         let base =
             engine::ensure_base(engine, base, arch, Some(&bootstrap), &|t| console.stage(t))?;
         origin = Some(manifest::Base {
-            name: recipe.base.clone().unwrap_or_default(),
+            // Of somebody's container the recipe has a tag that only this program knows.
+            name: match args.container.named() {
+                Some(name) => name.to_owned(),
+                None => recipe.base.clone().unwrap_or_default(),
+            },
             digest: engine.digest(&base.name),
         });
         build_args.insert("BASE".into(), base.name);

@@ -19,13 +19,11 @@ mod image;
 mod judges;
 mod list;
 mod login;
-mod matrix;
 mod nightly;
 mod setup;
 mod smoke;
 mod upload;
 mod verify;
-mod workflows;
 
 use crate::{cleanup, error, publish, recipe};
 use clap::error::ErrorKind;

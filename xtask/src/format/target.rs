@@ -5,6 +5,7 @@ use super::batch::Batch;
 use super::digest::{Hasher, ZEROS};
 use super::pack::{Packer, Packing};
 use crate::output::Pending;
+use crate::shell::quote;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::io::{self, Write};
 
@@ -255,8 +256,7 @@ pub fn is_part_of(name: &str, whole: &str) -> bool {
 
 /// The command that joins the parts of `name`, in any POSIX shell.
 pub fn join_command(name: &str) -> String {
-    // A quote in the name ends the quotes, stands for itself and begins them again.
-    let quoted = format!("'{}'", name.replace('\'', r"'\''"));
+    let quoted = quote(name);
     format!("cat {quoted}.part-??? > {quoted}")
 }
 

@@ -17,6 +17,7 @@ pub use boot::boot;
 pub use checks::Check;
 pub use verdict::{Findings, Hung, Verdict};
 
+use crate::boot::accel::{self, Accel};
 use crate::boot::stage::Stage;
 use crate::boot::{DiskBus, Firmware, Machine, firmware};
 use crate::cleanup;
@@ -177,7 +178,9 @@ pub fn evidence_dir(dir: &Utf8Path, name: &str, firmware: Firmware, disk: DiskBu
 /// memory where that can be told (Linux).
 pub fn at_once(machine: &Machine) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let by_cores = cores / usize::try_from(machine.cpus).unwrap_or(1).max(1);
+    let accel = accel::choose(machine.arch).map_or(Accel::Tcg, |choice| choice.accel);
+    let threads = accel.threads(machine.arch, machine.cpus);
+    let by_cores = cores / usize::try_from(threads).unwrap_or(1).max(1);
     // QEMU itself needs some as well.
     let need = u64::from(machine.memory_mib) + 256;
     let by_memory = free_mib().map_or(1, |free| usize::try_from(free / need).unwrap_or(1));

@@ -1,6 +1,7 @@
 //! The formats beside each other, and beside qemu-img.
 
-use super::{DIR, Way, quote};
+use super::{DIR, Way};
+use crate::shell::quote;
 use crate::size::Size;
 use crate::tool::Tool;
 use std::fmt::Write as _;

@@ -1,7 +1,8 @@
 //! The container's environment in login shells: what `docker exec` would give.
 
 use super::super::{Report, Rootfs, read, rewrite};
-use super::{launcher::quote, write};
+use super::write;
+use crate::shell::quote;
 
 /// What a login sets for each user.
 const OF_THE_LOGIN: [&str; 8] = [

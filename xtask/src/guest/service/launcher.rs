@@ -2,6 +2,7 @@
 
 use super::Account;
 use crate::plan::Container;
+use crate::shell::quote;
 
 /// What an engine gives to a command whose image sets no PATH.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -43,9 +44,4 @@ pub(super) fn script(
     }
     text.push('\n');
     text
-}
-
-/// A text as one word of a POSIX shell: nothing is special in single quotes but their end.
-pub(super) fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

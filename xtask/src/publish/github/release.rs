@@ -10,9 +10,8 @@ use crate::format::target::{join_command, part_name};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use ureq::http::Method;
 
 /// The largest asset that is uploaded in one piece, in bytes. GitHub takes less than 2 GiB
@@ -213,25 +212,11 @@ pub fn sha256(path: &Utf8Path) -> Result<String, Report> {
 
 /// SHA-256 of a part of a file, in hexadecimal digits.
 fn digest(path: &Utf8Path, start: u64, len: u64) -> Result<String, Report> {
-    use std::fmt::Write;
-    use std::io::{Seek, SeekFrom};
     let failed =
         |e: std::io::Error| Report::failure(format!("computing the checksum of {path}")).because(e);
     let mut file = std::fs::File::open(path).map_err(failed)?;
     file.seek(SeekFrom::Start(start)).map_err(failed)?;
-    let mut file = file.take(len);
-    let mut hash = Sha256::new();
-    let mut buf = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buf).map_err(failed)? {
-            0 => break,
-            n => hash.update(&buf[..n]),
-        }
-    }
-    Ok(hash.finalize().iter().fold(String::new(), |mut text, b| {
-        let _ = write!(text, "{b:02x}");
-        text
-    }))
+    crate::format::digest::sha256(file.take(len)).map_err(failed)
 }
 
 /// A release that takes assets.

@@ -1,0 +1,121 @@
+//! The steps of a run of `ci`: what was done, how long it took, what failed.
+
+use super::super::console::Console;
+use crate::boot::ImageFormat;
+use crate::error::Report;
+use crate::smoke::{self, Event, Job};
+use std::time::{Duration, Instant};
+
+/// What was run, and how long it took.
+pub(super) struct Steps {
+    console: Console,
+    done: Vec<(String, Duration)>,
+    failed: Vec<String>,
+}
+
+impl Steps {
+    /// Nothing was run yet.
+    pub(super) fn new(console: Console) -> Steps {
+        Steps {
+            console,
+            done: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+
+    /// Runs a step. One that fails is told at once and fails the whole in the end: the others
+    /// tell more, and a run takes long.
+    pub(super) fn run(&mut self, name: &str, step: impl FnOnce() -> anyhow::Result<()>) {
+        self.console.stage(&format!("ci: {name}"));
+        let begun = Instant::now();
+        let result = step();
+        self.done.push((name.to_owned(), begun.elapsed()));
+        if let Err(e) = result {
+            let (line, _) = crate::error::describe(&e);
+            self.console.note(&format!("FAILED: {name}: {line}"));
+            self.failed.push(name.to_owned());
+        }
+    }
+
+    /// Adds a boot to `boots`; that it cannot be tried is a step that failed.
+    pub(super) fn job(
+        &mut self,
+        boots: &mut Vec<Job>,
+        name: &str,
+        job: impl FnOnce() -> anyhow::Result<Job>,
+    ) {
+        match job() {
+            Ok(job) => boots.push(job),
+            Err(e) => self.run(&format!("boot of {name}"), || Err(e)),
+        }
+    }
+
+    /// Boots all of these, as many at once as fit on this host, and takes each for a step.
+    pub(super) fn boots(&mut self, jobs: &[Job]) {
+        let fits = jobs.iter().map(|job| smoke::at_once(&job.machine)).min();
+        let at_once = fits.unwrap_or(1);
+        self.console
+            .stage(&format!("ci: {} boots, {at_once} at once", jobs.len()));
+        let console = self.console;
+        let begun = Instant::now();
+        let outcomes = smoke::all(jobs, at_once, &|event| match event {
+            Event::Begin(job) => console.stage(&format!("booting {}", title(job))),
+            Event::End(outcome) => super::super::smoke::tell(outcome, console),
+        });
+        let outcomes = match outcomes {
+            Ok(outcomes) => outcomes,
+            Err(e) => return self.run("boots", || Err(e.into())),
+        };
+        for (job, outcome) in jobs.iter().zip(outcomes) {
+            let took = outcome.seconds + outcome.power_off_seconds.unwrap_or_default();
+            let name = format!("boot of {}", title(job));
+            self.done
+                .push((name.clone(), Duration::from_secs_f64(took)));
+            // A raw image has a place to look inside.
+            let blind = outcome.checks.is_empty() && job.machine.format == ImageFormat::Raw;
+            if outcome.passed && !blind {
+                continue;
+            }
+            let why = match outcome.passed {
+                true => format!(
+                    "nobody looked inside: {}",
+                    outcome.findings.warnings.join("; ")
+                ),
+                false => crate::error::describe(&super::super::smoke::failed(&[outcome]).into()).0,
+            };
+            self.console.note(&format!("FAILED: {name}: {why}"));
+            self.failed.push(name);
+        }
+        self.done.push(("all boots".into(), begun.elapsed()));
+    }
+
+    /// Tells what was run; an error that names what failed.
+    pub(super) fn report(&self, all: Duration) -> anyhow::Result<()> {
+        for (name, took) in &self.done {
+            self.console
+                .detail(&format!("{:7.1} s  {name}", took.as_secs_f64()));
+        }
+        if !self.failed.is_empty() {
+            return Err(Report::failure(format!(
+                "{} of {} steps of ci failed: {}",
+                self.failed.len(),
+                self.done.len(),
+                self.failed.join("; ")
+            ))
+            .hint("each is told above, behind its own heading and `FAILED:`")
+            .into());
+        }
+        self.console
+            .stage(&format!("ci: all passed in {:.0} s", all.as_secs_f64()));
+        Ok(())
+    }
+}
+
+/// What a boot is called.
+fn title(job: &Job) -> String {
+    let machine = &job.machine;
+    format!(
+        "{} by {} from {:?}",
+        job.name, machine.firmware, machine.disk
+    )
+}
