@@ -13,6 +13,7 @@ pub mod accel;
 mod child;
 pub mod claims;
 mod console;
+pub(crate) mod copy;
 mod dir;
 pub mod firmware;
 mod login;
@@ -22,6 +23,7 @@ mod places;
 mod qmp;
 mod session;
 pub mod stage;
+pub(crate) mod throwaway;
 mod transcript;
 pub mod trouble;
 

@@ -2,6 +2,8 @@
 
 use super::console::Console;
 use crate::boot::claims::{self, Claims};
+use crate::boot::copy::Copy;
+use crate::boot::throwaway;
 use crate::boot::{
     self, DiskBus, Display, Firmware, Forward, ImageFormat, Machine, Network, firmware,
 };
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 
 Examples:
   cargo xtask boot debian
+  cargo xtask boot debian --root-login
   cargo xtask boot target/images/debian.img --firmware uefi --disk nvme
   cargo xtask boot debian --forward 8080:80 --memory 2048
   cargo xtask boot debian --gui --qemu-arg=-device --qemu-arg=usb-tablet --qemu-arg=-usb"
@@ -42,6 +45,10 @@ pub(super) struct Args {
     /// Let the machine write to the image itself
     #[arg(long)]
     persist: bool,
+    /// Let root log in by a password that is told here: in a private copy of the image, which
+    /// itself stays as it is
+    #[arg(long, conflicts_with = "persist")]
+    root_login: bool,
     /// Open a window with the machine's screen, too
     #[arg(long)]
     gui: bool,
@@ -100,8 +107,39 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<ExitCode> {
         extra: args.qemu_arg.clone(),
         ..Machine::new(arch, args.firmware.unwrap_or_else(|| guess(&claims, arch)))
     };
-    boot::interactive(&machine, &image, &args.uefi.flags(), &mut std::io::stderr())?;
+    let flags = args.uefi.flags();
+    if args.root_login {
+        let (copy, password) = with_root_login(&image, format, &claims)?;
+        console.stage(&format!(
+            "root's password in this machine, and only there: {password}"
+        ));
+        boot::interactive(&machine, &copy.path, &flags, &mut std::io::stderr())?;
+    } else {
+        boot::interactive(&machine, &image, &flags, &mut std::io::stderr())?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A copy of the image into which root can log in, and the password.
+fn with_root_login(
+    image: &Utf8Path,
+    format: ImageFormat,
+    claims: &Claims,
+) -> Result<(Copy, String), Report> {
+    let cannot = |why: &str| {
+        Report::mistake(format!(
+            "--root-login cannot make a login in {image}: {why}"
+        ))
+        .hint("build the image with --root-password-file or --ssh-key instead")
+    };
+    let (ImageFormat::Raw, Some((root, _))) = (format, claims.root) else {
+        return Err(cannot("it takes a raw image with an ext4 file system"));
+    };
+    let name = image.file_name().unwrap_or("image");
+    let place = image.with_file_name(format!(".{name}.{}", std::process::id()));
+    let copy = Copy::of(image, place)?;
+    let password = throwaway::add(&copy.path, root)?.map_err(|why| cannot(&why))?;
+    Ok((copy, password))
 }
 
 /// The first firmware that the image claims; where it claims none, what a machine has anyway.

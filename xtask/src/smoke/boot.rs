@@ -1,12 +1,13 @@
 //! One boot, from the copy of the image to the look at what the guest left of it.
 
 use super::checks::Inside;
-use super::copy::Copy;
 use super::evidence::{self, Evidence};
 use super::verdict::{Hung, Verdict};
-use super::{Credentials, Job, Outcome, StageTime, checks, root, throwaway};
+use super::{Credentials, Job, Outcome, StageTime, checks, root};
 use crate::boot::accel::{self, Accel};
+use crate::boot::copy::Copy;
 use crate::boot::stage::Stage;
+use crate::boot::throwaway;
 use crate::boot::trouble::{self, Cause, Failed};
 use crate::boot::{Display, ImageFormat, Login, Machine, PROMPT, Session, plain};
 use crate::error::Report;

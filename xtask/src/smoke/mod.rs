@@ -6,11 +6,9 @@
 
 mod boot;
 mod checks;
-mod copy;
 mod evidence;
 pub mod paper;
 pub mod root;
-mod throwaway;
 mod verdict;
 
 pub use boot::boot;

@@ -143,6 +143,7 @@ fn machine_tests(full: bool, sh: &Shell, steps: &mut Steps) {
         ("the same files by every form of an image", "oci", ALL),
         ("containers that serve as machines", "container", ALL),
         ("verdicts on whole machines", "smoke", ALL),
+        ("a login for one boot", "boot_verb", ALL),
         ("logins, network and growth", "guest", growth),
     ];
     if full {

@@ -23,7 +23,7 @@ const BLOCK: usize = 1024;
 /// Lets root in by a password that nobody has ever seen, and returns it; or why that cannot be.
 ///
 /// `start` is the place of the root file system in the copy, in bytes.
-pub(super) fn add(copy: &Utf8Path, start: u64) -> Result<Result<String, String>, Report> {
+pub(crate) fn add(copy: &Utf8Path, start: u64) -> Result<Result<String, String>, Report> {
     let failed = |e: std::io::Error| {
         Report::failure(format!("making a throwaway login in {copy}")).because(e)
     };

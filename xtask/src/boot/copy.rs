@@ -10,15 +10,15 @@ use std::io;
 
 /// A copy that is removed at any end.
 #[derive(Debug)]
-pub(super) struct Copy {
-    pub(super) path: Utf8PathBuf,
+pub(crate) struct Copy {
+    pub(crate) path: Utf8PathBuf,
     _guard: Guard,
 }
 
 impl Copy {
     /// Copies a raw image to `path`: by reference where the file system can, else with its
     /// holes.
-    pub(super) fn of(image: &Utf8Path, path: Utf8PathBuf) -> Result<Copy, Report> {
+    pub(crate) fn of(image: &Utf8Path, path: Utf8PathBuf) -> Result<Copy, Report> {
         let doomed = path.clone();
         // First the guard: a signal must not find half a copy without one.
         let guard = Guard::new(move || {
