@@ -1,6 +1,6 @@
 //! A digest of a tree: what ids are made from.
 
-use super::tree::{Content, Kind, NodeId, ROOT, Tree};
+use super::{Content, Kind, NodeId, ROOT, Tree};
 use sha2::{Digest, Sha256};
 
 impl Tree {

@@ -2,13 +2,17 @@
 //! stores its file contents still lie in.
 
 mod digest;
+mod node;
 pub mod oci;
 pub mod store;
 pub mod tar;
 pub mod tree;
+mod walk;
 
+pub use node::{Content, Kind, Meta, Node, Segment, Time, Xattrs};
 pub use store::{Store, Stores};
-pub use tree::{Content, Kind, Meta, Node, NodeId, ROOT, Segment, Time, Tree, TreeError, Xattrs};
+pub use tree::{NodeId, ROOT, Tree, TreeError};
+pub use walk::Walk;
 
 use std::io;
 

@@ -1,6 +1,6 @@
 //! Where file contents lie until they are written to the disk image.
 
-use super::tree::Content;
+use super::Content;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

@@ -6,7 +6,8 @@
 
 use super::input::{Input, Spooled, spool};
 use super::{LATEST, TarError, add, header};
-use crate::rootfs::tree::{Kind, Meta, NodeId, Prune, Tree};
+use crate::rootfs::tree::Prune;
+use crate::rootfs::{Kind, Meta, NodeId, Tree};
 use crate::rootfs::{Rootfs, Store, Stores};
 use std::collections::HashSet;
 use std::fs::File;

@@ -22,8 +22,7 @@ mod sparse;
 #[cfg(test)]
 mod tests;
 
-use super::tree::{Content, Kind, Meta, Node, NodeId, Time, Tree, TreeError, Xattrs};
-use super::{Rootfs, Stores};
+use super::{Content, Kind, Meta, Node, NodeId, Rootfs, Stores, Time, Tree, TreeError, Xattrs};
 use crate::error::Report;
 use header::{Entry, EntryType};
 use input::Input;
