@@ -236,7 +236,8 @@ fn is_online(guest: &mut Guest<'_>) {
     guest.run("cat /etc/hosts; grep -q \"127.0.1.1.*$(hostname)\" /etc/hosts");
 }
 
-mod thorough {
+/// What a plain run of `cargo xtask ci` tests.
+mod telling {
     use super::*;
 
     #[test]
@@ -330,11 +331,6 @@ mod thorough {
         off(session);
         made.check_root(8);
     }
-}
-
-/// What a plain run of `cargo xtask ci` tests.
-mod telling {
-    use super::*;
 
     #[test]
     #[ignore = "boots two machines, which takes minutes without KVM"]
