@@ -7,6 +7,7 @@
 mod common;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use common::sector::{Then, boot_sector};
 use common::{judge, machine, said, sha256, temp, xtask};
 use docker_to_linux::guest::Given;
 use docker_to_linux::tool::Tool;
@@ -99,19 +100,9 @@ impl Drop for Boot {
 }
 
 /// A disk that says this on its serial console, and waits.
-fn disk(dir: &Utf8Path, text: &[u8]) -> Utf8PathBuf {
-    let mut sector = vec![0; 1 << 20];
-    // xor ax, ax; mov ds, ax; cld; mov si, 0x7c40; mov dx, 0x3f8
-    // next: lodsb; test al, al; jz end; out dx, al; jmp next; end: hlt; jmp end
-    let code = [
-        0x31, 0xc0, 0x8e, 0xd8, 0xfc, 0xbe, 0x40, 0x7c, 0xba, 0xf8, 0x03, 0xac, 0x84, 0xc0, 0x74,
-        0x03, 0xee, 0xeb, 0xf8, 0xf4, 0xeb, 0xfd,
-    ];
-    sector[..code.len()].copy_from_slice(&code);
-    sector[0x40..0x40 + text.len()].copy_from_slice(text);
-    sector[510..512].copy_from_slice(&[0x55, 0xaa]);
+fn disk(dir: &Utf8Path, text: &str) -> Utf8PathBuf {
     let image = dir.join("tiny.img");
-    fs_err::write(&image, sector).unwrap();
+    fs_err::write(&image, boot_sector(text, Then::Halt)).unwrap();
     image
 }
 
@@ -121,7 +112,7 @@ fn the_console_is_here_and_ctrl_a_x_ends_it() {
         return;
     }
     let (_keep, dir) = temp();
-    let mut boot = Boot::start(&disk(&dir, b"tiny login: "), &["--firmware", "bios"]);
+    let mut boot = Boot::start(&disk(&dir, "tiny login: "), &["--firmware", "bios"]);
     boot.until("Ctrl-A X ends it");
     boot.until("tiny login: ");
     boot.ends();
@@ -130,7 +121,7 @@ fn the_console_is_here_and_ctrl_a_x_ends_it() {
 #[test]
 fn a_login_that_cannot_be_made() {
     let (_keep, dir) = temp();
-    let image = disk(&dir, b"");
+    let image = disk(&dir, "");
     let out = xtask()
         .args(["boot", image.as_str(), "--root-login"])
         .output()

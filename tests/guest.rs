@@ -13,7 +13,7 @@
 mod common;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use common::machine::{self, Guest, expect, off, soon};
+use common::machine::{self, Guest, PASSWORD, expect, off, soon};
 use common::{content, dir, file, judge, said, temp};
 use docker_to_linux::boot::{Firmware, Forward, Machine, Network, PROMPT, Session};
 use docker_to_linux::engine::{self, Build, Engine};
@@ -25,9 +25,6 @@ use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
-
-/// Root's password. What is typed into a guest never has it in one piece with its answer.
-const PASSWORD: &str = "correct horse 7";
 
 /// An image that a test made.
 struct Made {
@@ -133,13 +130,6 @@ impl Made {
         let bytes = u64::from(u32::from_le_bytes(count)) * 4096;
         assert!(bytes > (gib << 30) - (512 << 20), "only {bytes} bytes");
     }
-}
-
-/// A file with root's password.
-fn password_file(dir: &Utf8Path) -> Utf8PathBuf {
-    let file = dir.join("password");
-    std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
-    file
 }
 
 /// ssh's own programs, and a key of theirs.
@@ -248,9 +238,8 @@ mod telling {
         std::fs::create_dir_all(dir.join("files/etc/app")).unwrap();
         std::fs::write(dir.join("files/etc/app/conf"), "laid over\n").unwrap();
         let login = RootLogin {
-            password_file: Some(password_file(&dir)),
-            password_hash: None,
             ssh_keys: vec![ssh.key()],
+            ..machine::root_by_password(&dir)
         };
         let Some(container) = with_ssh("debian") else {
             return;
@@ -366,10 +355,7 @@ mod telling {
 
 fn alpine_grows(firmware: Firmware, boot: BootMode, gib: u64) {
     let (_keep, dir) = temp();
-    let login = RootLogin {
-        password_file: Some(password_file(&dir)),
-        ..RootLogin::default()
-    };
+    let login = machine::root_by_password(&dir);
     let Some(container) = machine::container("alpine") else {
         return;
     };
@@ -395,10 +381,7 @@ fn alpine_grows(firmware: Firmware, boot: BootMode, gib: u64) {
 
 fn debian_grows(firmware: Firmware, boot: BootMode, gib: u64) {
     let (_keep, dir) = temp();
-    let login = RootLogin {
-        password_file: Some(password_file(&dir)),
-        ..RootLogin::default()
-    };
+    let login = machine::root_by_password(&dir);
     let Some(container) = machine::container("debian") else {
         return;
     };

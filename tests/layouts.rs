@@ -7,15 +7,13 @@
 
 mod common;
 
-use common::machine::{self, Guest, off};
+use common::machine::{self, Guest, PASSWORD, off};
 use common::temp;
 use docker_to_linux::boot::{Firmware, Machine, PROMPT};
-use docker_to_linux::guest::{Given, RootLogin};
+use docker_to_linux::guest::Given;
 use docker_to_linux::recipe::Arch;
 use docker_to_linux::rootfs::Tree;
 
-/// Root's password.
-const PASSWORD: &str = "correct horse 7";
 const KERNEL: &str = "/boot/vmlinuz-virt";
 const INITRD: &str = "/boot/initramfs-virt";
 
@@ -40,14 +38,8 @@ fn boots(change: impl FnOnce(&mut Tree, &str) -> Vec<String>) {
     let Some(container) = machine::container("alpine") else {
         return;
     };
-    let password = dir.join("password");
-    std::fs::write(&password, PASSWORD).unwrap();
-    let login = RootLogin {
-        password_file: Some(password),
-        ..RootLogin::default()
-    };
     let recipe = machine::recipe("alpine");
-    let given = Given::read(&recipe, &dir, &login).unwrap();
+    let given = Given::read(&recipe, &dir, &machine::root_by_password(&dir)).unwrap();
     let mut offered = Vec::new();
     let disk = machine::make(&container, "alpine", recipe, given, &dir, |rootfs| {
         let version = version(&rootfs.tree);

@@ -9,10 +9,8 @@
 mod common;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use common::{judge, sha256, skipped, temp, xtask};
+use common::{judge, machine, sha256, temp, xtask};
 use docker_to_linux::boot::{ImageFormat, claims};
-use docker_to_linux::engine::{self, Engine};
-use docker_to_linux::recipe::Arch;
 use docker_to_linux::smoke::root;
 use docker_to_linux::tool::Tool;
 use serde_json::Value;
@@ -106,16 +104,7 @@ impl Place {
     /// The image of a recipe that stands on the container image of one of the project's.
     fn of_recipe(base: &str, dockerfile: &str, yaml: &str) -> Option<Place> {
         Place::at(|dir| {
-            let engine = match Engine::find(None) {
-                Ok(engine) => engine,
-                Err(e) => return skipped(&e.to_string()),
-            };
-            let tag = engine::tag(base, Arch::Amd64);
-            if !engine.has_image(&tag) {
-                return skipped(&format!(
-                    "there is no container image {tag}: cargo xtask image {base} makes it"
-                ));
-            }
+            let (_, tag) = machine::container(base)?;
             // The tests run side by side, and the engine has one name for each recipe.
             static NEXT: AtomicUsize = AtomicUsize::new(1);
             let name = format!("smoked-{}", NEXT.fetch_add(1, Ordering::Relaxed));

@@ -7,7 +7,7 @@ use docker_to_linux::boot::{Login, Machine, Session, trouble};
 use docker_to_linux::bootloader::provide;
 use docker_to_linux::engine::{self, Engine};
 use docker_to_linux::format;
-use docker_to_linux::guest::Given;
+use docker_to_linux::guest::{Given, RootLogin};
 use docker_to_linux::image::{Assembly, Request};
 use docker_to_linux::plan::Partition;
 use docker_to_linux::recipe::{self, Arch, Format, Recipe};
@@ -40,6 +40,19 @@ pub fn container(recipe: &str) -> Option<(Engine, String)> {
         ));
     }
     Some((engine, tag))
+}
+
+/// Root's password. What is typed into a guest never has it in one piece with its answer.
+pub const PASSWORD: &str = "correct horse 7";
+
+/// Lets root in by [`PASSWORD`], which comes from a file in `dir`.
+pub fn root_by_password(dir: &Utf8Path) -> RootLogin {
+    let file = dir.join("password");
+    std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+    RootLogin {
+        password_file: Some(file),
+        ..RootLogin::default()
+    }
 }
 
 /// One of the project's recipes.
