@@ -102,13 +102,10 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             ));
         }
     }
-    let fits = jobs.iter().map(|j| smoke::at_once(&j.machine)).min();
-    let at_once = args.jobs.map_or(fits.unwrap_or(1), usize::from);
+    let fits = || smoke::jobs_at_once(&jobs);
+    let at_once = args.jobs.map_or_else(fits, usize::from);
     let outcomes = smoke::all(&jobs, at_once, &|event| match event {
-        Event::Begin(job) => console.stage(&format!(
-            "booting {} by {} from {:?}",
-            job.name, job.machine.firmware, job.machine.disk
-        )),
+        Event::Begin(job) => console.stage(&format!("booting {}", job.title())),
         Event::End(outcome) => tell(outcome, console),
     })?;
     report(&outcomes, args)?;

@@ -23,7 +23,7 @@ mod geometry;
 mod tests;
 mod tidy;
 
-use super::{Layout, Piece, Source};
+use super::{Layout, Piece, Source, place};
 use crate::error::Report;
 use crate::rootfs::Content;
 use crate::size::Size;
@@ -96,7 +96,8 @@ pub fn layout(files: &[File<'_>], spec: &Spec) -> Result<Layout, Report> {
         let fs = FileSystem::new(device.clone(), FsOptions::new()).map_err(failed)?;
         for file in files {
             let runs = put(&fs, file, &device, &geometry)?;
-            place(&runs, &file.parts, &mut pieces);
+            let parts = file.parts.iter().map(|part| (part, 0, part.len()));
+            place(&runs, parts, &mut pieces);
         }
         fs.unmount().map_err(failed)?;
     }
@@ -235,34 +236,6 @@ fn zeros(to: &mut impl Write, mut len: u64) -> io::Result<()> {
         len -= n as u64;
     }
     Ok(())
-}
-
-/// The pieces of a file that lies in these runs.
-fn place(runs: &[(u64, u64)], parts: &[Content], pieces: &mut Vec<Piece>) {
-    let mut runs = runs.iter().copied();
-    let (mut offset, mut room) = (0, 0);
-    for content in parts {
-        let mut from = 0;
-        while from < content.len() {
-            if room == 0 {
-                let Some(run) = runs.next() else { return };
-                (offset, room) = run;
-                continue;
-            }
-            let len = room.min(content.len() - from);
-            pieces.push(Piece {
-                offset,
-                len,
-                source: Source::Content {
-                    content: content.clone(),
-                    from,
-                },
-            });
-            offset += len;
-            room -= len;
-            from += len;
-        }
-    }
 }
 
 /// Refuses a path or a length that FAT, or fatfs, cannot hold as it is.

@@ -37,6 +37,40 @@ pub struct Piece {
     pub source: Source,
 }
 
+/// Adds the pieces of a file that lies at these places, as (offset, length) on the disk. `runs`
+/// are what lies there, as (content, from, length): both are in the file's order, but are cut at
+/// different points.
+fn place<'a>(
+    places: &[(u64, u64)],
+    runs: impl IntoIterator<Item = (&'a Content, u64, u64)>,
+    pieces: &mut Vec<Piece>,
+) {
+    let mut places = places.iter().copied();
+    let (mut offset, mut room) = (0, 0);
+    for (content, mut from, mut left) in runs {
+        while left > 0 {
+            if room == 0 {
+                let Some(next) = places.next() else { return };
+                (offset, room) = next;
+                continue;
+            }
+            let len = room.min(left);
+            pieces.push(Piece {
+                offset,
+                len,
+                source: Source::Content {
+                    content: content.clone(),
+                    from,
+                },
+            });
+            offset += len;
+            room -= len;
+            from += len;
+            left -= len;
+        }
+    }
+}
+
 /// A file system that was laid out: what lies where. Places without a piece are zero.
 #[derive(Debug, Clone)]
 pub struct Layout {

@@ -52,6 +52,17 @@ pub struct Job {
     pub evidence: Utf8PathBuf,
 }
 
+impl Job {
+    /// What the boot is called: the image, the firmware and the disk.
+    pub fn title(&self) -> String {
+        let machine = &self.machine;
+        format!(
+            "{} by {} from {:?}",
+            self.name, machine.firmware, machine.disk
+        )
+    }
+}
+
 /// A user of the guest.
 #[derive(Clone)]
 pub struct Credentials {
@@ -183,6 +194,12 @@ pub fn at_once(machine: &Machine) -> usize {
     let need = u64::from(machine.memory_mib) + 256;
     let by_memory = free_mib().map_or(1, |free| usize::try_from(free / need).unwrap_or(1));
     by_cores.min(by_memory).max(1)
+}
+
+/// How many of these jobs fit on this host at once, whichever they are.
+pub fn jobs_at_once(jobs: &[Job]) -> usize {
+    let fits = jobs.iter().map(|job| at_once(&job.machine));
+    fits.min().unwrap_or(1)
 }
 
 fn free_mib() -> Option<u64> {

@@ -126,14 +126,14 @@ fn test_boots(
         })?;
         let jobs = jobs(one, inputs)?;
         let outcomes = log.group(&format!("Booting {}", plan.name), || {
-            let fits = jobs.iter().map(|j| smoke::at_once(&j.machine)).min();
+            let at_once = smoke::jobs_at_once(&jobs);
             let tell = |event: &Event<'_>| match event {
                 Event::Begin(job) => {
                     console.stage(&format!("booting {} by {}", job.name, job.machine.firmware));
                 }
                 Event::End(outcome) => super::smoke::tell(outcome, console),
             };
-            Ok(smoke::all(&jobs, fits.unwrap_or(1), &tell)?)
+            Ok(smoke::all(&jobs, at_once, &tell)?)
         })?;
         let good = outcomes.iter().all(|o| o.passed);
         let failed = (!good).then(|| super::smoke::failed(&outcomes));

@@ -52,14 +52,13 @@ impl Steps {
 
     /// Boots all of these, as many at once as fit on this host, and takes each for a step.
     pub(super) fn boots(&mut self, jobs: &[Job]) {
-        let fits = jobs.iter().map(|job| smoke::at_once(&job.machine)).min();
-        let at_once = fits.unwrap_or(1);
+        let at_once = smoke::jobs_at_once(jobs);
         self.console
             .stage(&format!("ci: {} boots, {at_once} at once", jobs.len()));
         let console = self.console;
         let begun = Instant::now();
         let outcomes = smoke::all(jobs, at_once, &|event| match event {
-            Event::Begin(job) => console.stage(&format!("booting {}", title(job))),
+            Event::Begin(job) => console.stage(&format!("booting {}", job.title())),
             Event::End(outcome) => super::super::smoke::tell(outcome, console),
         });
         let outcomes = match outcomes {
@@ -68,7 +67,7 @@ impl Steps {
         };
         for (job, outcome) in jobs.iter().zip(outcomes) {
             let took = outcome.seconds + outcome.power_off_seconds.unwrap_or_default();
-            let name = format!("boot of {}", title(job));
+            let name = format!("boot of {}", job.title());
             self.done
                 .push((name.clone(), Duration::from_secs_f64(took)));
             // A raw image has a place to look inside.
@@ -109,13 +108,4 @@ impl Steps {
             .stage(&format!("ci: all passed in {:.0} s", all.as_secs_f64()));
         Ok(())
     }
-}
-
-/// What a boot is called.
-fn title(job: &Job) -> String {
-    let machine = &job.machine;
-    format!(
-        "{} by {} from {:?}",
-        job.name, machine.firmware, machine.disk
-    )
 }

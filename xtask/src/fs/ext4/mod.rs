@@ -11,7 +11,7 @@ mod need;
 
 pub use need::Need;
 
-use super::{Layout, Piece, Source};
+use super::{Layout, Piece, Source, place};
 use crate::error::Report;
 use crate::rootfs::{Content, ROOT, Segment, Tree};
 use crate::size::Size;
@@ -103,39 +103,11 @@ pub fn layout(tree: Tree, spec: &Spec, dense: &[&str]) -> Result<Layout, Report>
         } else {
             vec![(0, content.len())]
         };
-        place(&sealed.extents(handle), &runs, &content, &mut pieces);
+        let runs = runs.iter().map(|&(from, len)| (&content, from, len));
+        place(&sealed.extents(handle), runs, &mut pieces);
     }
     Layout::new(spec.size, pieces)
         .map_err(|e| Report::failure("laying out the root file system").because(e))
-}
-
-/// Pairs the places of a file on the disk with the runs of the file that hold data: both are
-/// in the file's order, but are cut at different points.
-fn place(extents: &[(u64, u64)], runs: &[(u64, u64)], content: &Content, pieces: &mut Vec<Piece>) {
-    let mut runs = runs.iter().copied();
-    let (mut from, mut left) = runs.next().unwrap_or((0, 0));
-    for &(mut offset, mut room) in extents {
-        while room > 0 {
-            if left == 0 {
-                let Some(next) = runs.next() else { return };
-                (from, left) = next;
-                continue;
-            }
-            let len = room.min(left);
-            pieces.push(Piece {
-                offset,
-                len,
-                source: Source::Content {
-                    content: content.clone(),
-                    from,
-                },
-            });
-            offset += len;
-            room -= len;
-            from += len;
-            left -= len;
-        }
-    }
 }
 
 /// The runs of a file that need blocks, as (offset, length): whole blocks but for the end of
