@@ -762,7 +762,7 @@ fn every_size_from_the_smallest_on_fits() {
                 len: mib * MIB + n % 3,
             };
             let node = Node::new(NodeKind::File(content), Meta::root(0o644, 0));
-            tree.insert(&format!("/d/{n}"), node).unwrap();
+            tree.insert(format!("/d/{n}"), node).unwrap();
         }
         let need = ext4::Need::of(&tree);
         let smallest = need.smallest();

@@ -157,7 +157,7 @@ fn list(rootfs: &Rootfs) -> BTreeMap<String, String> {
             kind => format!("{kind:?}"),
         };
         let line = format!("{what} {:?} {:?} first {name}", node.meta, node.xattrs);
-        out.insert(path, line);
+        out.insert(path.to_string(), line);
     }
     out
 }

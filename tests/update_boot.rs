@@ -136,10 +136,10 @@ impl Machine {
     fn unpack(&self, rootfs: &Rootfs) {
         let mut walk = rootfs.tree.walk();
         while let Some((path, id)) = walk.step() {
-            let at = self.at(path);
+            let at = self.at(&path.to_string());
             match &rootfs.tree.node(id).kind {
                 Kind::Dir(_) => fs_err::create_dir_all(at).unwrap(),
-                Kind::Symlink(target) => symlink(&**target, at).unwrap(),
+                Kind::Symlink(target) => symlink(target.to_string(), at).unwrap(),
                 Kind::File(_) => {
                     let bytes = rootfs.read(&format!("/{path}"), 1 << 24).unwrap();
                     fs_err::write(at, bytes.unwrap()).unwrap();

@@ -267,7 +267,7 @@ fn add_extlinux(rootfs: &mut Rootfs, bios: &Bios, conf: String) -> Result<(), Re
         len: bios.extlinux.ldlinux_sys_len(),
     };
     let sys = Node::new(Kind::File(late), Meta::root(0o444, epoch));
-    tree.insert(&path("ldlinux.sys"), sys).map_err(edit)?;
+    tree.insert(path("ldlinux.sys"), sys).map_err(edit)?;
     let c32 = bios.extlinux.ldlinux_c32();
     tree.write(&path("ldlinux.c32"), c32, 0o444, epoch)
         .map_err(edit)?;

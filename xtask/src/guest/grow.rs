@@ -16,7 +16,7 @@ pub(super) fn add(rootfs: &mut Rootfs, init: Init) -> Result<Option<String>, Rep
     let has = |name: &str| {
         ["/sbin", "/usr/sbin", "/bin", "/usr/bin"]
             .iter()
-            .any(|dir| rootfs.tree.resolve(&format!("{dir}/{name}")).is_some())
+            .any(|dir| rootfs.tree.resolve(format!("{dir}/{name}")).is_some())
     };
     let missing: Vec<&str> = ["sfdisk", "resize2fs"]
         .into_iter()

@@ -164,7 +164,7 @@ impl Overlay {
                 }),
                 if *executable { 0o755 } else { 0o644 },
             ),
-            EntryKind::Symlink(target) => (Kind::Symlink(target.as_str().into()), 0o777),
+            EntryKind::Symlink(target) => (Kind::symlink(target), 0o777),
         };
         if let Some(Kind::Dir(_)) = old {
             return refuse(kind.name(), "directory");

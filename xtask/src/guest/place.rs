@@ -100,7 +100,7 @@ fn knows(rootfs: &Rootfs, locale: &str) -> Result<bool, Report> {
 /// systemd asks nobody at the first boot: without a terminal's owner it would wait there.
 pub(super) fn ask_nothing(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
     const UNIT: &str = "systemd-firstboot.service";
-    let has = |lib: &str| rootfs.tree.exists(&format!("{lib}/systemd/system/{UNIT}"));
+    let has = |lib: &str| rootfs.tree.exists(format!("{lib}/systemd/system/{UNIT}"));
     if init != Init::Systemd || !(has("/usr/lib") || has("/lib")) {
         return Ok(());
     }

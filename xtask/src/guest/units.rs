@@ -43,7 +43,7 @@ pub(super) fn is_enabled(rootfs: &Rootfs, init: Init, name: &str) -> bool {
     roots.iter().any(|root| {
         tree.entries(root)
             .filter(|(dir, _)| dir.ends_with(ending))
-            .any(|(dir, _)| tree.exists(&format!("{root}/{dir}/{name}")))
+            .any(|(dir, _)| tree.exists(format!("{root}/{dir}/{name}")))
     })
 }
 

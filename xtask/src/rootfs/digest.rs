@@ -9,7 +9,7 @@ impl Tree {
     /// (two builds of one recipe get different ids); it does not prove its integrity.
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        self.add_node(&mut hash, "/", ROOT);
+        self.add_node(&mut hash, b"/", ROOT);
         let mut walk = self.walk();
         while let Some((path, id)) = walk.step() {
             self.add_node(&mut hash, path, id);
@@ -17,17 +17,17 @@ impl Tree {
         hash.finalize().into()
     }
 
-    fn add_node(&self, hash: &mut Sha256, path: &str, id: NodeId) {
+    fn add_node(&self, hash: &mut Sha256, path: &[u8], id: NodeId) {
         let node = self.node(id);
         let mut text = |bytes: &[u8]| {
             // The length before each text keeps neighbours apart.
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         };
-        text(path.as_bytes());
+        text(path);
         text(node.kind.name().as_bytes());
         match &node.kind {
-            Kind::Symlink(target) => text(target.as_bytes()),
+            Kind::Symlink(target) => text(target),
             // What the tool itself wrote is short and known.
             Kind::File(Content::Bytes(bytes)) => text(bytes),
             Kind::File(content) => text(&content.len().to_le_bytes()),

@@ -1,6 +1,7 @@
 //! What a tree is made of: nodes, what they are, and their metadata.
 
 use super::NodeId;
+use bstr::BStr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -99,12 +100,13 @@ impl Content {
 /// What a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// A directory, with its entries in name order.
-    Dir(BTreeMap<Box<str>, NodeId>),
+    /// A directory, with its entries in the order of their names' bytes. A name is any bytes
+    /// but `/` and NUL, at most 255 of them.
+    Dir(BTreeMap<Box<BStr>, NodeId>),
     /// A regular file.
     File(Content),
-    /// A symbolic link with its target, as it stands in the link.
-    Symlink(Box<str>),
+    /// A symbolic link with its target: the bytes that readlink(2) gives.
+    Symlink(Box<BStr>),
     /// A character device.
     Char {
         /// Major number.
@@ -134,6 +136,11 @@ impl Kind {
     /// A regular file with these bytes.
     pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Kind {
         Kind::File(Content::Bytes(bytes.into()))
+    }
+
+    /// A symbolic link that leads to `target`.
+    pub fn symlink(target: impl AsRef<[u8]>) -> Kind {
+        Kind::Symlink(boxed(target.as_ref()))
     }
 
     /// The field's word for this kind of node.
@@ -182,4 +189,9 @@ impl Node {
     pub fn links(&self) -> u32 {
         self.links
     }
+}
+
+/// Bytes of a name or a target, in as little memory as they take.
+pub(super) fn boxed(bytes: &[u8]) -> Box<BStr> {
+    Box::<[u8]>::from(bytes).into()
 }

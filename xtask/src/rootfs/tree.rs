@@ -3,8 +3,9 @@
 //! Every path is looked up *inside* the tree, as in a chroot: an absolute link starts at the
 //! tree's own root, and `..` at the root stays there. Nothing here can name a host file.
 
-use super::node::{Kind, Meta, Node, Time};
+use super::node::{Kind, Meta, Node, Time, boxed};
 use super::walk::Walk;
+use bstr::{BStr, BString, ByteSlice};
 use std::sync::Arc;
 
 /// Longest chain of symbolic links that a look-up follows (Linux: 40, path_resolution(7)).
@@ -29,14 +30,14 @@ pub const ROOT: NodeId = NodeId(0);
 pub enum TreeError {
     /// A path with `..` in it: a member of a tar that climbs out of the root.
     #[error("the path {0:?} has a '..' in it and could leave the root file system")]
-    DotDot(String),
+    DotDot(BString),
     /// A parent of the path is there and is no directory.
     #[error("{path:?} cannot be made: {parent:?} is a {kind}, not a directory")]
     NotADirectory {
         /// The path that was to be made.
-        path: String,
+        path: BString,
         /// Its parent that stands in the way.
-        parent: String,
+        parent: BString,
         /// What that parent is.
         kind: &'static str,
     },
@@ -44,15 +45,15 @@ pub enum TreeError {
     #[error("{path:?} cannot be made: {link:?} is a symbolic link that leads nowhere")]
     DanglingParent {
         /// The path that was to be made.
-        path: String,
+        path: BString,
         /// The link.
-        link: String,
+        link: BString,
     },
     /// A hard link to something that is not there, or to a directory.
     #[error("the hard link {path:?} cannot be made: {why}")]
     HardLink {
         /// The name of the link.
-        path: String,
+        path: BString,
         /// The reason.
         why: String,
     },
@@ -61,7 +62,10 @@ pub enum TreeError {
     Root(&'static str),
     /// A name is longer than a Linux file name may be.
     #[error("the name {0:?} is longer than 255 bytes, the most a Linux file system takes")]
-    NameTooLong(String),
+    NameTooLong(BString),
+    /// A name, or the target of a symbolic link, with a NUL in it: no system call can make one.
+    #[error("{0:?} has a NUL in it, which no Linux file name can have")]
+    Nul(BString),
     /// More nodes than a tree can number.
     #[error("the root file system has more than 4,294,967,295 entries")]
     TooMany,
@@ -112,59 +116,61 @@ impl Tree {
     }
 
     /// Finds `path` without following a symbolic link in its last component.
-    pub fn lookup(&self, path: &str) -> Option<NodeId> {
-        self.find(path, false)
+    pub fn lookup(&self, path: impl AsRef<[u8]>) -> Option<NodeId> {
+        self.find(path.as_ref(), false)
     }
 
     /// Finds `path`, following symbolic links to the end, inside the tree.
-    pub fn resolve(&self, path: &str) -> Option<NodeId> {
-        self.find(path, true)
+    pub fn resolve(&self, path: impl AsRef<[u8]>) -> Option<NodeId> {
+        self.find(path.as_ref(), true)
     }
 
     /// Whether something (a dangling link included) stands at `path`.
-    pub fn exists(&self, path: &str) -> bool {
+    pub fn exists(&self, path: impl AsRef<[u8]>) -> bool {
         self.lookup(path).is_some()
     }
 
-    /// The real path of `path` with every link followed, as `/a/b`; `None` if it leads nowhere.
-    pub fn canonical(&self, path: &str) -> Option<String> {
-        let trail = self.trail(path, true)?;
-        let names: Vec<&str> = trail.iter().map(|(n, _)| n.as_ref()).collect();
-        Some(format!("/{}", names.join("/")))
+    /// The real path of `path` with every link followed, as `/a/b`; `None` if it leads nowhere,
+    /// or to a name that is not UTF-8: nothing that this program looks for has one.
+    pub fn canonical(&self, path: impl AsRef<[u8]>) -> Option<String> {
+        let trail = self.trail(path.as_ref(), true)?;
+        let names: Option<Vec<&str>> = trail.iter().map(|(n, _)| n.to_str().ok()).collect();
+        Some(format!("/{}", names?.join("/")))
     }
 
     /// The entries of the directory at `path` (links followed) in name order; nothing if it
-    /// is no directory.
-    pub fn entries(&self, path: &str) -> impl Iterator<Item = (&str, NodeId)> {
+    /// is no directory. Names that are not UTF-8 are left out: use [`Tree::walk`] to see all.
+    pub fn entries(&self, path: impl AsRef<[u8]>) -> impl Iterator<Item = (&str, NodeId)> {
         let children = self.resolve(path).and_then(|id| match &self.node(id).kind {
             Kind::Dir(children) => Some(children),
             _ => None,
         });
         children
             .into_iter()
-            .flat_map(|c| c.iter().map(|(n, id)| (n.as_ref(), *id)))
+            .flatten()
+            .filter_map(|(name, id)| Some((name.to_str().ok()?, *id)))
     }
 
     /// The nodes on the way to `path` (every link followed), `path`'s own last; nothing if it
     /// leads nowhere. The root is not among them.
-    pub fn steps(&self, path: &str) -> Vec<NodeId> {
-        let trail = self.trail(path, true).unwrap_or_default();
+    pub fn steps(&self, path: impl AsRef<[u8]>) -> Vec<NodeId> {
+        let trail = self.trail(path.as_ref(), true).unwrap_or_default();
         trail.into_iter().map(|(_, id)| id).collect()
     }
 
-    fn find(&self, path: &str, follow: bool) -> Option<NodeId> {
+    fn find(&self, path: &[u8], follow: bool) -> Option<NodeId> {
         self.trail(path, follow)
             .map(|t| t.last().map_or(ROOT, |(_, id)| *id))
     }
 
     /// The steps from the root to `path`, links followed.
-    fn trail(&self, path: &str, follow_last: bool) -> Option<Vec<(Box<str>, NodeId)>> {
-        let mut trail: Vec<(Box<str>, NodeId)> = Vec::new();
+    fn trail(&self, path: &[u8], follow_last: bool) -> Option<Vec<(Box<BStr>, NodeId)>> {
+        let mut trail: Vec<(Box<BStr>, NodeId)> = Vec::new();
         // Components still to walk, the next one last.
-        let mut todo: Vec<Box<str>> = components(path).rev().map(Box::from).collect();
+        let mut todo: Vec<Box<BStr>> = components(path).rev().map(boxed).collect();
         let mut links = 0;
         while let Some(name) = todo.pop() {
-            if &*name == ".." {
+            if *name == ".." {
                 trail.pop();
                 continue;
             }
@@ -179,10 +185,10 @@ impl Tree {
                     if links > MAX_LINKS {
                         return None;
                     }
-                    if target.starts_with('/') {
+                    if target.starts_with(b"/") {
                         trail.clear();
                     }
-                    todo.extend(components(target).rev().map(Box::from));
+                    todo.extend(components(target).rev().map(boxed));
                 }
                 _ => trail.push((name, next)),
             }
@@ -196,7 +202,13 @@ impl Tree {
     ///
     /// A parent that is a symbolic link is followed inside the tree, as an unpacking engine
     /// does; the last component is never followed.
-    pub fn insert(&mut self, path: &str, node: Node) -> Result<NodeId, TreeError> {
+    pub fn insert(&mut self, path: impl AsRef<[u8]>, node: Node) -> Result<NodeId, TreeError> {
+        let path = path.as_ref();
+        if let Kind::Symlink(target) = &node.kind
+            && target.contains(&0)
+        {
+            return Err(TreeError::Nul(target[..].into()));
+        }
         let Some((parent, name)) = self.parent_of(path, node.meta.mtime)? else {
             // The root itself: only its metadata can be set.
             if !matches!(node.kind, Kind::Dir(_)) {
@@ -223,9 +235,10 @@ impl Tree {
     }
 
     /// Gives the node `target` a second name, `path`: a hard link.
-    pub fn link(&mut self, path: &str, target: NodeId) -> Result<(), TreeError> {
+    pub fn link(&mut self, path: impl AsRef<[u8]>, target: NodeId) -> Result<(), TreeError> {
+        let path = path.as_ref();
         let refuse = |why: &str| TreeError::HardLink {
-            path: path.to_owned(),
+            path: path.into(),
             why: why.to_owned(),
         };
         if matches!(self.node(target).kind, Kind::Dir(_)) {
@@ -245,12 +258,12 @@ impl Tree {
 
     /// Removes `path` with everything below it; a link is removed, not its target. Returns
     /// whether anything was there.
-    pub fn remove(&mut self, path: &str) -> bool {
-        let Some(name) = components(path).next_back().filter(|n| *n != "..") else {
+    pub fn remove(&mut self, path: impl AsRef<[u8]>) -> bool {
+        let mut dir: Vec<&[u8]> = components(path.as_ref()).collect();
+        let Some(name) = dir.pop().filter(|n| *n != b"..") else {
             return false;
         };
-        let dir: Vec<&str> = components(path).collect();
-        let dir = dir[..dir.len() - 1].join("/");
+        let dir = dir.join(&b"/"[..]);
         let Some(parent) = self.resolve(&dir) else {
             return false;
         };
@@ -259,13 +272,13 @@ impl Tree {
 
     /// Goes through the entries of the directory `dir` and does with each what `what` says of
     /// it: it is told the directory, the name and the node.
-    pub fn prune(&mut self, dir: NodeId, mut what: impl FnMut(NodeId, &str, NodeId) -> Prune) {
+    pub fn prune(&mut self, dir: NodeId, mut what: impl FnMut(NodeId, &BStr, NodeId) -> Prune) {
         let mut todo = vec![dir];
         while let Some(dir) = todo.pop() {
             let Kind::Dir(children) = &self.node(dir).kind else {
                 continue;
             };
-            let mut out: Vec<Box<str>> = Vec::new();
+            let mut out: Vec<Box<BStr>> = Vec::new();
             for (name, id) in children {
                 match what(dir, name, *id) {
                     Prune::Remove => out.push(name.clone()),
@@ -281,11 +294,8 @@ impl Tree {
 
     /// Removes every entry of the directory at `path` (links followed), not the directory.
     pub fn clear(&mut self, path: &str) {
-        let names: Vec<String> = self.entries(path).map(|(n, _)| n.to_owned()).collect();
         if let Some(dir) = self.resolve(path) {
-            for name in names {
-                self.detach(dir, &name);
-            }
+            self.prune(dir, |_, _, _| Prune::Remove);
         }
     }
 
@@ -303,8 +313,10 @@ impl Tree {
 
     /// Makes the symbolic link `path` with this target, as root, at `epoch`.
     pub fn symlink(&mut self, path: &str, target: &str, epoch: i64) -> Result<NodeId, TreeError> {
-        let kind = Kind::Symlink(target.into());
-        self.insert(path, Node::new(kind, Meta::root(0o777, epoch)))
+        self.insert(
+            path,
+            Node::new(Kind::symlink(target), Meta::root(0o777, epoch)),
+        )
     }
 
     /// Makes the directory `path` with its parents if it is not there (links followed); one
@@ -334,9 +346,9 @@ impl Tree {
         Walk::new(self)
     }
 
-    fn child(&self, dir: NodeId, name: &str) -> Option<NodeId> {
+    fn child(&self, dir: NodeId, name: &[u8]) -> Option<NodeId> {
         match &self.node(dir).kind {
-            Kind::Dir(children) => children.get(name).copied(),
+            Kind::Dir(children) => children.get(BStr::new(name)).copied(),
             _ => None,
         }
     }
@@ -348,20 +360,20 @@ impl Tree {
         Ok(NodeId(id))
     }
 
-    fn attach(&mut self, dir: NodeId, name: &str, id: NodeId) {
+    fn attach(&mut self, dir: NodeId, name: &[u8], id: NodeId) {
         if let Kind::Dir(children) = &mut self.node_mut(dir).kind {
-            children.insert(name.into(), id);
+            children.insert(boxed(name), id);
             self.node_mut(id).links += 1;
         }
     }
 
     /// Takes `name` out of `dir`, with everything below. Works with a list, not by recursion:
     /// a hostile tar decides how deep a tree is.
-    fn detach(&mut self, dir: NodeId, name: &str) -> bool {
+    fn detach(&mut self, dir: NodeId, name: &[u8]) -> bool {
         let Kind::Dir(children) = &mut self.node_mut(dir).kind else {
             return false;
         };
-        let Some(id) = children.remove(name) else {
+        let Some(id) = children.remove(BStr::new(name)) else {
             return false;
         };
         let mut gone = vec![id];
@@ -379,15 +391,18 @@ impl Tree {
     /// `None` for the root itself.
     fn parent_of<'p>(
         &mut self,
-        path: &'p str,
+        path: &'p [u8],
         mtime: Time,
-    ) -> Result<Option<(NodeId, &'p str)>, TreeError> {
-        let names: Vec<&str> = components(path).collect();
-        if names.contains(&"..") {
-            return Err(TreeError::DotDot(path.to_owned()));
+    ) -> Result<Option<(NodeId, &'p [u8])>, TreeError> {
+        let names: Vec<&[u8]> = components(path).collect();
+        if names.contains(&&b".."[..]) {
+            return Err(TreeError::DotDot(path.into()));
+        }
+        if path.contains(&0) {
+            return Err(TreeError::Nul(path.into()));
         }
         if let Some(long) = names.iter().find(|n| n.len() > 255) {
-            return Err(TreeError::NameTooLong((*long).to_owned()));
+            return Err(TreeError::NameTooLong((*long).into()));
         }
         let Some((name, parents)) = names.split_last() else {
             return Ok(None);
@@ -399,21 +414,21 @@ impl Tree {
                     Kind::Dir(_) => next,
                     kind => {
                         // Built only here: a path of n parents is looked up once, not n times.
-                        let so_far = parents[..=depth].join("/");
+                        let so_far = parents[..=depth].join(&b"/"[..]);
                         let is_link = matches!(kind, Kind::Symlink(_));
                         let kind = kind.name();
                         match self.resolve(&so_far) {
                             Some(id) if matches!(self.node(id).kind, Kind::Dir(_)) => id,
                             None if is_link => {
                                 return Err(TreeError::DanglingParent {
-                                    path: path.to_owned(),
-                                    link: so_far,
+                                    path: path.into(),
+                                    link: so_far.into(),
                                 });
                             }
                             _ => {
                                 return Err(TreeError::NotADirectory {
-                                    path: path.to_owned(),
-                                    parent: so_far,
+                                    path: path.into(),
+                                    parent: so_far.into(),
                                     kind,
                                 });
                             }
@@ -438,6 +453,7 @@ impl Tree {
 }
 
 /// The components of a path, without empty ones and `.`.
-fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
-    path.split('/').filter(|c| !c.is_empty() && *c != ".")
+fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/')
+        .filter(|c| !c.is_empty() && *c != b".")
 }

@@ -1,6 +1,7 @@
 //! The names of a tree, one after another.
 
 use super::{Kind, NodeId, ROOT, Tree};
+use bstr::{BStr, BString};
 use std::collections::btree_map;
 
 /// Iterator of [`Tree::walk`]: `(path with a leading '/', node)`.
@@ -8,12 +9,12 @@ use std::collections::btree_map;
 pub struct Walk<'a> {
     tree: &'a Tree,
     stack: Vec<Level<'a>>,
-    path: String,
+    path: BString,
 }
 
 #[derive(Debug)]
 struct Level<'a> {
-    entries: btree_map::Iter<'a, Box<str>, NodeId>,
+    entries: btree_map::Iter<'a, Box<BStr>, NodeId>,
     /// Length of the path of the directory that is being listed.
     len: usize,
 }
@@ -23,7 +24,7 @@ impl<'a> Walk<'a> {
         let mut walk = Walk {
             tree,
             stack: Vec::new(),
-            path: String::new(),
+            path: BString::default(),
         };
         walk.enter(ROOT, 0);
         walk
@@ -39,7 +40,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The next name, without a copy of its path.
-    pub fn step(&mut self) -> Option<(&str, NodeId)> {
+    pub fn step(&mut self) -> Option<(&BStr, NodeId)> {
         loop {
             let level = self.stack.last_mut()?;
             let len = level.len;
@@ -49,11 +50,11 @@ impl<'a> Walk<'a> {
                 }
                 Some((name, id)) => {
                     self.path.truncate(len);
-                    self.path.push('/');
-                    self.path.push_str(name);
+                    self.path.push(b'/');
+                    self.path.extend_from_slice(name);
                     let id = *id;
                     self.enter(id, self.path.len());
-                    return Some((&self.path, id));
+                    return Some((self.path.as_ref(), id));
                 }
             }
         }
@@ -61,7 +62,7 @@ impl<'a> Walk<'a> {
 }
 
 impl Iterator for Walk<'_> {
-    type Item = (String, NodeId);
+    type Item = (BString, NodeId);
 
     fn next(&mut self) -> Option<Self::Item> {
         self.step().map(|(path, id)| (path.to_owned(), id))

@@ -52,6 +52,7 @@ impl Declared<'_> {
             };
             path.truncate(len);
             path.push('/');
+            let name = utf8(name).ok_or_else(|| not_utf8(path.as_bytes(), name))?;
             path.push_str(name);
             if path == "/lost+found" {
                 // mkext4 makes its own, empty.
@@ -90,7 +91,10 @@ impl Declared<'_> {
         let special = |b: &mut FsBuilder, kind| b.mknod(parent, name, meta, kind).map_err(at);
         let handle = match &node.kind {
             Kind::Dir(_) => b.mkdir(parent, name, meta).map_err(at)?,
-            Kind::Symlink(target) => b.symlink(parent, name, target, meta).map_err(at)?,
+            Kind::Symlink(target) => {
+                let target = utf8(target).ok_or_else(|| not_utf8(path.as_bytes(), b""))?;
+                b.symlink(parent, name, target, meta).map_err(at)?
+            }
             Kind::Char { major, minor } => special(
                 b,
                 SpecialKind::Char {
@@ -185,6 +189,24 @@ impl Declared<'_> {
         }
         Ok(())
     }
+}
+
+fn utf8(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+/// The error for a name, or for the target of a link, that mkext4 cannot write.
+fn not_utf8(dir: &[u8], name: &[u8]) -> Report {
+    let (what, path) = if name.is_empty() {
+        ("the target of the symbolic link", dir.to_vec())
+    } else {
+        ("the name", [dir, b"/", name].concat())
+    };
+    Report::failure(format!(
+        "{what} \"{}\" is not UTF-8, and the ext4 file systems written here hold only UTF-8 names",
+        path.escape_ascii()
+    ))
+    .hint("rename or remove that file before the tar or the container image is made")
 }
 
 /// Turns an access control list from the form of the system calls (version 2, Linux

@@ -264,7 +264,7 @@ fn make_home(rootfs: &mut Rootfs, name: &str, home: &Home) -> Result<(), Report>
         .map_err(edit)?;
     for (name, node) in skel {
         let copy = Node::new(node.kind, own(node.meta.mode));
-        tree.insert(&format!("{}/{name}", home.path), copy)
+        tree.insert(format!("{}/{name}", home.path), copy)
             .map_err(edit)?;
     }
     Ok(())

@@ -231,11 +231,11 @@ fn a_unit_of_systemd() {
     let notes = add(&mut r, Init::Systemd, &c, &units.map(str::to_owned)).unwrap();
     assert!(notes[0].contains("nginx.service"), "{notes:?}");
     assert!(!notes[0].contains("gone"), "{notes:?}");
-    assert!(!r.tree.exists(&format!("{wants}/nginx.service")));
-    assert!(r.tree.exists(&format!("{wants}/mine.service")));
+    assert!(!r.tree.exists(format!("{wants}/nginx.service")));
+    assert!(r.tree.exists(format!("{wants}/mine.service")));
     assert!(
         r.tree
-            .resolve(&format!("{wants}/container.service"))
+            .resolve(format!("{wants}/container.service"))
             .is_some()
     );
     let unit = text(&r, "/etc/systemd/system/container.service");

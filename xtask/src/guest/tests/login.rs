@@ -269,7 +269,7 @@ fn host_keys_are_each_machines_own_and_root_comes_by_key_only() {
     let wants = "/etc/systemd/system/multi-user.target.wants";
     assert!(
         r.tree
-            .exists(&format!("{wants}/docker-to-linux-ssh-keys.service"))
+            .exists(format!("{wants}/docker-to-linux-ssh-keys.service"))
     );
     assert_eq!(
         target(&r, &format!("{wants}/ssh.service")),
@@ -283,7 +283,7 @@ fn host_keys_are_each_machines_own_and_root_comes_by_key_only() {
     assert!(notes.is_empty(), "{notes:?}");
     assert!(!r.tree.exists("/etc/ssh/ssh_host_rsa_key"));
     assert!(!r.tree.exists("/etc/ssh/sshd_config.d"));
-    assert!(!r.tree.exists(&format!("{wants}/ssh.service")));
+    assert!(!r.tree.exists(format!("{wants}/ssh.service")));
 
     // Without a server the key is of no use, and that is said.
     let (_, notes) = ssh_machine(&[], &root);

@@ -34,7 +34,7 @@ fn networkd_is_set_up_and_turned_on() {
         assert!(network.contains(line), "{network}");
     }
     for unit in ["systemd-networkd.service", "systemd-resolved.service"] {
-        assert!(r.tree.exists(&format!("{WANTS}/{unit}")), "{unit}");
+        assert!(r.tree.exists(format!("{WANTS}/{unit}")), "{unit}");
     }
     let stub = "../run/systemd/resolve/stub-resolv.conf";
     assert_eq!(target(&r, "/etc/resolv.conf"), stub);
@@ -45,7 +45,7 @@ fn what_the_author_configured_stays() {
     let own = ("/etc/systemd/network/lan.network", "[Match]\nName=lan0\n");
     let (r, _) = prepared(systemd(&[NETWORKD, RESOLVED, own]));
     assert!(!r.tree.exists("/etc/systemd/network/80-dhcp.network"));
-    assert!(r.tree.exists(&format!("{WANTS}/systemd-networkd.service")));
+    assert!(r.tree.exists(format!("{WANTS}/systemd-networkd.service")));
 
     // Both are there; the one that is turned on counts.
     let dhcpcd = ("/usr/lib/systemd/system/dhcpcd.service", "unit");

@@ -3,6 +3,7 @@
 use super::input::{BLOCK, Input, MAX_RECORDS};
 use super::sparse::Map;
 use super::{TarError, Time, Xattrs};
+use bstr::BString;
 use std::collections::BTreeMap;
 use tar::Header;
 
@@ -23,8 +24,8 @@ pub(super) enum EntryType {
 pub(super) struct Entry {
     /// Where its header lies, in bytes.
     pub at: u64,
-    pub path: String,
-    pub link: String,
+    pub path: BString,
+    pub link: BString,
     pub kind: EntryType,
     pub mode: u16,
     pub uid: u32,
@@ -136,21 +137,19 @@ fn entry(
         local: local.records.as_ref(),
         globals: &globals.0,
     };
-    let plain =
-        |field: Vec<u8>| String::from_utf8(field).map_err(|e| TarError::NotUtf8(e.into_bytes()));
-    let path = plain(
+    let path = BString::from(
         pax.get("GNU.sparse.name")
             .or(pax.get("path"))
             .map(<[u8]>::to_vec)
             .or(local.long_name)
             .unwrap_or_else(|| header.path_bytes().into_owned()),
-    )?;
+    );
     let wrong = |field: &'static str| TarError::Field {
         field,
         name: path.clone(),
         at,
     };
-    let link = plain(
+    let link = BString::from(
         pax.get("linkpath")
             .map(<[u8]>::to_vec)
             .or(local.long_link)
@@ -159,7 +158,7 @@ fn entry(
                     .link_name_bytes()
                     .map_or(Vec::new(), |l| l.into_owned())
             }),
-    )?;
+    );
     let id = |name: &'static str, field: std::io::Result<u64>| -> Result<u32, TarError> {
         let wide = match pax.get(name) {
             Some(text) => number(text).ok_or_else(|| wrong(name))?,
@@ -175,7 +174,7 @@ fn entry(
     };
     let kind = match flag {
         // An old writer marks a directory by the end of its name only.
-        0 | b'0' if path.ends_with('/') => EntryType::Dir,
+        0 | b'0' if path.ends_with(b"/") => EntryType::Dir,
         0 | b'0' | b'7' | b'S' => EntryType::File,
         b'1' => EntryType::HardLink,
         b'2' => EntryType::Symlink,
@@ -288,7 +287,7 @@ impl Pax<'_> {
 fn records(input: &mut dyn Input, header: &Header, at: u64) -> Result<Records, TarError> {
     let wrong = || TarError::Field {
         field: "list of PAX records",
-        name: String::from_utf8_lossy(&header.path_bytes()).into_owned(),
+        name: header.path_bytes().into_owned().into(),
         at,
     };
     let data = header_data(input, header, at)?;
@@ -335,7 +334,7 @@ fn long(input: &mut dyn Input, header: &Header, at: u64) -> Result<Vec<u8>, TarE
 
 /// The content of a header that describes the next one.
 fn header_data(input: &mut dyn Input, header: &Header, at: u64) -> Result<Vec<u8>, TarError> {
-    let name = || String::from_utf8_lossy(&header.path_bytes()).into_owned();
+    let name = || header.path_bytes().into_owned().into();
     let size = header
         .entry_size()
         .ok()

@@ -6,9 +6,11 @@
 
 use super::input::{Input, Spooled, spool};
 use super::{LATEST, TarError, add, header};
+use crate::rootfs::node::boxed;
 use crate::rootfs::tree::Prune;
 use crate::rootfs::{Kind, Meta, NodeId, Tree};
 use crate::rootfs::{Rootfs, Store, Stores};
+use bstr::{BStr, BString, ByteSlice};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
@@ -111,17 +113,17 @@ struct Layer {
     /// Older directories that it has entries for or in.
     named: HashSet<NodeId>,
     /// Its hard links to older files: directory and name.
-    links: HashSet<(NodeId, Box<str>)>,
+    links: HashSet<(NodeId, Box<BStr>)>,
     /// Directories in which nothing of the layers below is left.
     emptied: HashSet<NodeId>,
     /// The directory whose way was remembered last: entries of one come in a row.
-    last: String,
+    last: BString,
 }
 
 /// What a name in a layer says.
 enum Mark<'p> {
     Plain,
-    Whiteout(&'p str),
+    Whiteout(&'p BStr),
     Opaque,
     /// What the file system AUFS kept for itself.
     Aufs,
@@ -134,7 +136,7 @@ impl Layer {
             named: HashSet::new(),
             links: HashSet::new(),
             emptied: HashSet::new(),
-            last: String::new(),
+            last: BString::default(),
         }
     }
 
@@ -145,8 +147,9 @@ impl Layer {
         input: &mut dyn Input,
         entry: header::Entry,
     ) -> Result<(), TarError> {
-        let path = entry.path.trim_end_matches('/').to_owned();
-        let (dir, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        let path = entry.path.trim_end_with(|c| c == '/').as_bstr().to_owned();
+        let (dir, name) = path.rsplit_once_str("/").unwrap_or((b"", &path));
+        let (dir, name) = (dir.as_bstr(), name.as_bstr());
         match mark(dir, name) {
             Mark::Plain => {
                 let id = add(tree, store, input, entry)?;
@@ -156,7 +159,7 @@ impl Layer {
                 } else if id.number() < self.first
                     && let Some(dir) = tree.resolve(dir)
                 {
-                    self.links.insert((dir, name.into()));
+                    self.links.insert((dir, boxed(name)));
                 }
                 return Ok(());
             }
@@ -165,7 +168,7 @@ impl Layer {
                     self.empty(tree, dir);
                 }
             }
-            Mark::Whiteout("" | "." | "..") => {
+            Mark::Whiteout(gone) if gone.is_empty() || gone == "." || gone == ".." => {
                 // As it stands it would take away a whole directory, or one above it.
                 return Err(TarError::Refused(format!(
                     "the whiteout {path:?} names no file"
@@ -185,12 +188,13 @@ impl Layer {
     }
 
     /// Remembers that this layer has something below `dir`.
-    fn name_way(&mut self, tree: &Tree, dir: &str) {
+    fn name_way(&mut self, tree: &Tree, dir: &BStr) {
         if self.last != dir {
             for id in tree.steps(dir) {
                 self.name(id);
             }
-            dir.clone_into(&mut self.last);
+            self.last.clear();
+            self.last.extend_from_slice(dir);
         }
     }
 
@@ -209,7 +213,7 @@ impl Layer {
         tree.prune(dir, |dir, name, id| {
             let ours = id.number() >= *first
                 || named.contains(&id)
-                || !links.is_empty() && links.contains(&(dir, name.into()));
+                || !links.is_empty() && links.contains(&(dir, boxed(name)));
             if !ours {
                 Prune::Remove
             } else if emptied.insert(id) {
@@ -222,8 +226,8 @@ impl Layer {
         });
     }
 
-    fn whiteout(&mut self, tree: &mut Tree, dir: &str, gone: &str) {
-        let path = format!("{dir}/{gone}");
+    fn whiteout(&mut self, tree: &mut Tree, dir: &BStr, gone: &BStr) {
+        let path = [dir, gone].map(|part| -> &[u8] { part }).join(&b"/"[..]);
         let (Some(parent), Some(id)) = (tree.resolve(dir), tree.lookup(&path)) else {
             return;
         };
@@ -231,21 +235,21 @@ impl Layer {
             && (id.number() >= self.first || self.named.contains(&id))
         {
             self.empty(tree, id);
-        } else if id.number() < self.first && !self.links.contains(&(parent, gone.into())) {
+        } else if id.number() < self.first && !self.links.contains(&(parent, boxed(gone))) {
             tree.remove(&path);
         }
     }
 }
 
-fn mark<'p>(dir: &str, name: &'p str) -> Mark<'p> {
-    const AUFS: &str = ".wh..wh.";
+fn mark<'p>(dir: &BStr, name: &'p BStr) -> Mark<'p> {
+    const AUFS: &[u8] = b".wh..wh.";
     if name == ".wh..wh..opq" {
         Mark::Opaque
-    } else if name.starts_with(AUFS) || dir.split('/').any(|part| part.starts_with(AUFS)) {
+    } else if name.starts_with(AUFS) || dir.split_str("/").any(|part| part.starts_with(AUFS)) {
         Mark::Aufs
     } else {
-        match name.strip_prefix(".wh.") {
-            Some(gone) => Mark::Whiteout(gone),
+        match name.strip_prefix(b".wh.") {
+            Some(gone) => Mark::Whiteout(gone.as_bstr()),
             None => Mark::Plain,
         }
     }

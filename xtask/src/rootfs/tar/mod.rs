@@ -9,7 +9,7 @@
 //! crate neither tells where the parts of a sparse member lie, nor keeps PAX values that
 //! contain a line feed, which file capabilities may.
 //!
-//! What is not a plain case has one outcome each: a name with `..` or one that is not UTF-8,
+//! What is not a plain case has one outcome each: a name with `..`,
 //! an entry below something that is no directory, a hard link to nothing and an unknown entry
 //! type are errors that name the entry; an absolute name is taken below the root; an entry
 //! below a symbolic link goes where the link leads inside the tree. Sockets cannot be in a
@@ -24,6 +24,7 @@ mod tests;
 
 use super::{Content, Kind, Meta, Node, NodeId, Rootfs, Stores, Time, Tree, TreeError, Xattrs};
 use crate::error::Report;
+use bstr::BString;
 use header::{Entry, EntryType};
 use input::Input;
 pub(super) use input::decompressed;
@@ -57,21 +58,15 @@ pub enum TarError {
         /// The field.
         field: &'static str,
         /// Name of the entry, as far as it is known.
-        name: String,
+        name: BString,
         /// Where the header lies.
         at: u64,
     },
-    /// A name that is not UTF-8.
-    #[error(
-        "the name \"{}\" is not UTF-8, and the ext4 file systems written here hold only UTF-8 names",
-        .0.escape_ascii()
-    )]
-    NotUtf8(Vec<u8>),
     /// An entry type that no file system object comes from.
     #[error("the entry {name:?} has the unknown type {kind:?}")]
     UnknownType {
         /// Name of the entry.
-        name: String,
+        name: BString,
         /// The type flag.
         kind: char,
     },
@@ -92,7 +87,6 @@ impl From<TarError> for Report {
             TarError::Truncated { .. } | TarError::Empty | TarError::Header { .. } => {
                 "make the tar again; it must be the output of `docker export`, or a tar of a whole root file system"
             }
-            TarError::NotUtf8(_) => "rename or remove that file before the tar is made",
             TarError::Tree(TreeError::DotDot(_)) | TarError::Refused(_) => {
                 "a tar like this was made to do harm: do not trust it"
             }
@@ -206,7 +200,7 @@ fn add(
             })
         }
         EntryType::Dir => Kind::dir(),
-        EntryType::Symlink => Kind::Symlink(entry.link.into()),
+        EntryType::Symlink => Kind::symlink(&entry.link),
         EntryType::Char { major, minor } => Kind::Char { major, minor },
         EntryType::Block { major, minor } => Kind::Block { major, minor },
         EntryType::Fifo => Kind::Fifo,

@@ -23,7 +23,7 @@ fn load(bytes: &[u8]) -> Result<Rootfs, TarError> {
     match (&a, &b) {
         (Ok(a), Ok(b)) => {
             assert_eq!(a.tree.digest(), b.tree.digest());
-            for (path, _) in a.tree.walk() {
+            for path in names(a) {
                 assert_eq!(content(a, &path), content(b, &path), "{path}");
             }
         }
@@ -127,14 +127,37 @@ fn hostile_names_are_errors() {
     assert!(e.contains("hard") && e.contains("nowhere"), "{e}");
     let e = error_of(|t| entry(t, T::new(b'Z'), "odd", b""));
     assert!(e.contains("odd") && e.contains("'Z'"), "{e}");
-    let mut bytes = tar_of(|t| entry(t, T::Regular, "caf_", b""));
+}
+
+#[test]
+fn names_and_targets_are_bytes() {
+    let mut bytes = tar_of(|t| {
+        entry(t, T::Regular, "caf_", b"x");
+    });
     bytes[3] = 0xE9;
     let mut h = Header::new_gnu();
     h.as_mut_bytes().copy_from_slice(&bytes[..512]);
     h.set_cksum();
     bytes[..512].copy_from_slice(h.as_bytes());
-    let e = load(&bytes).unwrap_err().to_string();
-    assert!(e.contains(r"caf\xe9") && e.contains("UTF-8"), "{e}");
+    let rootfs = load(&bytes).unwrap();
+    let id = rootfs.tree.lookup(b"/caf\xe9").unwrap();
+    assert!(matches!(&rootfs.tree.node(id).kind, Kind::File(c) if c.len() == 1));
+    let (path, found) = rootfs.tree.walk().next().unwrap();
+    assert_eq!((path.as_slice(), found), (&b"/caf\xe9"[..], id));
+    // Whoever looks for names by text does not meet it.
+    assert_eq!(rootfs.tree.entries("/").count(), 0);
+
+    let mut tree = rootfs.tree;
+    let target = Kind::symlink(b"caf\xe9");
+    tree.insert("link", Node::new(target, Meta::root(0o777, 0)))
+        .unwrap();
+    assert_eq!(tree.resolve("/link"), Some(id));
+    // The real path is no text.
+    assert_eq!(tree.canonical("/link"), None);
+    for nul in [Kind::symlink("a\0b"), Kind::dir()] {
+        let made = tree.insert("x\0y", Node::new(nul, Meta::root(0o777, 0)));
+        assert!(matches!(made, Err(TreeError::Nul(_))), "{made:?}");
+    }
 }
 
 #[test]
@@ -213,7 +236,7 @@ fn layers(all: &[Vec<u8>]) -> Result<Rootfs, TarError> {
 }
 
 fn names(rootfs: &Rootfs) -> Vec<String> {
-    rootfs.tree.walk().map(|(p, _)| p).collect()
+    rootfs.tree.walk().map(|(p, _)| p.to_string()).collect()
 }
 
 #[test]
@@ -370,7 +393,7 @@ fn gnu_tar_is_understood() {
             );
         }
         let soft = rootfs.tree.node(rootfs.tree.lookup("soft").unwrap());
-        assert_eq!(soft.kind, Kind::Symlink("t".repeat(180).into()));
+        assert_eq!(soft.kind, Kind::symlink("t".repeat(180)));
         let sparse = rootfs.tree.node(rootfs.tree.lookup("sparse").unwrap());
         let is_sparse = matches!(sparse.kind, Kind::File(Content::Sparse { .. }));
         assert_eq!(is_sparse, form.contains(&"-S"), "{form:?}");
