@@ -1,4 +1,4 @@
-//! `docs`: writes the parts of README.md that are made of other files.
+//! `docs`: writes the parts of the documentation that are generated from other files.
 
 use super::console::Console;
 use crate::error::Report;
@@ -25,37 +25,40 @@ struct Action {
 
 pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     let home = recipe::home();
-    let readme = home.join("README.md");
-    let old = fs::read_to_string(&readme)?;
+    let page = home.join(PAGE);
+    let old = fs::read_to_string(&page)?;
     let new = filled(&old, &tables(&home.join("action.yml"))?)?;
     if old == new {
-        console.stage("README.md is up to date");
+        console.stage(&format!("{PAGE} is up to date"));
         return Ok(());
     }
     if args.check {
-        return Err(
-            Report::failure("README.md does not say what action.yml says")
-                .hint("run `cargo xtask docs`")
-                .into(),
-        );
+        return Err(Report::failure(format!("{PAGE} does not match action.yml"))
+            .hint("run `cargo xtask docs`")
+            .into());
     }
-    fs::write(&readme, new)?;
-    console.stage("wrote README.md");
+    fs::write(&page, new)?;
+    console.stage(&format!("wrote {PAGE}"));
     Ok(())
 }
+
+/// The page with the tables, from the root of the project.
+const PAGE: &str = ".github/docs/action.md";
 
 const BEGIN: &str = "<!-- begin: action.yml, written by `cargo xtask docs` -->\n";
 const END: &str = "<!-- end: action.yml -->";
 
-/// The text with what lies between the marks exchanged.
-fn filled(readme: &str, tables: &str) -> Result<String, Report> {
-    let cut = readme.split_once(BEGIN).and_then(|(before, rest)| {
+/// The page with new text between its marks.
+fn filled(page: &str, tables: &str) -> Result<String, Report> {
+    let cut = page.split_once(BEGIN).and_then(|(before, rest)| {
         let (_, after) = rest.split_once(END)?;
         Some((before, after))
     });
     let (before, after) = cut.ok_or_else(|| {
-        Report::failure("README.md lacks the marks for the tables of action.yml")
-            .hint(format!("put back the lines {} and {END}", BEGIN.trim()))
+        Report::failure(format!(
+            "{PAGE} lacks the marks for the tables of action.yml"
+        ))
+        .hint(format!("put back the lines {} and {END}", BEGIN.trim()))
     })?;
     Ok(format!("{before}{BEGIN}{tables}{END}{after}"))
 }
@@ -95,11 +98,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_readme_says_what_the_action_says() {
+    fn the_page_matches_the_action() {
         let home = recipe::home();
-        let readme = fs::read_to_string(home.join("README.md")).unwrap();
-        let new = filled(&readme, &tables(&home.join("action.yml")).unwrap()).unwrap();
-        assert!(readme == new, "README.md is stale: run `cargo xtask docs`");
+        let page = fs::read_to_string(home.join(PAGE)).unwrap();
+        let new = filled(&page, &tables(&home.join("action.yml")).unwrap()).unwrap();
+        assert!(page == new, "{PAGE} is stale: run `cargo xtask docs`");
         assert!(filled("no marks", "").is_err());
     }
 }

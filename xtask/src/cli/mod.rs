@@ -98,7 +98,7 @@ enum Verb {
     /// Open, update or close the issue about nightly boots, as the workflow nightly.yml does
     #[command(hide = true)]
     Nightly(nightly::Args),
-    /// Write what README.md says of action.yml
+    /// Write the tables of the action's inputs and outputs into its documentation
     #[command(hide = true)]
     Docs(docs::Args),
     /// Write the content of an ext4 file system as a tar to stdout (for bootstraps)
