@@ -764,7 +764,7 @@ fn every_size_from_the_smallest_on_fits() {
             let node = Node::new(NodeKind::File(content), Meta::root(0o644, 0));
             tree.insert(format!("/d/{n}"), node).unwrap();
         }
-        let need = ext4::Need::of(&tree);
+        let need = ext4::Need::of(&tree, &[]);
         let smallest = need.smallest();
         for more in 0..60 {
             let size = smallest + more * MIB;

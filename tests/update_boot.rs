@@ -130,6 +130,7 @@ impl Machine {
             tree,
             stores: Stores::default(),
             epoch: 0,
+            notes: Vec::new(),
         }
     }
 
@@ -202,7 +203,7 @@ impl Machine {
             container: None,
             stub_bytes: 0,
             os_release: Some("/etc/os-release".into()),
-            need: ext4::Need::of(&rootfs.tree),
+            need: ext4::Need::of(&rootfs.tree, &[]),
         };
         let plan = Plan::new(NAME, Arch::Amd64, recipe, facts).unwrap();
         let mut all = BTreeMap::from([(MENU.to_owned(), menu.into_bytes())]);

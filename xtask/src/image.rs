@@ -57,6 +57,7 @@ impl Assembly {
         request.given.overlay.apply(&mut rootfs)?;
         let ids = Ids::new(name, arch, &rootfs.tree.digest());
         let (container, mut notes) = plan::container(&request.container, recipe.service)?;
+        notes.extend(std::mem::take(&mut rootfs.notes));
         let settings = settings(request, boot, &ids, container.as_ref());
         notes.extend(guest::prepare(&mut rootfs, &settings)?);
         let (kernels, passed_over) = kernels::find(&rootfs)?;
@@ -68,7 +69,7 @@ impl Assembly {
             let conf = extlinux_conf(&entries, extlinux_serial(recipe, arch));
             add_extlinux(&mut rootfs, bios, conf)?;
         }
-        let need = ext4::Need::of(&rootfs.tree);
+        let need = ext4::Need::of(&rootfs.tree, &dense(&entries));
         let facts = Facts {
             epoch: rootfs.epoch,
             ids,
@@ -286,13 +287,17 @@ fn lay_out_root(tree: Tree, need: ext4::Need, plan: &Plan) -> Result<Layout, Rep
         reserved_percent: plan.root.reserved_percent,
         need,
     };
-    // EXTLINUX cannot read sparse extents: what it reads is dense.
+    ext4::layout(tree, &spec, &dense(&plan.entries))
+}
+
+/// What EXTLINUX reads: it cannot read sparse extents.
+fn dense(entries: &[plan::BootEntry]) -> Vec<&str> {
     let mut dense = vec![EXTLINUX_DIR];
-    for entry in &plan.entries {
+    for entry in entries {
         dense.push(&entry.linux.path);
         dense.push(&entry.initrd.path);
     }
-    ext4::layout(tree, &spec, &dense)
+    dense
 }
 
 /// Patches EXTLINUX for the place that ldlinux.sys got.

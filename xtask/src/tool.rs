@@ -182,15 +182,7 @@ impl Tool {
     /// Where the program lies: the first executable of its name in `PATH`, then in the `sbin`
     /// folders, which an unprivileged user's `PATH` leaves out.
     pub fn find(self) -> Option<Utf8PathBuf> {
-        let path = std::env::var("PATH").unwrap_or_default();
-        path.split(':')
-            .filter(|d| !d.is_empty())
-            .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"])
-            .map(|dir| Utf8PathBuf::from(dir).join(self.name()))
-            .find(|file| {
-                rustix::fs::access(file.as_std_path(), rustix::fs::Access::EXEC_OK).is_ok()
-                    && file.is_file()
-            })
+        on_path(self.name())
     }
 
     /// As [`Tool::find`]; an error that names the need and the package if it is missing.
@@ -208,6 +200,19 @@ impl Tool {
             .hint(hint)
         })
     }
+}
+
+/// Where a program lies, in `PATH` or where root's programs are.
+pub(crate) fn on_path(name: &str) -> Option<Utf8PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':')
+        .filter(|d| !d.is_empty())
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"])
+        .map(|dir| Utf8PathBuf::from(dir).join(name))
+        .find(|file| {
+            rustix::fs::access(file.as_std_path(), rustix::fs::Access::EXEC_OK).is_ok()
+                && file.is_file()
+        })
 }
 
 impl PackageManager {

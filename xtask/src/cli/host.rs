@@ -60,6 +60,7 @@ pub(super) fn items() -> Vec<Item> {
     }
     items.push(uefi(manager));
     items.push(loaders(manager));
+    items.push(archivers(manager));
     items.push(Item {
         name: super::judges::NAME.into(),
         why: "check lists of packages in tests",
@@ -175,6 +176,40 @@ fn uefi(manager: Option<PackageManager>) -> Item {
             Some(PackageManager::Dnf | PackageManager::Pacman) => vec!["edk2-ovmf"],
             // QEMU's own package brings it.
             Some(PackageManager::Brew) | None => Vec::new(),
+        },
+    }
+}
+
+/// What packs archives and shows what came out of them.
+fn archivers(manager: Option<PackageManager>) -> Item {
+    const PROGRAMS: [(&str, &str); 9] = [
+        ("bsdtar", "libarchive-tools"),
+        ("bzip2", "bzip2"),
+        ("compress", "ncompress"),
+        ("getfacl", "acl"),
+        ("getfattr", "attr"),
+        ("lz4", "lz4"),
+        ("lzip", "lzip"),
+        ("lzop", "lzop"),
+        ("pigz", "pigz"),
+    ];
+    let missing: Vec<(&str, &'static str)> = PROGRAMS
+        .into_iter()
+        .filter(|(program, _)| crate::tool::on_path(program).is_none())
+        .collect();
+    let names: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
+    Item {
+        name: "archive programs".into(),
+        why: "write tars in tests, and check what was read of them",
+        matters: Use::Tests,
+        found: match names.is_empty() {
+            true => Ok("installed".into()),
+            false => Err(format!("{} not installed", names.join(", "))),
+        },
+        packages: match manager {
+            Some(PackageManager::Apt) => missing.iter().map(|(_, package)| *package).collect(),
+            // The names differ, and setup installs on Debian and Ubuntu only.
+            _ => Vec::new(),
         },
     }
 }

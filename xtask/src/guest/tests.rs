@@ -20,6 +20,7 @@ fn rootfs(files: &[(&str, &str)], links: &[(&str, &str)]) -> Rootfs {
         tree,
         stores: Stores::default(),
         epoch: 1000,
+        notes: Vec::new(),
     }
 }
 

@@ -167,6 +167,7 @@ impl Plan {
     pub fn new(name: &str, arch: Arch, recipe: &Recipe, facts: Facts) -> Result<Plan, Report> {
         let boot = boot_mode(arch, recipe)?;
         let table = table(boot, recipe.table)?;
+        check_lengths(&facts.entries)?;
         let esp = match boot {
             BootMode::Bios => None,
             _ => Some(esp(name, arch, recipe.boot_entry, &facts)?),
@@ -198,6 +199,27 @@ impl Plan {
     }
 }
 
+/// Largest kernel or initrd in bytes: a file on a FAT (Microsoft's "FAT: General Overview of
+/// On-Disk Format" 1.03, `DIR_FileSize`), and more than EXTLINUX can load.
+const MOST_TO_LOAD: u64 = (1 << 32) - 1;
+
+/// Most bytes of an EFI system partition: what FAT32 can count in sectors.
+const ESP_MOST: u64 = MBR_MOST - MIB;
+
+/// Fails if a boot loader could not load one of the files of an entry.
+fn check_lengths(entries: &[BootEntry]) -> Result<(), Report> {
+    let files = entries.iter().flat_map(|e| [&e.linux, &e.initrd]);
+    match files.into_iter().find(|file| file.len > MOST_TO_LOAD) {
+        None => Ok(()),
+        Some(file) => Err(Report::mistake(format!(
+            "{} has {}, more than the 4 GiB that a boot loader can load",
+            file.path,
+            Size(file.len)
+        ))
+        .hint("make a smaller one, e.g. with fewer modules in the initrd")),
+    }
+}
+
 /// Cuts the disk: the ESP first if there is one, the root last, so that it can grow.
 fn disk(
     arch: Arch,
@@ -211,6 +233,14 @@ fn disk(
     } else {
         esp_len(facts)
     };
+    if esp_len > ESP_MOST {
+        return Err(Report::mistake(format!(
+            "the EFI system partition would take {} for {} kernels and their initrds, more than the 2 TiB that FAT32 reaches",
+            Size(esp_len),
+            facts.entries.len()
+        ))
+        .hint("leave some of the kernels out of the root file system"));
+    }
     let tail = match table {
         TableKind::Mbr => 0,
         TableKind::Gpt => GPT_TAIL,
@@ -224,7 +254,7 @@ fn disk(
         }
         DiskSize::Fixed(Size(size)) => {
             let size = size.checked_next_multiple_of(MIB).unwrap_or(u64::MAX);
-            if size < around + smallest {
+            if size < smallest.saturating_add(around) {
                 return Err(ext4::too_small(&facts.need, size, around));
             }
             size - around
@@ -232,7 +262,7 @@ fn disk(
     };
     let (most, why, cure) = match table {
         TableKind::Mbr => (
-            MBR_MOST - around,
+            MBR_MOST.saturating_sub(around),
             "an MBR reaches 2 TiB",
             "use `table: gpt` (--table gpt), or a smaller size",
         ),

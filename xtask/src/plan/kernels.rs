@@ -218,6 +218,7 @@ mod tests {
             tree,
             stores: Stores::default(),
             epoch: 0,
+            notes: Vec::new(),
         }
     }
 

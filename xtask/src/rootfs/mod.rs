@@ -27,6 +27,8 @@ pub struct Rootfs {
     /// in seconds since 1970: `SOURCE_DATE_EPOCH`, else the image's creation time, else the
     /// newest time in the tar. No clock is ever read.
     pub epoch: i64,
+    /// What people should know of how it was read: what was left out and why.
+    pub notes: Vec<String>,
 }
 
 impl Rootfs {

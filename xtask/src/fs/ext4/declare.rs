@@ -1,6 +1,6 @@
 //! A tree, told to mkext4 name by name.
 
-use super::data_runs;
+use super::{data_runs, is_dense};
 use crate::error::Report;
 use crate::rootfs::{Content, Kind, Meta, NodeId, ROOT, Tree};
 use mkext4::{FsBuilder, InodeHandle, SparseSeg, SpecialKind};
@@ -56,12 +56,7 @@ impl Declared<'_> {
             path.push_str(name);
             if path == "/lost+found" {
                 // mkext4 makes its own, empty.
-                if children(id).next().is_some() || !matches!(tree.node(id).kind, Kind::Dir(_)) {
-                    return Err(Report::mistake(
-                        "the root file system has a /lost+found that is no empty directory; that name belongs to the file system check",
-                    )
-                    .hint("remove or rename it in the Dockerfile"));
-                }
+                lost_and_found(&tree.node(id).kind)?;
                 continue;
             }
             if let Some(handle) = self.node(tree, parent, name, id, &path)? {
@@ -81,7 +76,13 @@ impl Declared<'_> {
         path: &str,
     ) -> Result<Option<InodeHandle>, Report> {
         let node = tree.node(id);
-        let at = |e: mkext4::Error| Report::failure(format!("laying out {path:?}: {e}"));
+        let at = |e: mkext4::Error| {
+            Report::failure(format!("laying out {path:?}: {e}"))
+                .hint("ext4 cannot hold it as it is: change or remove it before the tar or the container image is made")
+        };
+        if node.links() > MOST_LINKS {
+            return Err(too_many_links(path, node.links()));
+        }
         if let Some(&first) = self.linked.get(&id) {
             self.builder.hardlink(parent, name, first).map_err(at)?;
             return Ok(None);
@@ -128,11 +129,7 @@ impl Declared<'_> {
         content: &Content,
         path: &str,
     ) -> mkext4::Result<InodeHandle> {
-        let dense = !matches!(content, Content::Sparse { .. })
-            || self.dense.iter().any(|d| {
-                path.strip_prefix(d)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            });
+        let dense = !matches!(content, Content::Sparse { .. }) || is_dense(path, self.dense);
         let handle = if dense {
             self.builder.file(parent, name, meta, content.len())?
         } else {
@@ -189,6 +186,34 @@ impl Declared<'_> {
         }
         Ok(())
     }
+}
+
+/// Most names of one file (`EXT4_LINK_MAX`, Linux fs/ext4/ext4.h).
+const MOST_LINKS: u32 = 65_000;
+
+/// The error for a file with more names than an inode can count.
+fn too_many_links(path: &str, links: u32) -> Report {
+    Report::mistake(format!(
+        "the file {path:?} has {links} names (hard links); a file of an ext4 file system has at most {MOST_LINKS}"
+    ))
+    .hint("make copies of some of them; `tar --hard-dereference` stores a copy for each name")
+}
+
+/// Fails unless an old /lost+found can be replaced by the new file system's own: e2fsck makes
+/// that one and puts into it what it finds.
+fn lost_and_found(old: &Kind) -> Result<(), Report> {
+    let what = match old {
+        Kind::Dir(children) if children.is_empty() => return Ok(()),
+        Kind::Dir(children) => format!(
+            "has {} entries; they come from a file system check of an earlier disk",
+            children.len()
+        ),
+        other => format!("is a {}, not a directory", other.name()),
+    };
+    Err(Report::mistake(format!(
+        "the root file system's /lost+found {what}, and the new file system has one of its own"
+    ))
+    .hint("move what is needed out of it, and leave the rest out: `tar --exclude=./lost+found`, or `RUN rm -rf /lost+found` in the Dockerfile"))
 }
 
 fn utf8(bytes: &[u8]) -> Option<&str> {

@@ -133,6 +133,15 @@ fn data_runs(content: &Content) -> Vec<(u64, u64)> {
     runs
 }
 
+/// Whether a file lies below one of the directories `dense`, or is named there: it gets no
+/// holes.
+fn is_dense(path: &str, dense: &[&str]) -> bool {
+    dense.iter().any(|d| {
+        let rest = path.strip_prefix(d);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
 fn refused(spec: &Spec, error: &mkext4::Error) -> Report {
     let text = error.to_string();
     if text.contains("too small") || text.contains("full") || text.contains("geometry provides") {
@@ -156,7 +165,7 @@ pub fn too_small(need: &Need, size: u64, around: u64) -> Report {
     Report::mistake(format!(
         "a disk of {} is too small for the root file system: it takes at least {} ({} of files, {} inodes)",
         Size(size),
-        Size(need.smallest() + around),
+        Size(need.smallest().saturating_add(around)),
         Size(need.content),
         need.inodes
     ))

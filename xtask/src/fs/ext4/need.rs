@@ -1,6 +1,6 @@
 //! How much of an ext4 file system a tree takes.
 
-use super::{BLOCK, data_runs};
+use super::{BLOCK, LARGEST, data_runs, is_dense};
 use crate::rootfs::{Kind, NodeId, ROOT, Tree};
 use crate::size::MIB;
 use std::collections::HashSet;
@@ -50,45 +50,52 @@ pub struct Need {
 }
 
 impl Need {
-    /// What `tree` takes.
-    pub fn of(tree: &Tree) -> Need {
+    /// What `tree` takes, if the files that `dense` tells of have no holes: see
+    /// [`super::layout`]. Sums that are larger than any disk end at 2^64 - 1.
+    pub fn of(tree: &Tree, dense: &[&str]) -> Need {
         // Inodes 1 to 10 and lost+found with its four blocks, and the root directory.
         let mut need = Need {
             blocks: 4,
             inodes: FIRST_INODE,
             content: 0,
         };
-        need.add(tree, ROOT);
+        need.add(tree, ROOT, false);
         let mut linked: HashSet<NodeId> = HashSet::new();
         let mut walk = tree.walk();
-        while let Some((_, id)) = walk.step() {
+        while let Some((path, id)) = walk.step() {
             if tree.node(id).links() > 1 && !linked.insert(id) {
                 continue;
             }
             need.inodes += 1;
-            need.add(tree, id);
+            let dense = std::str::from_utf8(path).is_ok_and(|path| is_dense(path, dense));
+            need.add(tree, id, dense);
         }
         need
     }
 
-    fn add(&mut self, tree: &Tree, id: NodeId) {
+    fn add(&mut self, tree: &Tree, id: NodeId, dense: bool) {
         let node = tree.node(id);
         if node.xattrs.is_some() {
             self.blocks += 1;
         }
         match &node.kind {
             Kind::File(content) => {
-                let data: u64 = data_runs(content).iter().map(|(_, len)| *len).sum();
+                let (data, runs) = if dense {
+                    (content.len(), 1)
+                } else {
+                    let runs = data_runs(content);
+                    (runs.iter().map(|(_, len)| *len).sum(), runs.len() as u64)
+                };
                 let blocks = data.div_ceil(BLOCK);
                 // Four extents fit into the inode; a leaf block holds 340 more.
-                let extents = blocks.div_ceil(EXTENT_BLOCKS) * 2 + data_runs(content).len() as u64;
+                let extents = blocks.div_ceil(EXTENT_BLOCKS) * 2 + runs;
                 let tree_blocks = if extents > 4 {
                     extents.div_ceil(170) + 1
                 } else {
                     0
                 };
-                self.blocks += blocks + tree_blocks;
-                self.content += data;
+                self.blocks = self.blocks.saturating_add(blocks + tree_blocks);
+                self.content = self.content.saturating_add(data);
             }
             Kind::Dir(children) => {
                 // A directory entry: 8 bytes and the name, rounded up to 4 (ext4_dir_entry_2).
@@ -120,7 +127,11 @@ impl Need {
     /// The smallest file system, in bytes, that holds this and has `free` bytes for everybody
     /// besides, if `reserved_percent` of its blocks are root's: a multiple of 1 MiB.
     pub fn smallest_with(&self, free: u64, reserved_percent: u8) -> u64 {
-        let blocks = self.blocks + free.div_ceil(BLOCK);
+        let blocks = self.blocks.saturating_add(free.div_ceil(BLOCK));
+        if blocks > LARGEST / BLOCK {
+            // More than any file system has: what it takes for itself does not matter.
+            return blocks.saturating_mul(BLOCK) / MIB * MIB;
+        }
         let mut size = LEAST;
         // Where the journal gets larger, a larger file system may hold less.
         for (from, _) in JOURNALS {

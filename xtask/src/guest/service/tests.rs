@@ -41,6 +41,7 @@ fn rootfs(files: &[(&str, &str)]) -> Rootfs {
         tree,
         stores: Stores::default(),
         epoch: 1000,
+        notes: Vec::new(),
     }
 }
 

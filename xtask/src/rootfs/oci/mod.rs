@@ -174,7 +174,11 @@ pub fn from_tar(
                 .document("manifest.json")
                 .is_ok_and(|bytes| manifest::is_saved(&bytes));
     if is_image {
-        return read(&blobs, arch, limits, spool_dir).map(|image| Input::Image(Box::new(image)));
+        let mut image = read(&blobs, arch, limits, spool_dir)?;
+        if let Blobs::Tar(outer) = blobs {
+            image.rootfs.notes.splice(0..0, outer.notes);
+        }
+        return Ok(Input::Image(Box::new(image)));
     }
     match blobs {
         Blobs::Tar(rootfs) => Ok(Input::Rootfs(*rootfs)),
@@ -209,7 +213,7 @@ fn read(
             e => e,
         })?;
     }
-    let mut rootfs = layers.finish();
+    let mut rootfs = layers.finish().map_err(TarError::Io)?;
     if let Some(created) = image.created {
         rootfs.set_epoch(created);
     }
@@ -234,8 +238,9 @@ fn apply(layers: &mut Layers, blobs: &Blobs, layer: &Layer, most: u64) -> Result
         });
     }
     let mut packed = Hashed::new(blob.bytes, blob.len);
-    let plain = tar::decompressed(packed.clone()).map_err(failed)?;
-    let mut plain = Hashed::new(plain, most);
+    let plain = tar::Unpacked::new(packed.clone()).map_err(failed)?;
+    let left_over = plain.left_over();
+    let mut plain = Hashed::new(Box::new(plain), most);
     let done = layers.apply(plain.clone());
     if plain.over() {
         return Err(OciError::Bomb(most));
@@ -254,6 +259,7 @@ fn apply(layers: &mut Layers, blobs: &Blobs, layer: &Layer, most: u64) -> Result
     }
     done.map_err(|e| OciError::Layer(path(), e))?;
     is.map_err(failed)?;
+    layers.passed_over(&left_over);
     Ok(plain.len())
 }
 

@@ -1,9 +1,11 @@
 //! Where the bytes of a tar come from.
 
-use super::TarError;
+use super::notes::{Left, Notes};
+use super::packed::{LeftOver, Unpacked};
+use super::{TarError, header};
 use crate::rootfs::Store;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 
 /// Size of a tar block in bytes.
@@ -18,14 +20,16 @@ pub(super) trait Input {
     fn at(&self) -> u64;
     /// Fills `buf` with the next bytes, or with fewer where the tar ends; returns how many.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
+    /// The next bytes as [`Input::read`] would give them, without taking them.
+    fn peek(&mut self, block: &mut [u8; BLOCK]) -> io::Result<usize>;
     /// Passes `len` bytes of file content and their padding; returns (first byte in the
     /// store, `len`).
     fn content(&mut self, len: u64) -> Result<(u64, u64), TarError>;
     /// The store in which contents lie.
     fn store(&self) -> io::Result<Store>;
-    /// Reads what follows the end of the tar, so that its writer does not die of a closed
-    /// pipe.
-    fn drain(&mut self) -> io::Result<()>;
+    /// Looks at what follows the end of the tar, and notes it if it is more than zeros. A
+    /// stream is read to its end, so that its writer does not die of a closed pipe.
+    fn drain(&mut self, notes: &mut Notes) -> io::Result<()>;
 
     /// Fills a whole buffer; `inside` says of what, should the tar end before that.
     fn read_all(&mut self, buf: &mut [u8], inside: &str) -> Result<(), TarError> {
@@ -37,6 +41,29 @@ pub(super) trait Input {
             at: self.at(),
             inside: inside.to_owned(),
         })
+    }
+}
+
+/// How much of a file is looked at behind the end of the tar in it, in bytes: a sparse file may
+/// have no end to speak of.
+const MAX_BEHIND: u64 = 256 << 20;
+
+/// Looks for something behind the end of a tar.
+#[derive(Default)]
+struct Behind(bool);
+
+impl Behind {
+    /// Notes the first block that is more than zeros; whether one was found, now or before.
+    fn look(&mut self, at: u64, block: &[u8; BLOCK], notes: &mut Notes) -> bool {
+        if !self.0 && *block != [0; BLOCK] {
+            self.0 = true;
+            let left = match header::is_header(block) {
+                true => Left::AnotherTar,
+                false => Left::BehindEnd,
+            };
+            notes.add(left, b"", at.to_string().as_bytes());
+        }
+        self.0
     }
 }
 
@@ -107,6 +134,12 @@ impl Input for InFile {
         Ok(done)
     }
 
+    fn peek(&mut self, block: &mut [u8; BLOCK]) -> io::Result<usize> {
+        let n = self.read(block)?;
+        self.at -= n as u64;
+        Ok(n)
+    }
+
     fn content(&mut self, len: u64) -> Result<(u64, u64), TarError> {
         let start = self.at;
         if len > self.size.saturating_sub(start) {
@@ -121,7 +154,17 @@ impl Input for InFile {
         Ok(Store::new(self.file.try_clone()?))
     }
 
-    fn drain(&mut self) -> io::Result<()> {
+    fn drain(&mut self, notes: &mut Notes) -> io::Result<()> {
+        let last = self.at.saturating_add(MAX_BEHIND);
+        let mut behind = Behind::default();
+        while self.at < last {
+            let at = self.at;
+            let mut block = [0; BLOCK];
+            let n = self.read(&mut block)?;
+            if n == 0 || behind.look(at, &block, notes) {
+                break;
+            }
+        }
         Ok(())
     }
 }
@@ -135,6 +178,9 @@ pub(super) struct Spooled {
     buf: Vec<u8>,
     /// Contents that are not written yet.
     pending: Vec<u8>,
+    left_over: LeftOver,
+    /// What was looked at and not taken.
+    held: Vec<u8>,
 }
 
 /// How much is read and written at once, in bytes.
@@ -142,7 +188,10 @@ const CHUNK: usize = 1 << 20;
 
 impl Spooled {
     pub(super) fn new(stream: impl Read + 'static, dir: &camino::Utf8Path) -> io::Result<Spooled> {
-        Ok(Spooled::onto(decompressed(stream)?, spool(dir)?, 0))
+        let stream = Unpacked::new(stream)?;
+        let left_over = stream.left_over();
+        let input = Spooled::onto(Box::new(stream), spool(dir)?, 0);
+        Ok(Spooled { left_over, ..input })
     }
 
     /// Takes the stream as it is; contents go to `spool` from byte `spooled` on, where its
@@ -155,6 +204,8 @@ impl Spooled {
             spooled,
             buf: vec![0; 128 << 10],
             pending: Vec::with_capacity(CHUNK),
+            left_over: LeftOver::default(),
+            held: Vec::new(),
         }
     }
 
@@ -182,7 +233,10 @@ impl Input for Spooled {
     }
 
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut done = 0;
+        let held = self.held.len().min(buf.len());
+        buf[..held].copy_from_slice(&self.held[..held]);
+        self.held.drain(..held);
+        let mut done = held;
         while done < buf.len() {
             match self.stream.read(&mut buf[done..]) {
                 Ok(0) => break,
@@ -195,16 +249,27 @@ impl Input for Spooled {
         Ok(done)
     }
 
+    fn peek(&mut self, block: &mut [u8; BLOCK]) -> io::Result<usize> {
+        let n = self.read(block)?;
+        self.at -= n as u64;
+        // What was held before was taken first: all of it is in the block.
+        self.held.splice(..0, block[..n].iter().copied());
+        Ok(n)
+    }
+
     fn content(&mut self, len: u64) -> Result<(u64, u64), TarError> {
         let start = self.spooled;
-        let mut left = len;
+        let held = usize::try_from(len).map_or(self.held.len(), |len| len.min(self.held.len()));
+        self.pending.extend(self.held.drain(..held));
+        self.at += held as u64;
+        let mut left = len - held as u64;
         while left > 0 {
             if self.pending.len() >= CHUNK {
                 self.flush()?;
             }
             let want = usize::try_from(left)
                 .unwrap_or(CHUNK)
-                .min(CHUNK - self.pending.len());
+                .min(CHUNK.saturating_sub(self.pending.len()));
             let old = self.pending.len();
             self.pending.resize(old + want, 0);
             let n = self.stream.read(&mut self.pending[old..]);
@@ -233,50 +298,28 @@ impl Input for Spooled {
         Ok(Store::new(self.spool.try_clone()?))
     }
 
-    fn drain(&mut self) -> io::Result<()> {
+    fn drain(&mut self, notes: &mut Notes) -> io::Result<()> {
         self.flush()?;
+        let mut behind = Behind::default();
         loop {
-            match self.stream.read(&mut self.buf) {
-                Ok(0) => return Ok(()),
-                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
-                _ => {}
+            let at = self.at;
+            let mut buf = std::mem::take(&mut self.buf);
+            let n = self.read(&mut buf)?;
+            for (block, number) in buf[..n].chunks(BLOCK).zip(0_u64..) {
+                let mut whole = [0; BLOCK];
+                whole[..block.len()].copy_from_slice(block);
+                if behind.look(at + number * BLOCK as u64, &whole, notes) {
+                    break;
+                }
+            }
+            self.buf = buf;
+            if n == 0 {
+                break;
             }
         }
+        if self.left_over.any() {
+            notes.add(Left::BehindPacked, b"", b"");
+        }
+        Ok(())
     }
-}
-
-const GZIP: &[u8] = &[0x1f, 0x8b];
-const XZ: &[u8] = b"\xfd7zXZ\0";
-const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-
-/// Whether a file that starts so is compressed in a way known here (RFC 1952; the .xz file
-/// format, 2.1.1.1; RFC 8878, 3.1.1).
-pub(super) fn is_compressed(start: &[u8]) -> bool {
-    [GZIP, XZ, ZSTD].iter().any(|m| start.starts_with(m))
-}
-
-/// Most memory that an .xz file may ask for, in bytes: its format allows dictionaries of 4 GiB,
-/// `xz -9` makes them of 64 MiB.
-const XZ_MEMORY: u64 = 512 << 20;
-
-/// The stream without its compression, if it has one.
-pub(in crate::rootfs) fn decompressed(
-    mut stream: impl Read + 'static,
-) -> io::Result<Box<dyn Read>> {
-    let mut magic = Vec::new();
-    stream.by_ref().take(6).read_to_end(&mut magic)?;
-    let whole = io::Cursor::new(magic.clone()).chain(stream);
-    Ok(if magic.starts_with(GZIP) {
-        Box::new(flate2::bufread::MultiGzDecoder::new(
-            BufReader::with_capacity(CHUNK, whole),
-        ))
-    } else if magic.starts_with(XZ) {
-        let decoder =
-            liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
-        Box::new(liblzma::read::XzDecoder::new_stream(whole, decoder))
-    } else if magic.starts_with(ZSTD) {
-        Box::new(zstd::Decoder::new(whole)?)
-    } else {
-        Box::new(whole)
-    })
 }

@@ -5,7 +5,9 @@
 //! the layers below only, wherever they stand in their own.
 
 use super::input::{Input, Spooled, spool};
-use super::{LATEST, TarError, add, header};
+use super::notes::{Left, Notes};
+use super::packed::LeftOver;
+use super::{LATEST, TarError, acl, add, header};
 use crate::rootfs::node::boxed;
 use crate::rootfs::tree::Prune;
 use crate::rootfs::{Kind, Meta, NodeId, Tree};
@@ -43,6 +45,7 @@ pub struct Layers {
     spool: File,
     spooled: u64,
     store: u32,
+    notes: Notes,
 }
 
 impl Layers {
@@ -56,11 +59,13 @@ impl Layers {
                 tree: Tree::new(Meta::root(0o755, 0)),
                 stores,
                 epoch: 0,
+                notes: Vec::new(),
             },
             limits,
             spool,
             spooled: 0,
             store,
+            notes: Notes::default(),
         })
     }
 
@@ -73,7 +78,7 @@ impl Layers {
         let mut layer = Layer::new(tree.capacity());
         let mut state = header::Globals::default();
         loop {
-            let entry = match header::next(&mut input, &mut state) {
+            let entry = match header::next(&mut input, &mut state, &mut self.notes) {
                 // A layer in which nothing changed: engines make them.
                 Ok(None) | Err(TarError::Empty) => break,
                 entry => entry?,
@@ -95,14 +100,23 @@ impl Layers {
                 )));
             }
         }
-        input.drain()?;
+        input.drain(&mut self.notes)?;
         self.spooled = input.spooled();
         Ok(())
     }
 
-    /// What came out.
-    pub fn finish(self) -> Rootfs {
-        self.rootfs
+    /// Remembers what was behind a compressed layer.
+    pub(in crate::rootfs) fn passed_over(&mut self, left_over: &LeftOver) {
+        if left_over.any() {
+            self.notes.add(Left::BehindPacked, b"", b"");
+        }
+    }
+
+    /// What came out. Fails if users and groups cannot be read back from the spool.
+    pub fn finish(mut self) -> io::Result<Rootfs> {
+        acl::settle(&mut self.rootfs, &mut self.notes)?;
+        self.rootfs.notes = self.notes.texts();
+        Ok(self.rootfs)
     }
 }
 

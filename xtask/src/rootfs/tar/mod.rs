@@ -9,15 +9,22 @@
 //! crate neither tells where the parts of a sparse member lie, nor keeps PAX values that
 //! contain a line feed, which file capabilities may.
 //!
-//! What is not a plain case has one outcome each: a name with `..`,
-//! an entry below something that is no directory, a hard link to nothing and an unknown entry
-//! type are errors that name the entry; an absolute name is taken below the root; an entry
-//! below a symbolic link goes where the link leads inside the tree. Sockets cannot be in a
-//! tar: the programs that write one leave them out and say so.
+//! What is not a plain case has one outcome each: a name with `..`, an entry below something
+//! that is no directory and a hard link to nothing are errors that name the entry; an absolute
+//! name is taken below the root; an entry below a symbolic link goes where the link leads
+//! inside the tree. What GNU tar, bsdtar, Go or Python read is read; what has no place in an
+//! ext4 is left out, and `notes` tells of it. Sockets cannot be in a tar: the programs that
+//! write one leave them out and say so.
 
+mod acl;
+mod attributes;
 mod header;
 mod input;
 mod layer;
+mod notes;
+mod number;
+mod packed;
+mod pax;
 mod sparse;
 #[cfg(test)]
 mod tests;
@@ -27,10 +34,15 @@ use crate::error::Report;
 use bstr::BString;
 use header::{Entry, EntryType};
 use input::Input;
-pub(super) use input::decompressed;
 pub use layer::{Layers, Limits};
+use notes::Notes;
+pub(super) use packed::Unpacked;
 use std::fs::File;
 use std::io::{self, Read};
+
+/// Largest file in bytes: ext4 numbers the blocks of a file by 32 bits, and the last number is
+/// not used (Linux fs/ext4/super.c, `ext4_max_size`; blocks of 4096 bytes).
+pub const MAX_FILE: u64 = ((1 << 32) - 1) * 4096;
 
 /// What is wrong with a tar.
 #[derive(Debug, thiserror::Error)]
@@ -62,13 +74,27 @@ pub enum TarError {
         /// Where the header lies.
         at: u64,
     },
-    /// An entry type that no file system object comes from.
-    #[error("the entry {name:?} has the unknown type {kind:?}")]
-    UnknownType {
+    /// Another kind of file, or a compression that is not read.
+    #[error("this is no tar: it is {what}")]
+    Foreign {
+        /// What it is.
+        what: &'static str,
+        /// A command that writes a tar of `FILE`, if one does.
+        unpack: Option<&'static str>,
+    },
+    /// A file that no ext4 can hold.
+    #[error("the file {name:?} has {size} bytes, more than the {MAX_FILE} that ext4 can hold")]
+    TooLarge {
         /// Name of the entry.
         name: BString,
-        /// The type flag.
-        kind: char,
+        /// Its size in bytes, holes included.
+        size: u64,
+    },
+    /// A file whose start is in another volume.
+    #[error("it is not the first volume of its archive: {name:?} goes on from the one before")]
+    Volume {
+        /// Name of the entry.
+        name: BString,
     },
     /// An entry that does not fit the entries before it.
     #[error(transparent)]
@@ -84,6 +110,22 @@ pub enum TarError {
 impl From<TarError> for Report {
     fn from(error: TarError) -> Report {
         let hint = match &error {
+            TarError::Foreign { unpack, .. } => {
+                return Report::failure("reading the root file system's tar")
+                    .hint(match unpack {
+                        Some(command) => {
+                            format!("unpack it on the way: `{command} | cargo xtask image RECIPE --from -`")
+                        }
+                        None => "give a tar of a whole root file system, as `docker export` writes it".into(),
+                    })
+                    .because(error);
+            }
+            TarError::TooLarge { .. } => {
+                "if the file is meant to be so large, it cannot be in the image; make the tar without it (`tar --exclude`)"
+            }
+            TarError::Volume { .. } => {
+                "put the volumes together first: unpack them by `tar --multi-volume -x`, and make one tar"
+            }
             TarError::Truncated { .. } | TarError::Empty | TarError::Header { .. } => {
                 "make the tar again; it must be the output of `docker export`, or a tar of a whole root file system"
             }
@@ -106,21 +148,22 @@ impl From<TarError> for Report {
 /// change until the image is written. `spool_dir` is where contents go otherwise.
 pub fn from_file(file: File, spool_dir: &camino::Utf8Path) -> Result<Rootfs, TarError> {
     let regular = file.metadata()?.is_file();
-    let mut magic = [0; 6];
+    let mut head = [0; packed::HEAD];
     let n = if regular {
-        std::os::unix::fs::FileExt::read_at(&file, &mut magic, 0)?
+        std::os::unix::fs::FileExt::read_at(&file, &mut head, 0)?
     } else {
         0
     };
-    if regular && !input::is_compressed(&magic[..n]) {
+    if regular && packed::Form::of(&head[..n]).is_none() {
         read(&mut input::InFile::new(file)?)
     } else {
         from_stream(file, spool_dir)
     }
 }
 
-/// Reads a tar from a stream (a pipe), which may be compressed by gzip, xz or zstd. File
-/// contents go to a nameless file in `spool_dir`, which vanishes with the last use of it.
+/// Reads a tar from a stream (a pipe), which may be compressed by gzip, bzip2, xz, lzma, lzip or
+/// zstd. File contents go to a nameless file in `spool_dir`, which vanishes with the last use
+/// of it.
 pub fn from_stream(
     stream: impl Read + 'static,
     spool_dir: &camino::Utf8Path,
@@ -133,12 +176,17 @@ fn read(input: &mut dyn Input) -> Result<Rootfs, TarError> {
     let store = stores.add(input.store()?);
     // Until the tar tells more of it: what every distribution gives its root directory.
     let mut tree = Tree::new(Meta::root(0o755, 0));
-    let epoch = read_into(&mut tree, store, input)?;
-    Ok(Rootfs {
+    let mut notes = Notes::default();
+    let epoch = read_into(&mut tree, store, input, &mut notes)?;
+    let mut rootfs = Rootfs {
         tree,
         stores,
         epoch,
-    })
+        notes: Vec::new(),
+    };
+    acl::settle(&mut rootfs, &mut notes)?;
+    rootfs.notes = notes.texts();
+    Ok(rootfs)
 }
 
 /// The newest time that counts, in seconds: a file from the future must not take the image
@@ -147,16 +195,21 @@ const LATEST: i64 = u32::MAX as i64;
 
 /// Reads all entries into `tree`; returns the newest time among them, in seconds, but at most
 /// what an ext4 superblock and a FAT can tell (2106-02-07).
-fn read_into(tree: &mut Tree, store: u32, input: &mut dyn Input) -> Result<i64, TarError> {
+fn read_into(
+    tree: &mut Tree,
+    store: u32,
+    input: &mut dyn Input,
+    notes: &mut Notes,
+) -> Result<i64, TarError> {
     let mut newest = 0;
     let mut any = false;
     let mut state = header::Globals::default();
-    while let Some(entry) = header::next(input, &mut state)? {
+    while let Some(entry) = header::next(input, &mut state, notes)? {
         any = true;
         newest = newest.max(entry.mtime.secs.min(LATEST));
         add(tree, store, input, entry)?;
     }
-    input.drain()?;
+    input.drain(notes)?;
     if any {
         Ok(newest)
     } else {
@@ -169,22 +222,38 @@ fn add(
     tree: &mut Tree,
     store: u32,
     input: &mut dyn Input,
-    entry: Entry,
+    mut entry: Entry,
 ) -> Result<NodeId, TarError> {
     let kind = match entry.kind {
         EntryType::HardLink => {
-            let target = tree
-                .lookup(&entry.link)
-                .ok_or_else(|| TreeError::HardLink {
-                    path: entry.path.clone(),
-                    why: format!("there is no {:?}", entry.link),
-                })?;
+            let target = tree.lookup(&entry.link);
+            if let Some(target) = target
+                && entry.size > 0
+            {
+                // The last content counts, as for those who unpack it.
+                let (start, len) = input.content(entry.size)?;
+                let node = tree.node_mut(target);
+                if matches!(node.kind, Kind::File(_)) {
+                    node.kind = Kind::File(Content::Stored { store, start, len });
+                }
+            }
+            if target.is_none() && entry.size > 0 {
+                // The file that it is a link to was left out of the tar.
+                let (start, len) = input.content(entry.size)?;
+                let kind = Kind::File(Content::Stored { store, start, len });
+                let node = node(kind, &mut entry);
+                return Ok(tree.insert(&entry.path, node)?);
+            }
+            let target = target.ok_or_else(|| TreeError::HardLink {
+                path: entry.path.clone(),
+                why: format!("there is no {:?}", entry.link),
+            })?;
             tree.link(&entry.path, target)?;
             return Ok(target);
         }
         EntryType::File => {
             let (start, len) = input.content(entry.size)?;
-            Kind::File(match entry.sparse {
+            Kind::File(match &entry.sparse {
                 Some(map) => Content::Sparse {
                     store,
                     size: map.size,
@@ -205,13 +274,24 @@ fn add(
         EntryType::Block { major, minor } => Kind::Block { major, minor },
         EntryType::Fifo => Kind::Fifo,
     };
+    if entry.size > 0 && !matches!(entry.kind, EntryType::File) {
+        // GNU's list of a directory's entries, or what no reader asks for.
+        input.content(entry.size)?;
+    }
+    let node = node(kind, &mut entry);
+    Ok(tree.insert(&entry.path, node)?)
+}
+
+/// The node of an entry.
+fn node(kind: Kind, entry: &mut Entry) -> Node {
     let meta = Meta {
         mode: entry.mode,
         uid: entry.uid,
         gid: entry.gid,
         mtime: entry.mtime,
     };
+    let xattrs = std::mem::take(&mut entry.xattrs);
     let mut node = Node::new(kind, meta);
-    node.xattrs = (!entry.xattrs.is_empty()).then(|| Box::new(entry.xattrs));
-    Ok(tree.insert(&entry.path, node)?)
+    node.xattrs = (!xattrs.is_empty()).then(|| Box::new(xattrs));
+    node
 }

@@ -15,27 +15,28 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// The runs with their places, if they are stored from byte `start` of the store on and
-    /// take no more than `len` bytes; `None` if the map is impossible.
+    /// The runs with their places, if they are stored from byte `start` of the store on.
+    /// `None` if the map is impossible: runs that overlap, go back or leave the file, or that do
+    /// not take exactly the `len` bytes that are stored.
     pub(super) fn segments(&self, start: u64, len: u64) -> Option<Box<[Segment]>> {
         let mut stored = 0_u64;
-        let mut end = 0;
+        let mut end = 0_u64;
         let mut out = Vec::with_capacity(self.runs.len());
         for &(offset, run) in &self.runs {
             if offset < end || run > self.size.checked_sub(offset)? {
                 return None;
             }
-            end = offset + run;
+            end = offset.checked_add(run)?;
             if run > 0 {
                 out.push(Segment {
                     offset,
                     len: run,
-                    start: start + stored,
+                    start: start.checked_add(stored)?,
                 });
             }
-            stored = stored.checked_add(run)?;
+            stored = stored.checked_add(run).filter(|stored| *stored <= len)?;
         }
-        (stored <= len).then(|| out.into())
+        (stored == len).then(|| out.into())
     }
 
     /// The map in front of the content (form 1.0): decimal numbers with a line feed behind
@@ -93,10 +94,13 @@ impl Map {
 
     /// The map of a `GNU.sparse.map` record (form 0.1): numbers with commas between.
     pub(super) fn from_record(size: u64, text: &str) -> Option<Map> {
-        let numbers: Vec<u64> = text
-            .split(',')
-            .map(|n| n.trim().parse().ok())
-            .collect::<Option<_>>()?;
+        let numbers: Vec<u64> = match text {
+            "" => Vec::new(),
+            _ => text
+                .split(',')
+                .map(|n| n.trim().parse().ok())
+                .collect::<Option<_>>()?,
+        };
         numbers.len().is_multiple_of(2).then(|| Map {
             size,
             runs: pairs(&numbers),

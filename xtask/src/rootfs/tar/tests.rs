@@ -125,8 +125,6 @@ fn hostile_names_are_errors() {
     assert!(e.contains("loop/below"), "{e}");
     let e = error_of(|t| link(t, T::Link, "hard", "nowhere"));
     assert!(e.contains("hard") && e.contains("nowhere"), "{e}");
-    let e = error_of(|t| entry(t, T::new(b'Z'), "odd", b""));
-    assert!(e.contains("odd") && e.contains("'Z'"), "{e}");
 }
 
 #[test]
@@ -183,7 +181,7 @@ fn damage_is_found_at_every_cut() {
     let e = load(&bad).unwrap_err().to_string();
     assert_eq!(e, "there is no tar header at byte 1536: it is damaged");
     let e = load(
-        b"PK\x03\x04 this is a zip file of more than 512 bytes"
+        b"this is a text of more than 512 bytes, and no tar"
             .repeat(40)
             .as_slice(),
     );
@@ -232,7 +230,7 @@ fn layers(all: &[Vec<u8>]) -> Result<Rootfs, TarError> {
     for layer in all {
         layers.apply(std::io::Cursor::new(layer.clone()))?;
     }
-    Ok(layers.finish())
+    Ok(layers.finish()?)
 }
 
 fn names(rootfs: &Rootfs) -> Vec<String> {

@@ -1,0 +1,455 @@
+//! Tars as other people's programs write them: what GNU tar, bsdtar, Go and Python read is read,
+//! and what is left out is told.
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
+
+#[path = "tars/blocks.rs"]
+mod blocks;
+mod common;
+#[path = "tars/limits.rs"]
+mod limits;
+#[path = "tars/packed.rs"]
+mod packed;
+#[path = "tars/rights.rs"]
+mod rights;
+
+use blocks::*;
+use camino::{Utf8Path, Utf8PathBuf};
+use common::{content, program, temp, with_input};
+use docker_to_linux::error::Report;
+use docker_to_linux::format::raw::Raw;
+use docker_to_linux::fs::ext4::{self, Need, Spec};
+use docker_to_linux::rootfs::tar::TarError;
+use docker_to_linux::rootfs::{Kind, Node, Rootfs, Time, tar};
+use docker_to_linux::tool::Tool;
+use std::fs::File;
+
+/// Reads a tar from a file and from a stream, which must agree.
+fn load(bytes: &[u8]) -> Result<Rootfs, TarError> {
+    let (_guard, dir) = temp();
+    let at = dir.join("a.tar");
+    fs_err::write(&at, bytes).unwrap();
+    let a = tar::from_file(File::open(&at).unwrap(), &dir);
+    let b = tar::from_stream(std::io::Cursor::new(bytes.to_vec()), &dir);
+    match (&a, &b) {
+        (Ok(a), Ok(b)) => {
+            assert_eq!(a.tree.digest(), b.tree.digest());
+            assert_eq!(a.notes, b.notes);
+        }
+        (Err(a), Err(b)) => assert_eq!(a.to_string(), b.to_string()),
+        _ => panic!("file: {a:?}\nstream: {b:?}"),
+    }
+    a
+}
+
+fn node<'a>(rootfs: &'a Rootfs, path: &str) -> &'a Node {
+    let id = rootfs.tree.lookup(path);
+    rootfs.tree.node(id.unwrap_or_else(|| panic!("no {path}")))
+}
+
+fn text(rootfs: &Rootfs, path: &str) -> String {
+    rootfs.read_text(path, 1 << 20).unwrap().unwrap()
+}
+
+/// The message and the hint of an error.
+fn told(error: TarError) -> (String, String) {
+    let text = error.to_string();
+    (text, Report::from(error).hint.unwrap())
+}
+
+/// The one note that there must be.
+#[track_caller]
+fn noted(rootfs: &Rootfs, words: &[&str]) {
+    let [note] = &*rootfs.notes else {
+        panic!("{:?}", rootfs.notes)
+    };
+    for word in words {
+        assert!(note.contains(word), "{word:?} is not in: {note}");
+    }
+}
+
+/// Whether GNU tar, bsdtar or Python reads `path` in that tar, and finds this content.
+fn somebody_reads(bytes: &[u8], path: &str, wanted: &str) -> bool {
+    let python = "import sys,tarfile,io\nt=tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read()))\nsys.stdout.write(t.extractfile(sys.argv[1]).read().decode())";
+    let judges: [(&str, &[&str]); 3] = [
+        ("tar", &["-xOf", "-", path]),
+        ("bsdtar", &["-xOf", "-", path]),
+        ("python3", &["-c", python, path]),
+    ];
+    judges.iter().any(|(name, arguments)| {
+        let Some(mut judge) = program(name, name) else {
+            return true;
+        };
+        let out = with_input(judge.args(*arguments), bytes);
+        out.stdout == wanted.as_bytes()
+    })
+}
+
+#[test]
+fn numbers_as_other_writers_store_them() {
+    type Check = fn(&Node) -> bool;
+    let cases: [(&str, std::ops::Range<usize>, &[u8], Check); 22] = [
+        ("blank uid", UID, b"", |n| n.meta.uid == 0),
+        ("spaces for a uid", UID, b"        ", |n| n.meta.uid == 0),
+        ("blank gid", GID, b"", |n| n.meta.gid == 0),
+        ("spaces for a time", MTIME, b"            ", |n| {
+            n.meta.mtime == Time::default()
+        }),
+        ("blank time", MTIME, b"", |n| {
+            n.meta.mtime == Time::default()
+        }),
+        ("leading spaces", UID, b"   1750 ", |n| n.meta.uid == 1000),
+        ("a space at the end", UID, b"1750    ", |n| {
+            n.meta.uid == 1000
+        }),
+        ("no end", UID, b"00001750", |n| n.meta.uid == 1000),
+        ("a NUL first", UID, b"\x00001750\0", |n| n.meta.uid == 1000),
+        ("something behind", UID, b"1750\0xyz", |n| {
+            n.meta.uid == 1000
+        }),
+        ("a letter behind", UID, b"0001750x", |n| n.meta.uid == 1000),
+        ("base-256", UID, b"\x80\0\0\0\xee\x6b\x28\0", |n| {
+            n.meta.uid == 4_000_000_000
+        }),
+        (
+            "nobody of macOS",
+            UID,
+            b"\xff\xff\xff\xff\xff\xff\xff\xfe",
+            |n| n.meta.uid == u32::MAX - 1,
+        ),
+        ("-2 in digits", UID, b"-0000002", |n| {
+            n.meta.uid == u32::MAX - 1
+        }),
+        (
+            "base-256 size",
+            SIZE,
+            b"\x80\0\0\0\0\0\0\0\0\0\0\x04",
+            |_| true,
+        ),
+        ("spaces before a size", SIZE, b"          4 ", |_| true),
+        ("a size without end", SIZE, b"000000000004", |_| true),
+        (
+            "before 1970",
+            MTIME,
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe",
+            |n| n.meta.mtime.secs == -2,
+        ),
+        ("with the file type", MODE, b"0100755\0", |n| {
+            n.meta.mode == 0o755
+        }),
+        ("base-256 mode", MODE, b"\x80\0\0\0\0\0\x01\xed", |n| {
+            n.meta.mode == 0o755
+        }),
+        ("no version", MAGIC, b"ustar\0\0\0", |_| true),
+        ("old GNU", MAGIC, b"ustar  \0", |_| true),
+    ];
+    for (what, at, bytes, check) in cases {
+        let mut odd = header("etc/odd", b'0', 4);
+        put(&mut odd, at, bytes);
+        let mut tar = Raw512::default();
+        tar.put(odd, b"a=1\n").file("etc/after", b"after");
+        let whole = tar.end();
+        let rootfs = load(&whole).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(text(&rootfs, "etc/odd"), "a=1\n", "{what}");
+        assert_eq!(text(&rootfs, "etc/after"), "after", "{what}");
+        let node = node(&rootfs, "etc/odd");
+        assert!(check(node), "{what}: {:?}", node.meta);
+        assert!(somebody_reads(&whole, "etc/odd", "a=1\n"), "{what}");
+        assert_eq!(rootfs.notes, [""; 0], "{what}");
+    }
+}
+
+#[test]
+fn a_blank_mode_or_size_and_an_owner_that_cannot_be() {
+    let mut odd = header("odd", b'0', 0);
+    put(&mut odd, MODE, b"");
+    put(&mut odd, SIZE, b"            ");
+    let mut tar = Raw512::default();
+    let rootfs = load(&tar.put(odd, b"").file("after", b"x").end()).unwrap();
+    assert_eq!(node(&rootfs, "odd").meta.mode, 0);
+    noted(&rootfs, &["\"odd\"", "without a mode"]);
+    let mut tar = Raw512::default();
+    tar.records(b'x', &[("uid", b"4294967295"), ("gid", b"-1")]);
+    let rootfs = load(&tar.file("nobody's", b"").end()).unwrap();
+    let meta = node(&rootfs, "nobody's").meta;
+    assert_eq!((meta.uid, meta.gid), (0, 0));
+    noted(&rootfs, &["4294967295", "root", "nobody\\'s"]);
+}
+
+/// What means nothing is an error that names the entry, the field and what to do.
+#[test]
+fn numbers_that_mean_nothing() {
+    let cases: [(&str, std::ops::Range<usize>, &[u8]); 7] = [
+        ("uid", UID, b"garbage\0"),
+        ("uid", UID, b"0000999\0"),
+        ("gid", GID, b"\x80\0\0\x01\0\0\0\0"),
+        (
+            "size",
+            SIZE,
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ),
+        ("size", SIZE, b"-0000000001\0"),
+        ("time", MTIME, b"\x80\0\0\x01\0\0\0\0\0\0\0\0"),
+        ("mode", MODE, b"rw-r--r-"),
+    ];
+    for (field, at, bytes) in cases {
+        let mut odd = header("etc/odd", b'0', 0);
+        put(&mut odd, at, bytes);
+        let (e, hint) = told(load(&Raw512::default().put(odd, b"").end()).unwrap_err());
+        assert!(e.contains(field) && e.contains("etc/odd"), "{e}");
+        assert!(!hint.is_empty());
+    }
+    let cases: [(&str, &[u8]); 6] = [
+        ("size", b"-1"),
+        ("size", b"9223372036854775808"),
+        ("size", b"1e3"),
+        ("uid", b"4294967296"),
+        ("uid", b"-2147483649"),
+        ("mtime", b"now"),
+    ];
+    for (key, value) in cases {
+        let mut tar = Raw512::default();
+        let tar = tar.records(b'x', &[(key, value)]).file("etc/odd", b"");
+        let (e, _) = told(load(&tar.end()).unwrap_err());
+        assert!(e.contains("etc/odd"), "{key}={}: {e}", value.escape_ascii());
+    }
+}
+
+/// V7 headers have no magic, no device numbers and directories that are files by their flag;
+/// some old writers summed up signed bytes.
+#[test]
+fn old_headers() {
+    let mut tar = Raw512::default();
+    for (name, flag) in [
+        ("old/", 0),
+        ("old/file", 0),
+        ("old/\u{e9}", 0),
+        ("old/dev", b'3'),
+    ] {
+        let mut old = header(name, flag, 0);
+        old[257..].fill(0);
+        put(&mut old, SUM, b"        ");
+        let sum: i32 = old.iter().map(|b| i32::from(b.cast_signed())).sum();
+        put(&mut old, SUM, format!("{sum:6o}\0 ").as_bytes());
+        tar.data(&old);
+    }
+    let rootfs = load(&tar.end()).unwrap();
+    assert!(matches!(node(&rootfs, "old").kind, Kind::Dir(_)));
+    assert!(matches!(node(&rootfs, "old/\u{e9}").kind, Kind::File(_)));
+    let null = Kind::Char { major: 0, minor: 0 };
+    assert_eq!(node(&rootfs, "old/dev").kind, null);
+    let mut null = header("null", b'3', 0);
+    put(&mut null, MAJOR, b"0000001\0");
+    put(&mut null, MINOR, b"0000003\0");
+    let mut blank = header("blank", b'4', 0);
+    put(&mut blank, MAJOR, b"");
+    put(&mut blank, MINOR, b"        ");
+    let mut far = header("far", b'3', 0);
+    put(&mut far, MINOR, b"7777777\0");
+    let rootfs = load(&Raw512::default().put(null, b"").put(blank, b"").end()).unwrap();
+    let null = Kind::Char { major: 1, minor: 3 };
+    assert_eq!(node(&rootfs, "null").kind, null);
+    let none = Kind::Block { major: 0, minor: 0 };
+    assert_eq!(node(&rootfs, "blank").kind, none);
+    let (e, _) = told(load(&Raw512::default().put(far, b"").end()).unwrap_err());
+    assert!(e.contains("device number") && e.contains("far"), "{e}");
+    // star's shorter prefix, with times behind it.
+    let mut star = header("name", b'0', 1);
+    put(&mut star, 345..476, b"some/prefix");
+    put(&mut star, 476..488, b"14543437000\0");
+    put(&mut star, 508..512, b"tar\0");
+    let rootfs = load(&Raw512::default().put(star, b"x").end()).unwrap();
+    assert_eq!(text(&rootfs, "some/prefix/name"), "x");
+}
+
+#[test]
+fn types_of_other_writers() {
+    let mut tar = Raw512::default();
+    tar.put(header("a label", b'V', 0), b"")
+        .put(header("dumped/", b'D', 14), b"Yfile\0Yother\0\0")
+        .put(header("dumped/file", b'7', 4), b"c=1\n")
+        .records(b'X', &[("path", b"solaris")])
+        .file("short", b"s")
+        .put(header("quota/", b'5', 4096), b"")
+        .put(header("quota/in", b'0', 2), b"in")
+        .put(header("slash/", b'0', 0), b"")
+        .put(header("slash/in", b'0', 2), b"in");
+    let whole = tar.end();
+    let rootfs = load(&whole).unwrap();
+    assert!(somebody_reads(&whole, "quota/in", "in"));
+    assert!(matches!(node(&rootfs, "dumped").kind, Kind::Dir(_)));
+    for (path, wanted) in [
+        ("dumped/file", "c=1\n"),
+        ("solaris", "s"),
+        ("quota/in", "in"),
+        ("slash/in", "in"),
+    ] {
+        assert_eq!(text(&rootfs, path), wanted, "{path}");
+    }
+    assert_eq!(rootfs.notes, [""; 0]);
+
+    let mut tar = Raw512::default();
+    tar.put(header("odd", b'Q', 3), b"odd")
+        .put(header("odd too", b'z', 0), b"")
+        .file("after", b"a");
+    let whole = tar.end();
+    let rootfs = load(&whole).unwrap();
+    assert!(somebody_reads(&whole, "odd", "odd"));
+    assert_eq!(text(&rootfs, "odd"), "odd");
+    noted(&rootfs, &["Q, z", "\"odd\" and 1 more", "files"]);
+
+    let mut tar = Raw512::default();
+    tar.put(header("acl", b'A', 700), &[7; 700])
+        .put(header("attr", b'E', 1), b"e")
+        .file("after", b"a");
+    let rootfs = load(&tar.end()).unwrap();
+    assert_eq!(text(&rootfs, "after"), "a");
+    assert!(!rootfs.tree.exists("acl"));
+    noted(&rootfs, &["A, E", "other systems", "left out"]);
+
+    let tar = Raw512::default()
+        .put(header("rest", b'M', 4), b"rest")
+        .end();
+    let (e, hint) = told(load(&tar).unwrap_err());
+    assert!(e.contains("first volume") && e.contains("rest"), "{e}");
+    assert!(hint.contains("--multi-volume"), "{hint}");
+}
+
+/// pax and cpio store the content of a file with each of its names; some writers only state it.
+#[test]
+fn hard_links_with_content() {
+    let link = |name: &str, to: &str, size| {
+        let mut link = header(name, b'1', size);
+        put(&mut link, 157..257, to.as_bytes());
+        link
+    };
+    let mut tar = Raw512::default();
+    tar.file("a", b"text")
+        .put(link("stated", "a", 4), b"")
+        .put(link("stored", "a", 4), b"TEXT")
+        .put(link("alone", "elsewhere", 5), b"alone")
+        .file("after", b"x");
+    let whole = tar.end();
+    let rootfs = load(&whole).unwrap();
+    for path in ["a", "stated", "stored"] {
+        assert_eq!(text(&rootfs, path), "TEXT", "{path}");
+        assert_eq!(node(&rootfs, path).links(), 3);
+    }
+    assert_eq!(text(&rootfs, "alone"), "alone");
+    assert_eq!(text(&rootfs, "after"), "x");
+    let missing = Raw512::default().put(link("l", "elsewhere", 0), b"").end();
+    let e = load(&missing).unwrap_err().to_string();
+    assert!(e.contains("elsewhere"), "{e}");
+}
+
+#[test]
+fn records_with_all_that_they_may_hold() {
+    let mut tar = Raw512::default();
+    // Globals hold for all that follow, empty values take them back.
+    tar.records(
+        b'g',
+        &[("uid", b"7"), ("mtime", b"1.5"), ("comment", b"\0\xff\n=")],
+    );
+    tar.records(b'x', &[("path", b"first"), ("mtime", b"-0.25")])
+        .file("x", b"1");
+    tar.records(
+        b'x',
+        &[("uid", b""), ("size", b"3"), ("hdrcharset", b"BINARY")],
+    );
+    let mut second = header("second", b'0', 0);
+    put(&mut second, UID, b"0000011\0");
+    tar.put(second, b"abc");
+    // NULs behind the last record.
+    let mut data = b"15 path=padded\n".to_vec();
+    data.extend_from_slice(&[0; 20]);
+    tar.put(header("pax", b'x', data.len() as u64), &data)
+        .file("x", b"3");
+    let rootfs = load(&tar.end()).unwrap();
+    let first = node(&rootfs, "first").meta;
+    let mtime = Time {
+        secs: -1,
+        nanos: 750_000_000,
+    };
+    assert_eq!((first.uid, first.mtime), (7, mtime));
+    assert_eq!(node(&rootfs, "second").meta.uid, 9);
+    assert_eq!(text(&rootfs, "second"), "abc");
+    assert_eq!(text(&rootfs, "padded"), "3");
+}
+
+/// Names are bytes: what is not UTF-8 comes into the tree as it is.
+#[test]
+fn names_that_are_not_utf8() {
+    let mut tar = Raw512::default();
+    let mut latin = header("", b'0', 1);
+    put(&mut latin, 0..100, b"caf\xe9");
+    tar.put(latin, b"1");
+    tar.records(b'x', &[("path", b"d/\xff\xfe"), ("hdrcharset", b"BINARY")])
+        .file("x", b"2");
+    let rootfs = load(&tar.end()).unwrap();
+    for name in [&b"caf\xe9"[..], b"d/\xff\xfe"] {
+        assert!(
+            rootfs.tree.lookup(name).is_some(),
+            "{}",
+            name.escape_ascii()
+        );
+    }
+    assert_eq!(rootfs.notes, [""; 0]);
+}
+
+#[test]
+fn what_is_behind_the_end_is_told() {
+    let one = Raw512::default().file("a", b"1").end();
+    let two = Raw512::default().file("b", b"2").end();
+    let quiet: [Vec<u8>; 3] = [
+        one.clone(),
+        [&one[..], &[0; 10_000]].concat(),
+        // One block of zeros.
+        one[..one.len() - 512].to_vec(),
+    ];
+    for tar in quiet {
+        let rootfs = load(&tar).unwrap();
+        assert_eq!(text(&rootfs, "a"), "1");
+        assert_eq!(rootfs.notes, [""; 0]);
+    }
+    let rootfs = load(&[&one[..], &two].concat()).unwrap();
+    assert!(!rootfs.tree.exists("b"));
+    noted(&rootfs, &["another tar", "byte 2048", "--ignore-zeros"]);
+    let rootfs = load(&[&one[..one.len() - 512], &two].concat()).unwrap();
+    noted(&rootfs, &["another tar", "byte 1536"]);
+    let rootfs = load(&[&one[..], &[0; 3000], b"a signature"].concat()).unwrap();
+    noted(&rootfs, &["behind the end", "left out"]);
+    for cut in [1024, 1024 + 100] {
+        let rootfs = load(&one[..cut]).unwrap();
+        assert_eq!(text(&rootfs, "a"), "1");
+        noted(&rootfs, &["no end mark"]);
+    }
+    let (e, _) = told(load(&one[..512]).unwrap_err());
+    assert!(e.contains("cut off"), "{e}");
+}
+
+/// An ext4 of a tree, written to a file.
+fn ext4_file(rootfs: Rootfs, dir: &Utf8Path) -> Result<(Utf8PathBuf, u64), Report> {
+    let need = Need::of(&rootfs.tree, &[]);
+    let size = need.smallest();
+    let spec = Spec {
+        size,
+        uuid: uuid::Uuid::from_u128(7),
+        label: "root".into(),
+        epoch: 1_700_000_000,
+        inodes: need.inodes_for(size),
+        reserved_percent: 0,
+        need,
+    };
+    let Rootfs { tree, stores, .. } = rootfs;
+    let layout = ext4::layout(tree, &spec, &[])?;
+    let at = dir.join("root.ext4");
+    let mut sink = Raw::new(File::create(&at).unwrap(), size).unwrap();
+    layout.emit(&stores, 0, &mut sink, &|_| ()).unwrap();
+    docker_to_linux::format::Sink::finish(&mut sink).unwrap();
+    if let Some(mut e2fsck) = common::judge(Tool::E2fsck) {
+        let said = content(e2fsck.args(["-fn", at.as_str()]));
+        for bad in ["Fix?", "rror", "WARNING"] {
+            assert!(!said.contains(bad), "{said}");
+        }
+    }
+    Ok((at, size))
+}

@@ -1,0 +1,298 @@
+//! Extended attributes, access control lists and labels.
+
+use super::blocks::{Raw512, header};
+use super::common::{self, Mounted, content, dir, file, program, skipped, temp, with_input};
+use super::{ext4_file, load, node, noted};
+use docker_to_linux::rootfs::tar;
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn attributes_of_other_systems_are_left_out_with_one_note() {
+    let mut tar = Raw512::default();
+    for n in 0..3 {
+        tar.records(
+            b'x',
+            &[
+                ("SCHILY.xattr.com.apple.provenance", b"z"),
+                ("LIBARCHIVE.xattr.com.apple.provenance", b"AQIA"),
+                ("LIBARCHIVE.xattr.com.apple.FinderInfo", b"AAAA"),
+                ("SCHILY.xattr.user.ours", b"o\0=\n"),
+                ("LIBARCHIVE.xattr.user.ours", b"b3RoZXI"),
+                ("LIBARCHIVE.xattr.user.only%20here%25", b"AP8KPQ"),
+                ("SCHILY.xattr.system.nfs4_acl", b"x"),
+            ],
+        )
+        .file(&format!("f{n}"), b"");
+    }
+    let rootfs = load(&tar.end()).unwrap();
+    noted(
+        &rootfs,
+        &[
+            "com.apple.FinderInfo, com.apple.provenance",
+            "\"f0\"",
+            "left out",
+        ],
+    );
+    let xattrs = node(&rootfs, "f2").xattrs.as_ref().unwrap();
+    let names: Vec<&str> = xattrs.keys().map(|k| &**k).collect();
+    assert_eq!(names, ["user.only here%", "user.ours"]);
+    assert_eq!(&*xattrs["user.ours"], b"o\0=\n");
+    assert_eq!(&*xattrs["user.only here%"], b"\0\xff\n=");
+
+    let mut tar = Raw512::default();
+    tar.records(
+        b'x',
+        &[
+            ("SCHILY.acl.ace", b"owner@:rwx::allow"),
+            ("SCHILY.fflags", b"uappnd"),
+        ],
+    );
+    let rootfs = load(&tar.file("mac", b"").end()).unwrap();
+    assert_eq!(rootfs.notes.len(), 2);
+    assert!(rootfs.notes[0].contains("NFSv4"), "{:?}", rootfs.notes);
+    assert!(rootfs.notes[1].contains("uappnd"), "{:?}", rootfs.notes);
+}
+
+/// What getfacl and getfattr say of a folder.
+fn rights(at: &Path) -> Option<String> {
+    let mut getfacl = program("getfacl", "acl")?;
+    let mut said = content(getfacl.args(["-R", "-n", "-E", "."]).current_dir(at));
+    let mut getfattr = program("getfattr", "attr")?;
+    said += &content(
+        getfattr
+            .args(["-R", "-h", "-d", "-m", "-", "-e", "hex", "."])
+            .current_dir(at),
+    );
+    // In the order of names, without the file system's own folder.
+    let mut blocks: Vec<&str> = said
+        .split("\n\n")
+        .filter(|b| !b.contains("lost+found"))
+        .collect();
+    blocks.sort_unstable();
+    let mut lines: Vec<&str> = blocks.iter().flat_map(|b| b.lines()).collect();
+    lines.retain(|l| !l.contains("lost+found"));
+    let modes = content(
+        Command::new("find")
+            .args([".", "-printf", "%p %m\n"])
+            .current_dir(at),
+    );
+    let mut modes: Vec<&str> = modes.lines().collect();
+    modes.retain(|l| !l.contains("lost+found"));
+    modes.sort_unstable();
+    lines.extend(modes);
+    Some(lines.join("\n"))
+}
+
+/// Access control lists, labels and attributes, by way of the tars that GNU tar and bsdtar write
+/// of a real folder, arrive as the kernel had them there.
+#[test]
+fn rights_survive_a_round_trip() {
+    if common::passed_as_root("rights_survive_a_round_trip") {
+        return;
+    }
+    if !common::is_root() {
+        return skipped("labels and mounts take root").unwrap_or_default();
+    }
+    let (_guard, at) = temp();
+    let from = at.join("from");
+    // A file system that surely has attributes; this one is made by us.
+    let names = [
+        dir("etc"),
+        file(
+            "etc/passwd",
+            "root:x:0:0::/:/bin/sh\nlisa:x:1234:1234::/:/bin/sh\n",
+        ),
+        file("etc/group", "root:x:0:\nstaff-x:x:4321:\n"),
+        dir("srv"),
+        dir("srv/d"),
+        file("srv/d/f", "text").mode(0o640),
+        file("srv/plain", "text").mode(0o600),
+        common::link("srv/link", "d"),
+    ];
+    fs_err::create_dir(&from).unwrap();
+    let mut base = Vec::new();
+    common::write_tar(&names, &mut base);
+    with_input(
+        Command::new("tar").args(["-xpf", "-", "-C", from.as_str()]),
+        &base,
+    );
+    let run = |program_: &str, arguments: &[&str]| -> Option<()> {
+        content(
+            program(program_, program_)?
+                .args(arguments)
+                .current_dir(&from),
+        );
+        Some(())
+    };
+    let done = (|| {
+        run(
+            "setfacl",
+            &["-m", "u:33:r-x,u:1234:rwx,g:4321:rw-", "srv/d"],
+        )?;
+        run("setfacl", &["-d", "-m", "u:33:r-x,o::---", "srv/d"])?;
+        run("setfacl", &["-m", "u:99:---,m::r--", "srv/d/f"])?;
+        run(
+            "setfattr",
+            &["-n", "user.text", "-v", "some text", "srv/plain"],
+        )?;
+        run(
+            "setfattr",
+            &["-n", "user.bytes", "-v", "0x000aff3d", "srv/d"],
+        )?;
+        run("setfattr", &["-n", "trusted.root", "-v", "t", "srv/plain"])?;
+        let label = "0x73797374656d5f753a6f626a6563745f723a687474700300";
+        run(
+            "setfattr",
+            &["-n", "security.selinux", "-v", label, "srv/d/f"],
+        )
+    })();
+    let (Some(()), Some(wanted)) = (done, rights(from.as_std_path())) else {
+        return;
+    };
+    let writers: [(&str, &[&str]); 5] = [
+        (
+            "tar",
+            &[
+                "--acls",
+                "--xattrs",
+                "--xattrs-include=*",
+                "-cf",
+                "../t.tar",
+                ".",
+            ],
+        ),
+        (
+            "tar",
+            &[
+                "--numeric-owner",
+                "--acls",
+                "--xattrs",
+                "--xattrs-include=*",
+                "-cf",
+                "../t.tar",
+                ".",
+            ],
+        ),
+        (
+            "tar",
+            &["--xattrs", "--xattrs-include=*", "-cf", "../t.tar", "."],
+        ),
+        (
+            "bsdtar",
+            &["--acls", "--xattrs", "--format=pax", "-cf", "../t.tar", "."],
+        ),
+        (
+            "bsdtar",
+            &[
+                "--acls",
+                "--xattrs",
+                "--numeric-owner",
+                "--format=pax",
+                "-cf",
+                "../t.tar",
+                ".",
+            ],
+        ),
+    ];
+    for (name, arguments) in writers {
+        if run(name, arguments).is_none() {
+            continue;
+        }
+        let tar = File::open(at.join("t.tar")).unwrap();
+        let rootfs = tar::from_file(tar, &at).unwrap();
+        assert_eq!(rootfs.notes, [""; 0], "{name} {arguments:?}");
+        let (image, size) = ext4_file(rootfs, &at).unwrap();
+        let mounted = Mounted::new(image.as_std_path(), 0, size, "ro,noload").unwrap();
+        let found = rights(mounted.path()).unwrap();
+        assert_eq!(found, wanted, "{name} {arguments:?}");
+    }
+}
+
+/// Names come from the root file system's own /etc/passwd, wherever in the tar that is; the
+/// number behind a line is for names that are not there.
+#[test]
+fn names_in_access_control_lists() {
+    let mut tar = Raw512::default();
+    tar.records(
+        b'x',
+        &[
+            ("SCHILY.acl.access", b"user::rwx,user:lisa:r-x:501,user:gone:r--:502,user:33:rw-,group::r-x,group:staff-x:rwx,mask::r-x,other::---"),
+            ("SCHILY.acl.default", b"user::rwx\nuser:nobody-here:rwx\ngroup::r-x\nother::r-x\n"),
+            ("RHT.security.selinux", b"system_u:object_r:etc_t:s0"),
+        ],
+    )
+    .put(header("srv/", b'5', 0), b"");
+    tar.records(b'x', &[("SCHILY.acl.access", b"u::rw-,g::r--,o::---")]);
+    tar.put(header("minimal", b'0', 0), b"");
+    tar.records(b'x', &[("SCHILY.acl.access", b"user:lisa:rwx")]);
+    tar.put(header("no mask", b'0', 0), b"");
+    tar.records(b'x', &[("SCHILY.acl.access", b"user::nonsense")]);
+    tar.put(header("bad", b'0', 0), b"");
+    tar.file(
+        "etc/passwd",
+        b"root:x:0:0::/:/bin/sh\nlisa:x:1234:1234::/:/bin/sh\n",
+    );
+    tar.file("etc/group", b"staff-x:x:4321:\n");
+    let rootfs = load(&tar.end()).unwrap();
+    let list = |path: &str, name: &str| -> Vec<(u16, u16, u32)> {
+        let value = &node(&rootfs, path).xattrs.as_ref().unwrap()[name];
+        assert_eq!(value[..4], 2_u32.to_le_bytes());
+        let field = |e: &[u8], at: usize| u16::from_le_bytes([e[at], e[at + 1]]);
+        let entry = |e: &[u8]| {
+            let id = u32::from_le_bytes(e[4..].try_into().unwrap());
+            (field(e, 0), field(e, 2), id)
+        };
+        value[4..].chunks(8).map(entry).collect()
+    };
+    const NO: u32 = u32::MAX;
+    assert_eq!(
+        list("srv", "system.posix_acl_access"),
+        [
+            (1, 7, NO),
+            (2, 6, 33),
+            (2, 4, 502),
+            (2, 5, 1234),
+            (4, 5, NO),
+            (8, 7, 4321),
+            (16, 5, NO),
+            (32, 0, NO)
+        ]
+    );
+    assert_eq!(
+        list("srv", "system.posix_acl_default"),
+        [(1, 7, NO), (4, 5, NO), (32, 5, NO)]
+    );
+    let srv = node(&rootfs, "srv");
+    assert_eq!(srv.meta.mode, 0o750);
+    assert_eq!(
+        &*srv.xattrs.as_ref().unwrap()["security.selinux"],
+        b"system_u:object_r:etc_t:s0\0"
+    );
+    let minimal = node(&rootfs, "minimal");
+    assert_eq!((minimal.meta.mode, &minimal.xattrs), (0o640, &None));
+    assert_eq!(
+        list("no mask", "system.posix_acl_access"),
+        [
+            (1, 6, NO),
+            (2, 7, 1234),
+            (4, 4, NO),
+            (16, 7, NO),
+            (32, 4, NO)
+        ]
+    );
+    assert_eq!(node(&rootfs, "no mask").meta.mode, 0o674);
+    assert_eq!(node(&rootfs, "bad").xattrs, None);
+    assert_eq!(rootfs.notes.len(), 2, "{:?}", rootfs.notes);
+    assert!(
+        rootfs.notes[0].contains("user::nonsense"),
+        "{:?}",
+        rootfs.notes
+    );
+    assert!(
+        rootfs.notes[1].contains("user:nobody-here"),
+        "{:?}",
+        rootfs.notes
+    );
+}

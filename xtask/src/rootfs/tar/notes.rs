@@ -1,0 +1,141 @@
+//! What a tar holds that the root file system does not get, or gets in another form: counted
+//! while it is read, and told in one sentence for each kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A kind of thing that is left out or changed. Notes come in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Left {
+    /// An extended attribute of a namespace that Linux does not know; the detail is its name.
+    Attribute,
+    /// An access control list that means nothing; the detail is its text, or its name.
+    Acl,
+    /// An access control list in a form that ext4 does not know; the detail says which.
+    ForeignAcl,
+    /// An entry of an access control list for a user or group that is not there; the detail is
+    /// `user:NAME` or `group:NAME`.
+    AclName,
+    /// File flags; the detail is their names.
+    Flags,
+    /// An entry of an unknown type, taken for a file; the detail is its type flag.
+    Type,
+    /// An entry that only other systems can use; the detail is its type flag.
+    Extension,
+    /// An owner that no file can have.
+    Owner,
+    /// An entry without a mode.
+    Mode,
+    /// There is no end mark.
+    NoEnd,
+    /// Something behind the end mark; the detail is where.
+    BehindEnd,
+    /// Another tar behind the end mark; the detail is where.
+    AnotherTar,
+    /// Something behind the last compressed stream.
+    BehindPacked,
+}
+
+/// How many details one note names.
+const DETAILS: usize = 4;
+
+/// What was left out or changed so far.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    cases: BTreeMap<Left, Case>,
+    /// Whether the tree has access control lists as text, which wait for the names of users.
+    pub acls_wait: bool,
+}
+
+#[derive(Debug, Default)]
+struct Case {
+    count: u64,
+    /// The first entry.
+    example: Vec<u8>,
+    details: BTreeSet<Vec<u8>>,
+    more: bool,
+}
+
+impl Notes {
+    /// Counts one case: an entry's path, and what it is about.
+    pub(super) fn add(&mut self, left: Left, path: &[u8], detail: &[u8]) {
+        let case = self.cases.entry(left).or_default();
+        if case.count == 0 {
+            case.example = path.to_vec();
+        }
+        case.count += 1;
+        if case.details.len() < DETAILS {
+            case.details.insert(detail.to_vec());
+        } else if !case.details.contains(detail) {
+            case.more = true;
+        }
+    }
+
+    /// The sentences.
+    pub(super) fn texts(&self) -> Vec<String> {
+        let cases = self.cases.iter();
+        cases.map(|(left, case)| case.text(*left)).collect()
+    }
+}
+
+impl Case {
+    fn text(&self, left: Left) -> String {
+        let entries = self.entries();
+        let details = self.details();
+        match left {
+            Left::Attribute => format!(
+                "extended attributes that Linux has no place for were left out ({details}): of {entries}"
+            ),
+            Left::Acl => format!(
+                "access control lists that cannot be understood were left out ({details}): of {entries}"
+            ),
+            Left::ForeignAcl => format!(
+                "access control lists of other systems ({details}) were left out, ext4 holds only POSIX ACLs: of {entries}"
+            ),
+            Left::AclName => format!(
+                "access control lists name users or groups that are not in /etc/passwd and /etc/group ({details}); what they may do was left out: of {entries}"
+            ),
+            Left::Flags => format!("file flags ({details}) were left out: of {entries}"),
+            Left::Type => format!(
+                "entries of a type that is not known ({details}) were taken for files: {entries}"
+            ),
+            Left::Extension => format!(
+                "entries that only other systems can use (type {details}) were left out: {entries}"
+            ),
+            Left::Owner => format!(
+                "owners with the number 4294967295, which no file can have, became root: of {entries}"
+            ),
+            Left::Mode => format!(
+                "entries without a mode got the mode 0000, so only root may use them: {entries}"
+            ),
+            Left::NoEnd => "the tar has no end mark: it may have been cut off between two files".into(),
+            Left::BehindEnd => format!(
+                "there is something behind the end of the tar, from byte {details} on; it was left out"
+            ),
+            Left::AnotherTar => format!(
+                "another tar follows the first one's end, at byte {details}; it was left out: to have both, unpack them by `tar --ignore-zeros -x` and make one tar"
+            ),
+            Left::BehindPacked => {
+                "there is something behind the compressed tar that is not part of it; it was left out".into()
+            }
+        }
+    }
+
+    /// The details, with commas between.
+    fn details(&self) -> String {
+        let each = self.details.iter().map(|d| d.escape_ascii().to_string());
+        let mut all: Vec<String> = each.collect();
+        if self.more {
+            all.push("...".into());
+        }
+        all.join(", ")
+    }
+
+    /// The first entry, and how many more.
+    fn entries(&self) -> String {
+        let first = self.example.escape_ascii();
+        match self.count {
+            0 | 1 => format!("\"{first}\""),
+            n => format!("\"{first}\" and {} more", n - 1),
+        }
+    }
+}

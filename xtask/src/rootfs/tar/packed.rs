@@ -1,0 +1,310 @@
+//! Compression around a tar: what is read, and what is only known by its name.
+
+use std::cell::Cell;
+use std::io::{self, BufRead, BufReader, Read};
+use std::rc::Rc;
+
+/// How many bytes at the start of a file tell its form: the header of a .lzma file.
+pub(super) const HEAD: usize = 13;
+
+/// How much is read at once, in bytes.
+const CHUNK: usize = 128 << 10;
+
+/// Most memory that an .xz, .lzma or .lz file may ask for, in bytes: their formats allow
+/// dictionaries of 4 GiB, `xz -9` makes them of 64 MiB.
+const XZ_MEMORY: u64 = 512 << 20;
+
+/// A form of compression that is read here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Gzip,
+    Bzip2,
+    Xz,
+    Lzma,
+    Lzip,
+    Zstd,
+}
+
+impl Form {
+    /// The form of a file or a member that starts with `head`.
+    ///
+    /// Sources: RFC 1952, 2.3.1 (gzip); bzip2's decompress.c (`BZ_HDR_*`); the .xz file format,
+    /// 2.1.1.1; the lzip manual, "File format"; RFC 8878, 3.1.1 and 3.1.2 (zstd).
+    pub(super) fn of(head: &[u8]) -> Option<Form> {
+        Some(match head {
+            [0x1f, 0x8b, ..] => Form::Gzip,
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Form::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Form::Xz,
+            [b'L', b'Z', b'I', b'P', 1, ..] => Form::Lzip,
+            // The second is a frame that decoders skip: pzstd and others begin with one.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Form::Zstd,
+            _ if is_lzma(head) => Form::Lzma,
+            _ => return None,
+        })
+    }
+
+    fn member(self, source: Source) -> io::Result<Box<dyn Member>> {
+        use liblzma::bufread::XzDecoder;
+        use liblzma::stream::Stream;
+        Ok(match self {
+            Form::Gzip => Box::new(flate2::bufread::GzDecoder::new(source)),
+            Form::Bzip2 => Box::new(bzip2::bufread::BzDecoder::new(source)),
+            Form::Zstd => Box::new(zstd::Decoder::with_buffer(source)?.single_frame()),
+            Form::Xz | Form::Lzma | Form::Lzip => {
+                let decoder = match self {
+                    Form::Lzma => Stream::new_lzma_decoder(XZ_MEMORY),
+                    Form::Lzip => Stream::new_lzip_decoder(XZ_MEMORY, 0),
+                    _ => Stream::new_stream_decoder(XZ_MEMORY, 0),
+                };
+                Box::new(XzDecoder::new_stream(source, decoder?))
+            }
+        })
+    }
+}
+
+/// A .lzma file has no magic number. Its header is the usual properties, the size of the
+/// dictionary, and the size of the content or -1 (LZMA specification, "LZMA file format").
+fn is_lzma(head: &[u8]) -> bool {
+    let Some(head) = head.first_chunk::<HEAD>() else {
+        return false;
+    };
+    let size = &head[5..];
+    let sane = size.iter().all(|b| *b == 0xff) || size[5..] == [0; 3];
+    head.starts_with(&[0x5d, 0, 0]) && head[3..5] != [0; 2] && sane
+}
+
+/// What a file is that is no tar, and the command that makes one of it, if it is known:
+/// `FILE` stands for its name.
+pub(super) fn foreign(head: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
+    Some(match head {
+        [0x1f, 0x9d, ..] => ("compressed by compress", Some("uncompress -c FILE")),
+        [0x1f, 0x1e, ..] => ("compressed by pack", Some("gzip -dc FILE")),
+        [0x1f, 0xa0, ..] => ("compressed by compress -H", Some("gzip -dc FILE")),
+        [0x89, b'L', b'Z', b'O', 0, ..] => ("compressed by lzop", Some("lzop -dc FILE")),
+        [0x04, 0x22, 0x4d, 0x18, ..] | [0x02, 0x21, 0x4c, 0x18, ..] => {
+            ("compressed by lz4", Some("lz4 -dc FILE"))
+        }
+        [b'L', b'R', b'Z', b'I', ..] => ("compressed by lrzip", Some("lrzip -d -o - FILE")),
+        [0xff, 0x06, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => {
+            ("compressed by snappy", Some("snzip -dc FILE"))
+        }
+        [0xff, b'L', b'Z', b'M', b'A', ..] => ("compressed by lzmadec", Some("lzmadec < FILE")),
+        [b'B', b'Z', b'0', ..] => ("compressed by bzip 1", Some("bzip -dc FILE")),
+        [b'0', b'7', b'0', b'7', b'0', b'1' | b'2' | b'7', ..] | [0xc7, 0x71, ..] => {
+            ("a cpio archive", Some("bsdtar -cf - @FILE"))
+        }
+        [b'P', b'K', 3, 4, ..] => ("a zip archive", Some("bsdtar -cf - @FILE")),
+        [b'7', b'z', 0xbc, 0xaf, ..] => ("a 7-Zip archive", Some("bsdtar -cf - @FILE")),
+        [b'x', b'a', b'r', b'!', ..] => ("a xar archive", Some("bsdtar -cf - @FILE")),
+        [b'!', b'<', b'a', b'r', b'c', b'h', b'>', ..] => ("an ar archive or a package", None),
+        [b'h', b's', b'q', b's', ..] => ("a squashfs", Some("sqfs2tar FILE")),
+        [b'Q', b'F', b'I', 0xfb, ..] => ("a qcow2 image", None),
+        _ => return None,
+    })
+}
+
+/// Where compressed bytes come from: what was looked at may be put back.
+#[derive(Debug)]
+struct Source {
+    head: Vec<u8>,
+    at: usize,
+    inner: BufReader<Inner>,
+}
+
+struct Inner(Box<dyn Read>);
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a stream")
+    }
+}
+
+impl Read for Inner {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl Source {
+    fn new(stream: Box<dyn Read>) -> Source {
+        Source {
+            head: Vec::new(),
+            at: 0,
+            inner: BufReader::with_capacity(CHUNK, Inner(stream)),
+        }
+    }
+
+    /// The next bytes, [`HEAD`] of them if there are so many, without taking them.
+    fn peek(&mut self) -> io::Result<&[u8]> {
+        self.head.drain(..self.at);
+        self.at = 0;
+        let want = (HEAD - self.head.len().min(HEAD)) as u64;
+        self.inner.by_ref().take(want).read_to_end(&mut self.head)?;
+        Ok(&self.head)
+    }
+
+    /// Passes zeros: tapes and some programs fill up their last block with them.
+    fn skip_zeros(&mut self) -> io::Result<()> {
+        loop {
+            let buf = self.fill_buf()?;
+            let zeros = buf.iter().take_while(|b| **b == 0).count();
+            let all = zeros == buf.len();
+            self.consume(zeros);
+            if zeros == 0 || !all {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.head.len() {
+            return self.inner.read(buf);
+        }
+        let n = (&self.head[self.at..]).read(buf)?;
+        self.at += n;
+        Ok(n)
+    }
+}
+
+impl BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at < self.head.len() {
+            return Ok(&self.head[self.at..]);
+        }
+        loop {
+            match self.inner.fill_buf() {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+                Ok(_) => break,
+            }
+        }
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, n: usize) {
+        if self.at < self.head.len() {
+            self.at += n;
+        } else {
+            self.inner.consume(n);
+        }
+    }
+}
+
+/// One compressed stream of several that may follow each other.
+trait Member: Read {
+    /// What comes behind it.
+    fn end(self: Box<Self>) -> Source;
+}
+
+impl Member for flate2::bufread::GzDecoder<Source> {
+    fn end(self: Box<Self>) -> Source {
+        self.into_inner()
+    }
+}
+
+impl Member for bzip2::bufread::BzDecoder<Source> {
+    fn end(self: Box<Self>) -> Source {
+        self.into_inner()
+    }
+}
+
+impl Member for liblzma::bufread::XzDecoder<Source> {
+    fn end(self: Box<Self>) -> Source {
+        self.into_inner()
+    }
+}
+
+impl Member for zstd::Decoder<'static, Source> {
+    fn end(self: Box<Self>) -> Source {
+        self.finish()
+    }
+}
+
+/// A stream without its compression, if it has one that is known. Several members one behind
+/// the other count as one stream, and zeros behind them as nothing. What else is behind them
+/// is passed over, as by the programs that unpack them.
+pub(in crate::rootfs) struct Unpacked {
+    form: Option<Form>,
+    state: State,
+    left_over: LeftOver,
+}
+
+enum State {
+    Plain(Source),
+    Member(Box<dyn Member>),
+    /// Behind the last member.
+    Behind(Source),
+    Changing,
+}
+
+/// Whether there was something behind the last compressed stream that is no such stream; known
+/// once everything was read.
+#[derive(Debug, Clone, Default)]
+pub(in crate::rootfs) struct LeftOver(Rc<Cell<bool>>);
+
+impl LeftOver {
+    /// Whether there was.
+    pub(in crate::rootfs) fn any(&self) -> bool {
+        self.0.get()
+    }
+}
+
+impl Unpacked {
+    /// Looks at the start of `stream` for its compression.
+    pub(in crate::rootfs) fn new(stream: impl Read + 'static) -> io::Result<Unpacked> {
+        let mut source = Source::new(Box::new(stream));
+        let form = Form::of(source.peek()?);
+        Ok(Unpacked {
+            form,
+            state: match form {
+                None => State::Plain(source),
+                Some(form) => State::Member(form.member(source)?),
+            },
+            left_over: LeftOver::default(),
+        })
+    }
+
+    /// Tells later whether anything was passed over.
+    pub(in crate::rootfs) fn left_over(&self) -> LeftOver {
+        self.left_over.clone()
+    }
+
+    /// What comes behind a member.
+    fn next(&mut self, mut source: Source) -> io::Result<State> {
+        source.skip_zeros()?;
+        let head = source.peek()?;
+        if let Some(form) = Form::of(head).filter(|f| Some(*f) == self.form) {
+            return Ok(State::Member(form.member(source)?));
+        }
+        if !head.is_empty() {
+            self.left_over.0.set(true);
+        }
+        Ok(State::Behind(source))
+    }
+}
+
+impl Read for Unpacked {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match &mut self.state {
+                State::Plain(source) => return source.read(buf),
+                State::Member(member) => {
+                    let n = member.read(buf)?;
+                    if n > 0 || buf.is_empty() {
+                        return Ok(n);
+                    }
+                }
+                State::Behind(source) => {
+                    // To its end, so that its writer does not die of a closed pipe.
+                    return io::copy(source, &mut io::sink()).map(|_| 0);
+                }
+                State::Changing => return Err(io::Error::other("an earlier error")),
+            }
+            if let State::Member(member) = std::mem::replace(&mut self.state, State::Changing) {
+                self.state = self.next(member.end())?;
+            }
+        }
+    }
+}
