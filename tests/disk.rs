@@ -289,7 +289,40 @@ fn judged(test: &str, boot: BootMode, table: Option<TableKind>) {
     partition_table(&made);
     boot_code(&made);
     esp(&made);
+    free_is_free(&made);
     root_is_as_wanted(&made, &odd());
+}
+
+/// What the plan says of the free space is what e2fsck counts.
+fn free_is_free(made: &Made) {
+    let Some(mut e2fsck) = common::judge(Tool::E2fsck) else {
+        return;
+    };
+    let root = made.plan.disk.root();
+    let said = common::content(
+        e2fsck
+            .arg("-fn")
+            .arg(format!("{}?offset={}", made.image, root.start)),
+    );
+    let blocks = said
+        .split(',')
+        .find_map(|part| part.trim().strip_suffix(" blocks"));
+    let (used, all) = blocks.and_then(|b| b.split_once('/')).unwrap();
+    let number = |text: &str| text.parse::<u64>().unwrap();
+    let free = (number(all) - number(used)) * 4096;
+    assert_eq!(made.plan.root.free, free, "{said}");
+    assert!(free >= 16 * MIB, "{said}");
+}
+
+/// So many inodes make the file system larger than its content needs.
+#[test]
+fn many_folders_leave_room() {
+    let mut entries = common::machine();
+    entries.extend((0..70_000).map(|n| dir(&format!("usr/lib/{n}"))));
+    let made = make(BootMode::Uefi, None, &|tar| common::tar_file(&entries, tar));
+    if let Some(made) = made {
+        free_is_free(&made);
+    }
 }
 
 /// What sfdisk and sgdisk read is what the plan says.

@@ -103,6 +103,9 @@ impl Assembly {
             (esp, root)
         });
         let (esp, mut root) = (esp.transpose()?, root?);
+        // Until now that was an estimate.
+        let mut plan = plan;
+        plan.root.free = ext4::free_bytes(&root);
         if plan.root.extlinux.is_some() {
             install_extlinux(&mut root, &plan, bios(loaders)?)?;
         }

@@ -224,7 +224,8 @@ pub struct Root {
     pub content: u64,
     /// The smallest file system that holds the content, in bytes.
     pub smallest: u64,
-    /// Room beyond that, in bytes.
+    /// Free bytes, those that only root may use included: a lower bound until the file system is laid
+    /// out, then what it has.
     pub free: u64,
     /// Directory of EXTLINUX in it (`/boot/extlinux`), if it boots on BIOS.
     pub extlinux: Option<String>,

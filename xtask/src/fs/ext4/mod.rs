@@ -110,6 +110,27 @@ pub fn layout(tree: Tree, spec: &Spec, dense: &[&str]) -> Result<Layout, Report>
         .map_err(|e| Report::failure("laying out the root file system").because(e))
 }
 
+/// Free bytes of a file system that was laid out, those for root only included: what its
+/// superblock says (Linux Documentation/filesystems/ext4/super.rst).
+pub fn free_bytes(layout: &Layout) -> u64 {
+    let mut sb = [0; 1024];
+    layout.read_metadata(1024, &mut sb);
+    let number = |at: usize| {
+        u64::from(u32::from_le_bytes([
+            sb[at],
+            sb[at + 1],
+            sb[at + 2],
+            sb[at + 3],
+        ]))
+    };
+    // `INCOMPAT_64BIT`: numbers of blocks have an upper half.
+    let high = match number(0x60) & 0x80 {
+        0 => 0,
+        _ => number(0x158),
+    };
+    (high << 32 | number(0xc)) << (10 + number(0x18).min(6))
+}
+
 /// The runs of a file that need blocks, as (offset, length): whole blocks but for the end of
 /// the file.
 fn data_runs(content: &Content) -> Vec<(u64, u64)> {
