@@ -81,22 +81,23 @@ fn alpine_boots_a_kernel_beside_its_modules() {
     });
 }
 
-/// A folder that is a link, and files in it that are links out of it.
+/// A folder that is a link, and files in it that are links out of it, to names with blanks.
 #[test]
 #[ignore = "boots two machines, which takes minutes without KVM"]
 fn alpine_boots_by_links() {
-    boots(|tree, _| {
+    boots(|tree, version| {
         let names: Vec<String> = tree.entries("/boot").map(|(n, _)| n.to_owned()).collect();
         for name in names {
             move_file(tree, &format!("/boot/{name}"), &format!("/srv/boot/{name}"));
         }
         assert!(tree.remove("/boot"));
         tree.symlink("/boot", "srv/boot", 0).unwrap();
-        move_file(tree, KERNEL, "/srv/kernels/linux");
-        move_file(tree, INITRD, "/srv/kernels/initrd");
-        tree.symlink(KERNEL, "../kernels/linux", 0).unwrap();
-        tree.symlink(INITRD, "/srv/kernels/initrd", 0).unwrap();
-        vec!["/srv/kernels/linux".to_owned()]
+        move_file(tree, KERNEL, "/srv/my kernels/linux, new");
+        move_file(tree, INITRD, "/srv/my kernels/initrd, new");
+        tree.symlink(KERNEL, "../my kernels/linux, new", 0).unwrap();
+        tree.symlink(INITRD, "/srv/my kernels/initrd, new", 0)
+            .unwrap();
+        vec![format!("/boot/extlinux/alpine-{version}.linux")]
     });
 }
 
@@ -109,8 +110,10 @@ fn alpine_boots_the_newer_of_two_kernels() {
         let (major, _) = version.split_once('.').unwrap();
         let kernel = format!("/boot/vmlinuz-{major}.9-0-virt");
         let initrd = format!("/boot/initramfs-{major}.9-0-virt");
-        tree.write(&kernel, &b"no kernel"[..], 0o644, 0).unwrap();
-        tree.write(&initrd, &b"no initrd"[..], 0o644, 0).unwrap();
+        tree.write(&kernel, &b"\x01no kernel"[..], 0o644, 0)
+            .unwrap();
+        tree.write(&initrd, &b"\x01no initrd"[..], 0o644, 0)
+            .unwrap();
         vec![KERNEL.to_owned(), kernel]
     });
 }

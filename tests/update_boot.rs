@@ -12,7 +12,7 @@ mod common;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use common::{said, skipped, temp};
-use docker_to_linux::bootloader::config::extlinux_conf;
+use docker_to_linux::bootloader::config::{extlinux_conf, extlinux_links};
 use docker_to_linux::bootloader::uki;
 use docker_to_linux::fs::ext4;
 use docker_to_linux::guest::{self, BootUpdate, boot};
@@ -190,10 +190,13 @@ impl Machine {
     /// What the tool would put on the disk of this machine, but for its EFI programs.
     fn wanted(&self) -> BTreeMap<String, Vec<u8>> {
         let rootfs = self.rootfs();
-        let (found, _) = kernels::find(&rootfs).unwrap();
+        let found = kernels::find(&rootfs, Arch::Amd64, BootMode::Hybrid)
+            .unwrap()
+            .kernels;
         let recipe = &self.recipe;
         let entries = plan::boot_entries(recipe, NAME, "Test & 1", &ids(), &found, Arch::Amd64);
         let menu = extlinux_conf(&entries, Some((0, 115_200)));
+        let links = extlinux_links(&entries);
         let facts = Facts {
             epoch: 0,
             ids: ids(),
@@ -207,6 +210,9 @@ impl Machine {
         };
         let plan = Plan::new(NAME, Arch::Amd64, recipe, facts).unwrap();
         let mut all = BTreeMap::from([(MENU.to_owned(), menu.into_bytes())]);
+        for (name, target) in links {
+            all.insert(format!("/boot/extlinux/{name}"), target.into_bytes());
+        }
         for file in plan.esp.unwrap().files {
             let bytes = match &file.content {
                 EspContent::Rootfs(path) => rootfs.read(path, 1 << 24).unwrap().unwrap(),
@@ -229,7 +235,11 @@ impl Machine {
                 todo.extend(entries.map(|e| e.unwrap().into_path()));
             } else {
                 let name = path.as_str().strip_prefix(self.root.as_str()).unwrap();
-                all.insert(name.to_owned(), fs_err::read(&path).unwrap());
+                let bytes = match fs_err::read_link(&path) {
+                    Ok(target) => target.into_os_string().into_encoded_bytes(),
+                    Err(_) => fs_err::read(&path).unwrap(),
+                };
+                all.insert(name.to_owned(), bytes);
             }
         }
         all
@@ -442,6 +452,51 @@ fn nothing_changes_on_a_new_machine() {
             ("/boot/vmlinuz.old", kib(40, 4)),
         ])
         .is_in_step(shell);
+    }
+}
+
+/// What the plan passes over is passed over here, too, and names get the same links.
+#[test]
+fn files_that_are_no_kernels_and_odd_names() {
+    let bytes = |head: &[u8]| File([head, &common::pattern(9, 5000)].concat());
+    let mut arm = common::efi_program(b"x");
+    arm[68..70].copy_from_slice(&[0x64, 0xaa]);
+    for shell in &shells() {
+        let mut machine = debian(&["6.1"]);
+        for (name, thing) in [
+            ("vmlinux-6.1", bytes(b"\x7fELF\x02\x01")),
+            ("vmlinuz-6.3", bytes(b"\x1f\x8b\x08")),
+            ("vmlinuz-6.4", File(arm.clone())),
+            ("vmlinuz-6.5", File(b"Not found\n".to_vec())),
+            ("vmlinuz-6.6.old", kib(40, 6)),
+            ("vmlinuz-6.7\nLABEL x", kib(40, 7)),
+            ("vmlinuz-6.8|x", kib(40, 8)),
+            // These are taken.
+            ("vmlinuz-6.2 my, own", kib(40, 9)),
+            ("vmlinuz-6.9", File(common::efi_program(b"x"))),
+        ] {
+            machine.add(&format!("/boot/{name}"), thing);
+            if let Some(version) = name.strip_prefix("vmlinuz-") {
+                machine.add(&format!("/boot/initrd.img-{version}"), kib(100, 1));
+                machine.add(
+                    &format!("/usr/lib/modules/{version}/modules.dep"),
+                    kib(1, 1),
+                );
+            }
+        }
+        machine.run(shell, ROOMY);
+        machine.is_in_step(shell);
+        let menu = machine.text(MENU);
+        let labels: Vec<&str> = menu
+            .lines()
+            .filter_map(|l| l.strip_prefix("LABEL "))
+            .collect();
+        assert_eq!(labels, ["box-6.9", "box-6.2-my--own", "box-6.1"]);
+        assert!(menu.contains("LINUX /boot/extlinux/box-6.2-my--own.linux\n"));
+        // Its links go with it.
+        machine.remove("/boot/vmlinuz-6.2 my, own");
+        machine.run(shell, ROOMY);
+        machine.is_in_step(shell);
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a root file system to a disk: puts together what the plan says and hands it to a
 //! sink. The order of the steps is decided here, nothing else.
 
-use crate::bootloader::config::extlinux_conf;
+use crate::bootloader::config::{extlinux_conf, extlinux_links};
 use crate::bootloader::files::{self, Bios, Loaders};
 use crate::bootloader::uki;
 use crate::disk::{Image, Part, gpt, mbr};
@@ -60,14 +60,15 @@ impl Assembly {
         notes.extend(std::mem::take(&mut rootfs.notes));
         let settings = settings(request, boot, &ids, container.as_ref());
         notes.extend(guest::prepare(&mut rootfs, &settings)?);
-        let (kernels, passed_over) = kernels::find(&rootfs)?;
-        notes.extend(passed_over);
+        let found = kernels::find(&rootfs, arch, boot)?;
+        notes.extend(found.notes);
+        let kernels = found.kernels;
         let os = os_name(&rootfs, name)?;
         let entries = plan::boot_entries(recipe, name, &os, &ids, &kernels, arch);
         if boot != BootMode::Uefi {
             let bios = bios(loaders)?;
             let conf = extlinux_conf(&entries, extlinux_serial(recipe, arch));
-            add_extlinux(&mut rootfs, bios, conf)?;
+            add_extlinux(&mut rootfs, bios, conf, &extlinux_links(&entries))?;
         }
         let need = ext4::Need::of(&rootfs.tree, &dense(&entries));
         let facts = Facts {
@@ -261,7 +262,12 @@ fn extlinux_serial(recipe: &Recipe, arch: Arch) -> Option<(u8, u32)> {
 }
 
 /// Puts EXTLINUX's files into the tree; ldlinux.sys gets its bytes when its place is known.
-fn add_extlinux(rootfs: &mut Rootfs, bios: &Bios, conf: String) -> Result<(), Report> {
+fn add_extlinux(
+    rootfs: &mut Rootfs,
+    bios: &Bios,
+    conf: String,
+    links: &[(String, String)],
+) -> Result<(), Report> {
     let epoch = rootfs.epoch;
     let edit = |e: TreeError| Report::failure("adding EXTLINUX").because(e);
     let tree = &mut rootfs.tree;
@@ -277,6 +283,9 @@ fn add_extlinux(rootfs: &mut Rootfs, bios: &Bios, conf: String) -> Result<(), Re
         .map_err(edit)?;
     tree.write(&path(EXTLINUX_CONF), conf.into_bytes(), 0o644, epoch)
         .map_err(edit)?;
+    for (name, target) in links {
+        tree.symlink(&path(name), target, epoch).map_err(edit)?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! EXTLINUX's menu.
 
-use crate::plan::BootEntry;
+use crate::plan::{BootEntry, BootFile, EXTLINUX_DIR};
 
 /// The text of extlinux.conf for these entries, the first of which starts by itself.
 ///
@@ -21,18 +21,41 @@ pub fn extlinux_conf(entries: &[BootEntry], serial: Option<(u8, u32)>) -> String
                 entry.id
             ));
         }
-        // The distribution keeps its links pointing at its newest kernel: by them the default
-        // entry follows an upgrade by itself.
-        let (linux, initrd) = match (&entry.linux.link, &entry.initrd.link) {
-            (Some(linux), Some(initrd)) if n == 0 => (linux, initrd),
-            _ => (&entry.linux.path, &entry.initrd.path),
-        };
+        let [linux, initrd] = files(n, entry).map(|(path, _)| path);
         text.push_str(&format!(
             "\nLABEL {}\n  LINUX {}\n  INITRD {}\n  APPEND {}\n",
             entry.id, linux, initrd, entry.arguments
         ));
     }
     text
+}
+
+/// The symbolic links that [`extlinux_conf`] needs beside it, as (name, target).
+pub fn extlinux_links(entries: &[BootEntry]) -> Vec<(String, String)> {
+    let named = entries.iter().enumerate().flat_map(|(n, e)| files(n, e));
+    named.filter_map(|(_, link)| link).collect()
+}
+
+/// Kernel and initrd of the entry number `n`: the path for the loader, and the link that has to
+/// be made for it.
+fn files(n: usize, entry: &BootEntry) -> [(String, Option<(String, String)>); 2] {
+    // The distribution keeps its links pointing at its newest kernel: by them the default entry
+    // follows an upgrade by itself.
+    if let (0, Some(linux), Some(initrd)) = (n, &entry.linux.link, &entry.initrd.link) {
+        return [(linux.clone(), None), (initrd.clone(), None)];
+    }
+    // A word ends at a blank (syslinux 6.04, com32/elflink/ldlinux/readconfig.c, `refdup_word`),
+    // and commas separate initrds. A link has a plain name, whatever it leads to is called.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._+~^=@%/-".contains(c);
+    let named = |file: &BootFile, kind: &str| {
+        if file.path.chars().all(plain) {
+            return (file.path.clone(), None);
+        }
+        let name = format!("{}.{kind}", entry.id);
+        let path = format!("{EXTLINUX_DIR}/{name}");
+        (path, Some((name, file.path.clone())))
+    };
+    [named(&entry.linux, "linux"), named(&entry.initrd, "initrd")]
 }
 
 /// The loader prints bytes as the PC's own character set has them.
@@ -46,4 +69,53 @@ fn ascii(text: &str) -> String {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn entry(id: &str, linux: &str, initrd: &str) -> BootEntry {
+        let file = |path: &str| BootFile {
+            path: path.into(),
+            link: None,
+            len: 1,
+        };
+        BootEntry {
+            id: id.into(),
+            title: "Box".into(),
+            version: id.into(),
+            linux: file(linux),
+            initrd: file(initrd),
+            arguments: "ro".into(),
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_plain_get_a_link() {
+        let entries = [
+            entry("box-2", "/boot/vmlinuz-2 my own", "/boot/initrd.img-2"),
+            entry("box-1", "/boot/vmlinuz-1+b~1", "/boot/initrd,1"),
+        ];
+        let text = extlinux_conf(&entries, None);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for line in [
+            "LINUX /boot/extlinux/box-2.linux",
+            "INITRD /boot/initrd.img-2",
+            "LINUX /boot/vmlinuz-1+b~1",
+            "INITRD /boot/extlinux/box-1.initrd",
+        ] {
+            assert!(lines.contains(&line), "{line}: {text}");
+        }
+        let link = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(
+            extlinux_links(&entries),
+            [
+                link("box-2.linux", "/boot/vmlinuz-2 my own"),
+                link("box-1.initrd", "/boot/initrd,1"),
+            ]
+        );
+    }
 }

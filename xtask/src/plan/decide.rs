@@ -111,7 +111,8 @@ pub fn boot_entries(
         .iter()
         .map(|k| BootEntry {
             id: format!("{}-{}", entry_token(name), file_name(&k.version)),
-            title: format!("{os} ({})", k.version),
+            // One line of a menu.
+            title: format!("{os} ({})", k.version).replace(|c: char| c.is_ascii_control(), "?"),
             version: k.version.clone(),
             linux: k.linux.clone(),
             initrd: k.initrd.clone(),
@@ -155,7 +156,7 @@ pub fn efi_architecture(arch: Arch) -> &'static str {
 }
 
 /// A text as a file name that every file system and boot loader takes.
-fn file_name(text: &str) -> String {
+pub(super) fn file_name(text: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || ".-_+".contains(c);
     text.chars()
         .map(|c| if fits(c) { c } else { '-' })

@@ -1,6 +1,14 @@
 //! Which kernels a root file system holds, and which initrd belongs to which.
 
+mod modules;
+#[cfg(test)]
+mod tests;
+
+use super::decide::file_name;
+use super::kernel_file::{self, Refusal};
 use crate::error::Report;
+use crate::recipe::{Arch, BootMode};
+use crate::rootfs::program::Machine;
 use crate::rootfs::{Kind, Rootfs, Tree};
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -16,6 +24,8 @@ pub struct Kernel {
     pub linux: BootFile,
     /// Its initrd.
     pub initrd: BootFile,
+    /// The processor that it is for, if it tells.
+    pub machine: Option<Machine>,
 }
 
 /// A file that a boot loader reads.
@@ -37,83 +47,265 @@ const KERNELS: [&str; 4] = ["vmlinuz", "vmlinux", "bzImage", "Image"];
 /// Where modules lie, one folder for each kernel version.
 const MODULES: [&str; 2] = ["/usr/lib/modules", "/lib/modules"];
 
+/// Endings of copies that people and package managers keep: never the machine's own kernel.
+const BACKUPS: [&str; 10] = [
+    ".old",
+    ".bak",
+    ".backup",
+    ".orig",
+    ".save",
+    "~",
+    ".dpkg-old",
+    ".dpkg-new",
+    ".rpmsave",
+    ".apk-new",
+];
+
+/// Endings of what accompanies a kernel: checksums and signatures.
+const COMPANIONS: [&str; 9] = [
+    ".hmac", ".sha1", ".sha256", ".sha512", ".md5", ".sig", ".sign", ".asc", ".p7s",
+];
+
+/// What [`find`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernels {
+    /// Every kernel that can be started, the newest first.
+    pub kernels: Vec<Kernel>,
+    /// What people should know of those that cannot, a line each.
+    pub notes: Vec<String>,
+}
+
 /// Finds every kernel and its initrd, the newest first by the order of versions of the UAPI
 /// group's specification ("Version Format Specification"), which the Boot Loader Specification
 /// sorts its entries by.
 ///
 /// Kernels are looked for as `/boot/vmlinuz-VERSION` (Debian, Ubuntu, Fedora, Arch and Alpine
-/// put them there) and as `/usr/lib/modules/VERSION/vmlinuz` (Fedora's image mode). A kernel
-/// without an initrd is passed over if another has one; the second half of the answer says so.
-pub fn find(rootfs: &Rootfs) -> Result<(Vec<Kernel>, Vec<String>), Report> {
+/// put them there) and as `/usr/lib/modules/VERSION/vmlinuz` (Fedora's image mode). A file that
+/// is no kernel for `arch` and `boot`, or has no initrd, is passed over with a note if another
+/// one is there, and else a mistake.
+pub fn find(rootfs: &Rootfs, arch: Arch, boot: BootMode) -> Result<Kernels, Report> {
     let tree = &rootfs.tree;
-    let mut found: Vec<(String, String, String)> = Vec::new();
+    let mut refused: Vec<(String, Refusal)> = Vec::new();
+    let mut found: Vec<Candidate> = Vec::new();
+    for (name, suffix) in candidates(tree) {
+        let version = match name.starts_with("/boot/") {
+            true => version_of(tree, &suffix),
+            false => suffix.clone(),
+        };
+        match kernel(rootfs, &name, arch, boot)? {
+            Ok((path, machine)) => found.push(Candidate {
+                path,
+                version,
+                suffix,
+                machine,
+            }),
+            Err(refusal) => refused.push((name, refusal)),
+        }
+    }
+    if found.is_empty() {
+        return Err(no_kernel(&refused));
+    }
+    // One kernel may have several names: a plain link to it, or one beside its modules. The
+    // longest tells the version, and any of them may be the one that its initrd is named after.
+    found.sort_by(|a, b| (&a.path, b.suffix.len()).cmp(&(&b.path, a.suffix.len())));
+    let mut named: Vec<(Candidate, Vec<String>)> = Vec::new();
+    for candidate in found {
+        match named.last_mut() {
+            Some((last, suffixes)) if last.path == candidate.path => {
+                suffixes.push(candidate.suffix);
+            }
+            _ => {
+                let suffixes = vec![candidate.suffix.clone()];
+                named.push((candidate, suffixes));
+            }
+        }
+    }
+
+    let mut kernels: Vec<Kernel> = Vec::new();
+    let mut without: Vec<String> = Vec::new();
+    for (candidate, suffixes) in named {
+        let Candidate {
+            path,
+            version,
+            machine,
+            ..
+        } = candidate;
+        let names = initrd_names(&version, &suffixes);
+        let (initrd, spoilt) = initrd(rootfs, &names)?;
+        match initrd {
+            // Two that are one as names of files cannot lie on one ESP.
+            Some(initrd)
+                if kernels
+                    .iter()
+                    .all(|k| file_name(&k.version) != file_name(&version)) =>
+            {
+                kernels.push(Kernel {
+                    linux: boot_file(tree, path, &["/vmlinuz", "/boot/vmlinuz"]),
+                    initrd: boot_file(tree, initrd, &["/initrd.img", "/boot/initrd.img"]),
+                    version,
+                    machine,
+                });
+            }
+            Some(_) => {}
+            None => without.push(format!("{path} has no initrd{}", missing(&names, &spoilt))),
+        }
+    }
+    if kernels.is_empty() {
+        let others: Vec<&str> = tree
+            .entries("/boot")
+            .map(|(name, _)| name)
+            .filter(|name| name.starts_with("init"))
+            .collect();
+        let others = match others.as_slice() {
+            [] => String::new(),
+            some => format!(" (/boot has {} for other versions)", some.join(", ")),
+        };
+        return Err(Report::mistake(format!(
+            "the kernel {}{others}; without one it cannot find its root file system",
+            without.swap_remove(0)
+        ))
+        .hint(
+            "make one in the Dockerfile: Debian's initramfs-tools, Alpine's mkinitfs or dracut do",
+        ));
+    }
+    kernels.sort_by(|a, b| newest_first(&a.version, &b.version));
+    for k in &kernels {
+        let machine = k.machine.unwrap_or(kernel_file::machine(arch));
+        modules::check(rootfs, &k.version, machine)?;
+    }
+    let mut notes: Vec<String> = without
+        .into_iter()
+        .map(|what| format!("the kernel {what}; no boot entry starts it"))
+        .collect();
+    let passed_over = |(name, refusal): (String, Refusal)| {
+        format!("{} {}; no boot entry starts it", name, refusal.what)
+    };
+    notes.extend(refused.into_iter().map(passed_over));
+    if let Some(kernel) = kernels.first()
+        && kernel.machine == Some(Machine::X86)
+    {
+        notes.push(format!(
+            "{} is a 32-bit kernel: the machine runs 32-bit programs only",
+            kernel.linux.path
+        ));
+    }
+    Ok(Kernels { kernels, notes })
+}
+
+/// A kernel that was found.
+struct Candidate {
+    /// Its canonical path.
+    path: String,
+    /// Its version.
+    version: String,
+    /// The ending of the name by which it was found.
+    suffix: String,
+    /// The processor that it is for, if it tells.
+    machine: Option<Machine>,
+}
+
+/// What no name of a kernel may have in it: lines of configuration files, and the list of
+/// kernels in the guest, are made of them.
+fn unfit(c: char) -> bool {
+    c.is_ascii_control() || c == '|'
+}
+
+/// Everything that is named as a kernel, as (path, ending of its name).
+fn candidates(tree: &Tree) -> Vec<(String, String)> {
+    let mut all = Vec::new();
     for (name, _) in tree.entries("/boot") {
         let suffix = KERNELS.iter().find_map(|k| {
             let rest = name.strip_prefix(k)?;
             rest.strip_prefix('-').or(rest.is_empty().then_some(""))
         });
+        let is = |endings: &[&str]| endings.iter().any(|e| name.ends_with(e));
         if let Some(suffix) = suffix
-            && let Some(path) = file(tree, &format!("/boot/{name}"))
+            && !is(&BACKUPS)
+            && !is(&COMPANIONS)
         {
-            found.push((path, version_of(tree, suffix), suffix.to_owned()));
+            all.push((format!("/boot/{name}"), suffix.to_owned()));
         }
     }
     for dir in MODULES {
         for (version, _) in tree.entries(dir) {
             for kernel in KERNELS {
-                if let Some(path) = file(tree, &format!("{dir}/{version}/{kernel}")) {
-                    found.push((path, version.to_owned(), version.to_owned()));
+                let path = format!("{dir}/{version}/{kernel}");
+                if tree.exists(&path) {
+                    all.push((path, version.to_owned()));
                 }
             }
         }
     }
-    if found.is_empty() {
-        return Err(Report::mistake(
+    all
+}
+
+/// The canonical path of the kernel at `path` and the processor that it is for, or why it is
+/// not taken.
+fn kernel(
+    rootfs: &Rootfs,
+    path: &str,
+    arch: Arch,
+    boot: BootMode,
+) -> Result<Result<(String, Option<Machine>), Refusal>, Report> {
+    let (real, head, len) = match file(rootfs, path)? {
+        Ok(found) => found,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if path.contains(unfit) || real.contains(unfit) {
+        return Ok(Err(Refusal::new(
+            "has a control character or a `|` in its name",
+            "rename it in the Dockerfile",
+        )));
+    }
+    Ok(kernel_file::kernel(&head, len, arch, boot).map(|machine| (real, machine)))
+}
+
+/// The canonical path of the first initrd of these names, and what is wrong with others that
+/// are there.
+fn initrd(rootfs: &Rootfs, names: &[String]) -> Result<(Option<String>, Vec<String>), Report> {
+    let mut spoilt = Vec::new();
+    for name in names.iter().filter(|n| rootfs.tree.exists(n)) {
+        let judged = match file(rootfs, name)? {
+            Ok((real, head, _)) => kernel_file::initrd(&head).map(|()| real),
+            Err(refusal) => Err(refusal),
+        };
+        match judged {
+            Ok(real) => return Ok((Some(real), spoilt)),
+            Err(refusal) => spoilt.push(format!("{} {}", name, refusal.what)),
+        }
+    }
+    Ok((None, spoilt))
+}
+
+/// Why no initrd of these names was taken.
+fn missing(names: &[String], spoilt: &[String]) -> String {
+    let looked = format!(": looked for {}", names.join(", "));
+    match spoilt {
+        [] => looked,
+        some => format!("{looked}; {}", some.join("; ")),
+    }
+}
+
+/// The error for a root file system without a kernel.
+fn no_kernel(refused: &[(String, Refusal)]) -> Report {
+    let hint = "install one in the Dockerfile, as `apt-get install linux-image-amd64` or `apk add linux-virt`; the recipes debian and alpine show how";
+    match refused {
+        [] => Report::mistake(
             "the root file system holds no kernel: looked for /boot/vmlinuz* and /usr/lib/modules/*/vmlinuz",
         )
-        .hint("install one in the Dockerfile, as `apt-get install linux-image-amd64` or `apk add linux-virt`; the recipes debian and alpine show how"));
-    }
-    // One kernel may have several names: a plain link to it, or one beside its modules. The
-    // longest tells the version, and any of them may be the one that its initrd is named after.
-    found.sort_by(|a, b| (&a.0, b.2.len()).cmp(&(&b.0, a.2.len())));
-    let mut named: Vec<(String, String, Vec<String>)> = Vec::new();
-    for (path, version, suffix) in found {
-        match named.last_mut() {
-            Some((last, _, suffixes)) if *last == path => suffixes.push(suffix),
-            _ => named.push((path, version, vec![suffix])),
+        .hint(hint),
+        [(_, first), ..] => {
+            let all: Vec<String> = refused
+                .iter()
+                .map(|(name, refusal)| format!("{} {}", name, refusal.what))
+                .collect();
+            Report::mistake(format!(
+                "the root file system holds no kernel that the machine could start: {}",
+                all.join("; ")
+            ))
+            .hint(first.cure.clone())
         }
     }
-
-    let mut kernels: Vec<Kernel> = Vec::new();
-    let mut without: Vec<(String, Vec<String>)> = Vec::new();
-    for (path, version, suffixes) in named {
-        let names = initrd_names(&version, &suffixes);
-        match names.iter().find_map(|n| file(tree, n)) {
-            Some(initrd) if kernels.iter().all(|k| k.version != version) => kernels.push(Kernel {
-                linux: boot_file(tree, path, &["/vmlinuz", "/boot/vmlinuz"]),
-                initrd: boot_file(tree, initrd, &["/initrd.img", "/boot/initrd.img"]),
-                version,
-            }),
-            Some(_) => {}
-            None => without.push((path, names)),
-        }
-    }
-    if kernels.is_empty() {
-        let (kernel, names) = without.swap_remove(0);
-        return Err(Report::mistake(format!(
-            "the kernel {kernel} has no initrd, without which it cannot find its root file system: looked for {}",
-            names.join(", ")
-        ))
-        .hint("make one in the Dockerfile: Debian's initramfs-tools, Alpine's mkinitfs or dracut do"));
-    }
-    kernels.sort_by(|a, b| newest_first(&a.version, &b.version));
-    let passed_over = |(kernel, names): (String, Vec<String>)| {
-        format!(
-            "the kernel {kernel} has no initrd, so no boot entry starts it: looked for {}",
-            names.join(", ")
-        )
-    };
-    Ok((kernels, without.into_iter().map(passed_over).collect()))
 }
 
 /// Orders versions, the newest first.
@@ -123,13 +315,25 @@ fn newest_first(a: &str, b: &str) -> Ordering {
         .then_with(|| a.cmp(b))
 }
 
-/// The canonical path of a regular file that is not empty.
-fn file(tree: &Tree, path: &str) -> Option<String> {
-    let id = tree.resolve(path)?;
-    match &tree.node(id).kind {
-        Kind::File(content) if !content.is_empty() => tree.canonical(path),
-        _ => None,
-    }
+/// The regular file at `path`: its canonical path, its first bytes and its length in bytes; or
+/// why there is none.
+fn file(rootfs: &Rootfs, path: &str) -> Result<Result<(String, Vec<u8>, u64), Refusal>, Report> {
+    let tree = &rootfs.tree;
+    let refused = |what: String| Ok(Err(Refusal::new(what, "put a file in its place")));
+    let (Some(id), Some(real)) = (tree.resolve(path), tree.canonical(path)) else {
+        return match tree.lookup(path).map(|id| &tree.node(id).kind) {
+            Some(Kind::Symlink(to)) => {
+                refused(format!("is a symbolic link to {}, which leads nowhere", to))
+            }
+            _ => refused("is not there".to_owned()),
+        };
+    };
+    let Kind::File(content) = &tree.node(id).kind else {
+        return refused(format!("is a {}, not a file", tree.node(id).kind.name()));
+    };
+    let head = rootfs.head(content, kernel_file::HEAD);
+    let head = head.map_err(|e| Report::failure(format!("reading {}", path)).because(e))?;
+    Ok(Ok((real, head, content.len())))
 }
 
 fn boot_file(tree: &Tree, path: String, links: &[&str]) -> BootFile {
@@ -156,6 +360,7 @@ fn version_of(tree: &Tree, suffix: &str) -> String {
     let mut versions: Vec<&str> = MODULES
         .iter()
         .flat_map(|dir| tree.entries(dir).map(|(name, _)| name))
+        .filter(|name| !name.contains(unfit))
         .collect();
     versions.sort_by(|a, b| newest_first(a, b));
     if versions.contains(&suffix) {
@@ -197,133 +402,4 @@ fn initrd_names(version: &str, suffixes: &[String]) -> Vec<String> {
         }
     }
     names
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::rootfs::{Meta, Stores};
-
-    fn rootfs(files: &[&str], links: &[(&str, &str)]) -> Rootfs {
-        let mut tree = Tree::new(Meta::root(0o755, 0));
-        for (link, target) in links {
-            tree.symlink(link, target, 0).unwrap();
-        }
-        for f in files {
-            tree.write(f, &b"x"[..], 0o644, 0).unwrap();
-        }
-        Rootfs {
-            tree,
-            stores: Stores::default(),
-            epoch: 0,
-            notes: Vec::new(),
-        }
-    }
-
-    fn found(rootfs: &Rootfs) -> Vec<(String, String, String)> {
-        let (kernels, notes) = find(rootfs).unwrap();
-        assert_eq!(notes, [""; 0]);
-        let all = kernels.into_iter();
-        all.map(|k| (k.version, k.linux.path, k.initrd.path))
-            .collect()
-    }
-
-    fn row(a: &str, b: &str, c: &str) -> (String, String, String) {
-        (a.to_owned(), b.to_owned(), c.to_owned())
-    }
-
-    #[test]
-    fn debian_newest_first_by_version_not_by_text() {
-        let r = rootfs(
-            &[
-                "/boot/vmlinuz-6.9.1-amd64",
-                "/boot/initrd.img-6.9.1-amd64",
-                "/boot/vmlinuz-6.12.10-amd64",
-                "/boot/initrd.img-6.12.10-amd64",
-                "/boot/config-6.12.10-amd64",
-            ],
-            &[
-                ("/vmlinuz", "boot/vmlinuz-6.12.10-amd64"),
-                ("/initrd.img", "boot/initrd.img-6.12.10-amd64"),
-            ],
-        );
-        let (kernels, _) = find(&r).unwrap();
-        assert_eq!(kernels[0].version, "6.12.10-amd64");
-        assert_eq!(kernels[1].version, "6.9.1-amd64");
-        assert_eq!(kernels[0].linux.link.as_deref(), Some("/vmlinuz"));
-        assert_eq!(kernels[0].initrd.link.as_deref(), Some("/initrd.img"));
-        assert_eq!(kernels[1].linux.link, None);
-    }
-
-    #[test]
-    fn alpine_and_arch_name_flavours() {
-        let r = rootfs(
-            &[
-                "/boot/vmlinuz-virt",
-                "/boot/initramfs-virt",
-                "/lib/modules/6.18.2-0-virt/modules.dep",
-            ],
-            &[],
-        );
-        let want = row(
-            "6.18.2-0-virt",
-            "/boot/vmlinuz-virt",
-            "/boot/initramfs-virt",
-        );
-        assert_eq!(found(&r), [want]);
-        let r = rootfs(&["/boot/vmlinuz-linux", "/boot/initramfs-linux.img"], &[]);
-        let want = row("linux", "/boot/vmlinuz-linux", "/boot/initramfs-linux.img");
-        assert_eq!(found(&r), [want]);
-    }
-
-    #[test]
-    fn kernels_beside_their_modules_and_a_linked_boot() {
-        let r = rootfs(
-            &[
-                "/usr/lib/modules/6.11.4-301.fc41.x86_64/vmlinuz",
-                "/usr/lib/modules/6.11.4-301.fc41.x86_64/initramfs.img",
-            ],
-            &[("/lib", "usr/lib")],
-        );
-        let dir = "/usr/lib/modules/6.11.4-301.fc41.x86_64";
-        let want = row(
-            "6.11.4-301.fc41.x86_64",
-            &format!("{dir}/vmlinuz"),
-            &format!("{dir}/initramfs.img"),
-        );
-        assert_eq!(found(&r), [want]);
-        let r = rootfs(
-            &["/srv/boot/vmlinuz-1", "/srv/boot/initrd.img-1"],
-            &[("/boot", "srv/boot")],
-        );
-        let want = row("1", "/srv/boot/vmlinuz-1", "/srv/boot/initrd.img-1");
-        assert_eq!(found(&r), [want]);
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let e = find(&rootfs(&["/etc/motd"], &[])).unwrap_err();
-        assert!(e.message.contains("no kernel"), "{e}");
-        let e = find(&rootfs(&["/boot/vmlinuz-6.1"], &[])).unwrap_err();
-        assert!(e.message.contains("/boot/initrd.img-6.1"), "{e}");
-        // A second kernel that is complete is enough, and the first one gets a word.
-        let r = rootfs(
-            &[
-                "/boot/vmlinuz-6.1",
-                "/boot/vmlinuz-5.1",
-                "/boot/initrd.img-5.1",
-            ],
-            &[],
-        );
-        let (kernels, notes) = find(&r).unwrap();
-        assert_eq!(kernels.len(), 1);
-        assert_eq!(notes.len(), 1);
-        assert!(
-            notes[0].starts_with("the kernel /boot/vmlinuz-6.1 has no initrd")
-                && notes[0].contains("/boot/initrd.img-6.1"),
-            "{notes:?}"
-        );
-    }
 }

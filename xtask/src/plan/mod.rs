@@ -8,6 +8,7 @@
 mod container;
 mod decide;
 mod ids;
+mod kernel_file;
 pub mod kernels;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,8 @@ pub use decide::{
     kernel_arguments,
 };
 pub use ids::Ids;
-pub use kernels::{BootFile, Kernel};
+pub use kernel_file::machine;
+pub use kernels::{BootFile, Kernel, Kernels};
 
 use crate::error::Report;
 use crate::recipe::{Arch, BootMode, Format};
@@ -224,8 +226,8 @@ pub struct Root {
     pub content: u64,
     /// The smallest file system that holds the content, in bytes.
     pub smallest: u64,
-    /// Free bytes, those that only root may use included: a lower bound until the file system is laid
-    /// out, then what it has.
+    /// Free bytes, those that only root may use included: a lower bound until the file system is
+    /// laid out, then what it has.
     pub free: u64,
     /// Directory of EXTLINUX in it (`/boot/extlinux`), if it boots on BIOS.
     pub extlinux: Option<String>,

@@ -13,6 +13,7 @@ fn facts() -> Facts {
         len,
     };
     let kernels = [Kernel {
+        machine: None,
         version: "6.12.1".into(),
         linux: file("/boot/vmlinuz-6.12.1", 12 * MIB),
         initrd: file("/boot/initrd.img-6.12.1", 30 * MIB),

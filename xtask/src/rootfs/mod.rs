@@ -4,6 +4,7 @@
 mod digest;
 mod node;
 pub mod oci;
+pub mod program;
 pub mod store;
 pub mod tar;
 pub mod tree;
@@ -59,6 +60,14 @@ impl Rootfs {
         let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
         self.stores.read_at(content, 0, &mut bytes)?;
         Ok(Some(bytes))
+    }
+
+    /// The first bytes of a file, `most` of them at most.
+    pub fn head(&self, content: &Content, most: usize) -> io::Result<Vec<u8>> {
+        let len = usize::try_from(content.len()).unwrap_or(most).min(most);
+        let mut bytes = vec![0; len];
+        self.stores.read_at(content, 0, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// As [`Rootfs::read`], for text. Bytes that are not UTF-8 become U+FFFD.

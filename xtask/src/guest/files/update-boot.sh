@@ -23,6 +23,9 @@ export LC_ALL=C
 root=${UPDATE_BOOT_ROOT:-}
 root=${root:+$(readlink -f "$root")}
 
+newline='
+'
+
 say() {
     printf 'update-boot: %s\n' "$*" >&2
 }
@@ -88,16 +91,44 @@ canonical() {
     printf '%s\n' "${real#"$root"}"
 }
 
+# Whether the name $1 can be part of a line here: not with a line feed or a `|` in it.
+is_fit() {
+    case $1 in
+        *[[:cntrl:]]* | *"|"*) return 1 ;;
+    esac
+}
+
+# Whether the file $1 may be a kernel of this machine. An ELF file (vmlinux), a compressed file, a
+# text and a program for another processor are none; what is not known may be one.
+may_boot() {
+    case $(od -An -tx1 -N8 "$1" | tr -d ' \n') in
+        7f454c46* | 1f8b* | fd377a585a00* | 28b52ffd* | 425a68* | 5d0000* | 02214c18* | \
+            04224d18* | 894c5a4f000d0a*) return 1 ;;
+        4d5a*)
+            header=$(number "$1" 60 4 2>/dev/null)
+            if [ "$(number "$1" "${header:-0}" 4 2>/dev/null)" = 17744 ]; then
+                case $architecture/$(number "$1" $((header + 4)) 2 2>/dev/null) in
+                    */0 | */ | x64/34404 | aa64/43620) return 0 ;;
+                    *) return 1 ;;
+                esac
+            fi
+            ;;
+        *) [ "$(head -c 4096 "$1" | tr -d '\t\n\r -~' | wc -c)" -gt 0 ] ;;
+    esac
+}
+
 # The versions that have modules, the newest first.
 module_versions() {
     for dir in "$root"/usr/lib/modules/* "$root"/lib/modules/*; do
-        if [ -e "$dir" ]; then printf '%s\n' "${dir##*/}"; fi
+        if [ -e "$dir" ] && is_fit "${dir##*/}"; then printf '%s\n' "${dir##*/}"; fi
     done | newest_first
 }
 
 # The version that the ending of a kernel's file name stands for. Where modules say no more than
 # "virt", that is the flavour at the end of a version.
 version_of() {
+    set -f
+    IFS=$newline
     for version in $modules; do
         if [ "$version" = "$1" ]; then
             printf '%s\n' "$version"
@@ -113,8 +144,11 @@ version_of() {
     printf '%s\n' "${1:-linux}"
 }
 
-# The initrd of the kernel of version $1 whose names have the endings $2; fails if it has none.
+# The initrd of the kernel of version $1 whose names have the endings $2, separated by slashes;
+# fails if it has none.
 initrd_of() {
+    set -f
+    IFS=/
     for ending in $2 "-$1"; do
         if [ "$ending" = - ]; then ending=; fi
         for name in "initrd.img$ending" "initramfs$ending.img" "initramfs$ending" "initrd$ending"; do
@@ -145,7 +179,15 @@ kernel_files() {
                     ending=${ending#-}
                     ;;
             esac
-            if real=$(canonical "${path#"$root"}"); then
+            case $path in
+                */modules/*) ;;
+                # Copies, and what accompanies a kernel.
+                *.old | *.bak | *.backup | *.orig | *.save | *"~" | *.dpkg-old | *.dpkg-new | \
+                    *.rpmsave | *.apk-new | *.hmac | *.sha1 | *.sha256 | *.sha512 | *.md5 | \
+                    *.sig | *.sign | *.asc | *.p7s) continue ;;
+            esac
+            if is_fit "$path" && real=$(canonical "${path#"$root"}") && is_fit "$real" &&
+                may_boot "$root$real"; then
                 printf '%s|%s|%s\n' "$real" "${#ending}" "$ending"
             fi
         done
@@ -157,15 +199,18 @@ kernel_files() {
 find_kernels() {
     kernel_files | sort -t'|' -k1,1 -k2,2nr | awk -F'|' '
         $1 != path { if (NR > 1) print path "|" endings; path = $1; endings = "-" $3; next }
-        { endings = endings " -" $3 }
+        { endings = endings "/-" $3 }
         END { if (NR) print path "|" endings }' |
         while IFS='|' read -r linux endings; do
-            longest=${endings%% *}
+            longest=${endings%%/*}
             version=$(version_of "${longest#-}")
             if initrd=$(initrd_of "$version" "$endings"); then
                 printf '%s|%s|%s\n' "$version" "$linux" "$initrd"
             fi
-        done | awk -F'|' '!seen[$1]++' | newest_first
+        done | awk -F'|' '
+            # Two that are one as names of files cannot lie on one ESP.
+            { name = $1; gsub(/[^A-Za-z0-9._+-]/, "-", name) }
+            !seen[name]++' | newest_first
 }
 
 # ---- Files --------------------------------------------------------------------------------
@@ -201,6 +246,23 @@ link_to() {
     return 1
 }
 
+# The path of the file $1 for EXTLINUX. It cuts lines at blanks and commas: a name that is not
+# plain gets a link of the name $2 beside the menu.
+plain_path() {
+    case $1 in
+        *[!A-Za-z0-9._+~^=@%/-]*) ;;
+        *)
+            printf '%s\n' "$1"
+            return 0
+            ;;
+    esac
+    link=${extlinux%/*}/$2
+    if [ "$(readlink "$root$link")" != "$1" ]; then
+        ln -sfn "$1" "$root$link" || return 1
+    fi
+    printf '%s\n' "$link"
+}
+
 menu_text() {
     # The head of the file stays as it is: the port, the prompt, the time to wait.
     awk '/^(SAY|DEFAULT|LABEL) / { exit } { print }' "$1"
@@ -219,6 +281,8 @@ menu_text() {
             fi
             first=no
         fi
+        linux=$(plain_path "$linux" "$id.linux") || return 1
+        initrd=$(plain_path "$initrd" "$id.initrd") || return 1
         printf '\nLABEL %s\n  LINUX %s\n  INITRD %s\n  APPEND %s\n' \
             "$id" "$linux" "$initrd" "$arguments"
     done <<EOF
@@ -233,7 +297,10 @@ update_extlinux() {
         return 0
     fi
     text=$(menu_text "$conf") || return 1
-    printf '%s\n' "$text" | put "$conf"
+    printf '%s\n' "$text" | put "$conf" || return 1
+    for link in "${conf%/*}/$token"-*.linux "${conf%/*}/$token"-*.initrd; do
+        if [ -L "$link" ] && ! grep -qF "/${link##*/}" "$conf"; then rm -f "$link" || return 1; fi
+    done
 }
 
 # ---- The ESP ------------------------------------------------------------------------------
@@ -547,7 +614,7 @@ if [ -z "$title" ]; then
         fi
     done
 fi
-title=${title:-$token}
+title=$(printf '%s' "${title:-$token}" | tr '[:cntrl:]' '?')
 
 # Two package managers at once are none of ours, a person beside one is.
 if [ -w "$root/run" ] && command -v flock >/dev/null 2>&1; then
@@ -562,9 +629,11 @@ if [ -z "$kernels" ]; then
     exit 0
 fi
 present=
-for version in $(printf '%s\n' "$kernels" | cut -d'|' -f1); do
+while IFS='|' read -r version _; do
     present="$present${present:+ }$(file_name "$version")"
-done
+done <<EOF
+$kernels
+EOF
 
 result=0
 if [ -n "$extlinux" ]; then update_extlinux || result=1; fi
