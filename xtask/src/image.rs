@@ -63,6 +63,13 @@ impl Assembly {
         let found = kernels::find(&rootfs, arch, boot)?;
         notes.extend(found.notes);
         let kernels = found.kernels;
+        let machine = kernels.first().and_then(|k| k.machine);
+        let machine = machine.unwrap_or(plan::machine(arch));
+        notes.extend(guest::init::check(
+            &rootfs,
+            &recipe.kernel_arguments,
+            machine,
+        )?);
         let os = os_name(&rootfs, name)?;
         let entries = plan::boot_entries(recipe, name, &os, &ids, &kernels, arch);
         if boot != BootMode::Uefi {

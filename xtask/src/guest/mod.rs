@@ -9,6 +9,7 @@ mod console;
 mod dhcp;
 mod fstab;
 mod grow;
+pub mod init;
 mod login;
 mod network;
 mod overlay;
@@ -126,16 +127,7 @@ impl Init {
     /// Finds out. Fails if there is none.
     pub fn of(rootfs: &Rootfs, kernel_arguments: &[String]) -> Result<Init, Report> {
         let tree = &rootfs.tree;
-        let named = kernel_arguments
-            .iter()
-            .find_map(|a| a.strip_prefix("init="));
-        let path = named.unwrap_or("/sbin/init");
-        let Some(real) = tree.canonical(path) else {
-            return Err(Report::mistake(format!(
-                "the root file system has no init: there is no {path}"
-            ))
-            .hint("install one in the Dockerfile, as `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how"));
-        };
+        let real = init::real(rootfs, kernel_arguments)?;
         Ok(if real.ends_with("/systemd") {
             Init::Systemd
         } else if tree.exists("/sbin/openrc") || tree.exists("/usr/sbin/openrc") {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod init;
 mod login;
 mod network;
 mod overlay;
