@@ -247,7 +247,11 @@ fn kernel(
     arch: Arch,
     boot: BootMode,
 ) -> Result<Result<(String, Option<Machine>), Refusal>, Report> {
-    let (real, head, len) = match file(rootfs, path)? {
+    let Regular {
+        path: real,
+        head,
+        len,
+    } = match file(rootfs, path)? {
         Ok(found) => found,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -266,7 +270,7 @@ fn initrd(rootfs: &Rootfs, names: &[String]) -> Result<(Option<String>, Vec<Stri
     let mut spoilt = Vec::new();
     for name in names.iter().filter(|n| rootfs.tree.exists(n)) {
         let judged = match file(rootfs, name)? {
-            Ok((real, head, _)) => kernel_file::initrd(&head).map(|()| real),
+            Ok(found) => kernel_file::initrd(&found.head).map(|()| found.path),
             Err(refusal) => Err(refusal),
         };
         match judged {
@@ -315,9 +319,18 @@ fn newest_first(a: &str, b: &str) -> Ordering {
         .then_with(|| a.cmp(b))
 }
 
-/// The regular file at `path`: its canonical path, its first bytes and its length in bytes; or
-/// why there is none.
-fn file(rootfs: &Rootfs, path: &str) -> Result<Result<(String, Vec<u8>, u64), Refusal>, Report> {
+/// A regular file.
+struct Regular {
+    /// Its canonical path.
+    path: String,
+    /// Its first bytes.
+    head: Vec<u8>,
+    /// Its length in bytes.
+    len: u64,
+}
+
+/// The regular file at `path`, or why there is none.
+fn file(rootfs: &Rootfs, path: &str) -> Result<Result<Regular, Refusal>, Report> {
     let tree = &rootfs.tree;
     let refused = |what: String| Ok(Err(Refusal::new(what, "put a file in its place")));
     let (Some(id), Some(real)) = (tree.resolve(path), tree.canonical(path)) else {
@@ -333,7 +346,11 @@ fn file(rootfs: &Rootfs, path: &str) -> Result<Result<(String, Vec<u8>, u64), Re
     };
     let head = rootfs.head(content, kernel_file::HEAD);
     let head = head.map_err(|e| Report::failure(format!("reading {}", path)).because(e))?;
-    Ok(Ok((real, head, content.len())))
+    Ok(Ok(Regular {
+        path: real,
+        head,
+        len: content.len(),
+    }))
 }
 
 fn boot_file(tree: &Tree, path: String, links: &[&str]) -> BootFile {
