@@ -304,9 +304,8 @@ fn free_is_free(made: &Made) {
             .arg("-fn")
             .arg(format!("{}?offset={}", made.image, root.start)),
     );
-    let blocks = said
-        .split(',')
-        .find_map(|part| part.trim().strip_suffix(" blocks"));
+    let mut parts = said.lines().flat_map(|line| line.split(','));
+    let blocks = parts.find_map(|part| part.trim().strip_suffix(" blocks"));
     let (used, all) = blocks.and_then(|b| b.split_once('/')).unwrap();
     let number = |text: &str| text.parse::<u64>().unwrap();
     let free = (number(all) - number(used)) * 4096;

@@ -120,7 +120,8 @@ fn runs(
         return Ok(machine);
     }
     let Some(line) = head.strip_prefix(b"#!") else {
-        return match is_text(&head) {
+        // A text of one word may be anything.
+        return match is_text(&head) && head.iter().any(|b| b" \n".contains(b)) {
             true => Err(mistake("is a text file without `#!` at its start".into())
                 .hint("give it a first line that names its shell, as `#!/bin/sh`")),
             false => Ok(None),
