@@ -5,6 +5,8 @@
 //! [`plan::Plan`] → ([`disk`], [`fs`], [`bootloader`]) → [`format::Sink`] → an image.
 //! ARCHITECTURE.md walks through it.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod boot;
 pub mod bootloader;
 pub mod cleanup;

@@ -3,6 +3,10 @@
 //! An image needs none but a container engine. The others boot images, make a base where no
 //! registry can be reached, or judge what the tests wrote.
 
+mod child;
+
+pub use child::{PASS, cleared, command, environment, expression, hide_from_children};
+
 use crate::error::Report;
 use camino::Utf8PathBuf;
 

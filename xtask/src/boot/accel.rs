@@ -7,9 +7,9 @@
 use super::child::{Child, Group};
 use crate::error::Report;
 use crate::recipe::Arch;
-use crate::tool::Tool;
+use crate::tool::{self, Tool};
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -212,7 +212,7 @@ pub fn probe(
     };
     file.write_all(&code).map_err(report)?;
     let path = file.path().to_string_lossy().into_owned();
-    let mut command = Command::new(program);
+    let mut command = tool::command(program);
     command
         .args(["-no-user-config", "-nodefaults", "-display", "none"])
         .args(["-accel", accel.argument(guest), "-cpu", accel.cpu(guest)])

@@ -2,6 +2,7 @@
 
 use super::dir::Dir;
 use crate::cleanup::Guard;
+use crate::tool;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -152,7 +153,7 @@ fn watch(pid: u32, group: Group, dir: Option<&Dir>) -> io::Result<std::process::
     const SCRIPT: &str =
         r#"trap '' HUP INT TERM; read _; kill -9 "$1"; [ -z "$2" ] || rm -rf "$2""#;
     let own = i32::try_from(pid).map_err(io::Error::other)?;
-    let mut command = Command::new("/bin/sh");
+    let mut command = tool::command("/bin/sh");
     command
         .args(["-c", SCRIPT, "watchdog"])
         .arg(pid.to_string())

@@ -109,7 +109,7 @@ fn start_of(
     let start = tempfile::NamedTempFile::new().map_err(|e| doing().because(e))?;
     let mut of = std::ffi::OsString::from("of=");
     of.push(start.path());
-    let out = std::process::Command::new(qemu_img)
+    let out = crate::tool::command(qemu_img)
         .args(["dd", "-f", format.name(), "-O", "raw", "bs=1M", "count=1"])
         .arg(format!("if={image}"))
         .arg(of)

@@ -40,13 +40,13 @@ pub use transcript::plain;
 
 use crate::cleanup::Guard;
 use crate::error::Report;
+use crate::tool;
 use accel::Accel;
 use camino::Utf8Path;
 use child::{Child, Group};
 use dir::Dir;
 use rustix::termios::{OptionalActions, isatty, tcgetattr, tcsetattr};
 use std::io::{self, Write};
-use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use trouble::Failed;
@@ -201,7 +201,7 @@ pub fn interactive(
     // QEMU makes the terminal raw, and gives it back when it ends by itself. It does not when
     // it is killed, and then nobody would see what they type.
     let _terminal = Terminal::keep();
-    let mut command = Command::new(&program);
+    let mut command = tool::command(&program);
     command.args(&arguments);
     let mut child = Child::spawn(&mut command, Group::Ours, Some(&dir)).map_err(report)?;
     let status = child.wait().map_err(report)?;

@@ -11,10 +11,11 @@ use super::qmp::{self, Qmp};
 use super::stage::{self, Stage};
 use super::trouble::{Cause, Failed, SCREEN, Trouble};
 use crate::error::Report;
+use crate::tool;
 use camino::Utf8Path;
 use fs_err as fs;
 use std::io::{self, Read, Seek, Write};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -105,7 +106,7 @@ impl Session {
         let arguments = machine.arguments(image, choice.accel, uefi.as_ref(), &console)?;
         let command_line = shell_words(&program, &arguments);
         tracing::debug!("{command_line}");
-        let mut command = Command::new(&program);
+        let mut command = tool::command(&program);
         command
             .args(&arguments)
             .stdin(Stdio::piped())

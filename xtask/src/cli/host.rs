@@ -146,7 +146,7 @@ fn python(manager: Option<PackageManager>) -> Item {
     let tool = Tool::Python;
     // What `python3 -m venv` needs, and Debian packs apart.
     let whole = |path: &camino::Utf8PathBuf| {
-        let mut command = std::process::Command::new(path);
+        let mut command = crate::tool::command(path);
         let command = command.args(["-c", "import ensurepip, venv"]);
         command.output().is_ok_and(|out| out.status.success())
     };

@@ -2,9 +2,8 @@
 
 use crate::error::Report;
 use crate::recipe;
-use crate::tool::Tool;
+use crate::tool::{self, Tool};
 use camino::Utf8PathBuf;
-use std::process::Command;
 use xshell::{Shell, cmd};
 
 /// What `doctor` calls it.
@@ -20,7 +19,7 @@ fn dir() -> Utf8PathBuf {
 
 /// Where the validator of package lists was found, or why it cannot be used.
 pub(super) fn spdx() -> Result<String, String> {
-    let asked = Command::new("python3")
+    let asked = tool::command("python3")
         .args(["-c", "import spdx_tools"])
         .env("PYTHONPATH", dir())
         .output();
@@ -35,7 +34,11 @@ pub(super) fn install() -> anyhow::Result<()> {
     let pip = Tool::Pip.require()?;
     let sh = Shell::new()?;
     let dir = dir();
-    cmd!(sh, "{pip} install --quiet --no-input --disable-pip-version-check --root-user-action ignore --target {dir} {SPDX}")
+    let install = cmd!(
+        sh,
+        "{pip} install --quiet --no-input --disable-pip-version-check --root-user-action ignore --target {dir} {SPDX}"
+    );
+    tool::cleared(install)
         .quiet()
         .ignore_stdout()
         .run()

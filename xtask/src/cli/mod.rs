@@ -1,8 +1,10 @@
 //! The command line: verbs, options, and how errors end the program.
 
 mod action;
+#[allow(clippy::disallowed_methods, reason = "the project's own tests see all")]
 mod bench;
 mod boot;
+#[allow(clippy::disallowed_methods, reason = "the project's own tests see all")]
 mod ci;
 mod clean;
 mod console;

@@ -4,7 +4,7 @@ use super::console::Console;
 use super::host::{self, Item, Use};
 use super::judges;
 use crate::error::Report;
-use crate::tool::PackageManager;
+use crate::tool::{self, PackageManager};
 use xshell::{Shell, cmd};
 
 /// Options of `setup`.
@@ -131,7 +131,11 @@ fn register_arm64(console: Console) {
     ] {
         let mut words = sudo.iter().chain(command).copied();
         let program = words.next().unwrap_or_default();
-        let run = |sh: Shell| cmd!(sh, "{program} {words...}").quiet().run();
+        let run = |sh: Shell| {
+            tool::cleared(cmd!(sh, "{program} {words...}"))
+                .quiet()
+                .run()
+        };
         if let Err(e) = Shell::new().and_then(run) {
             console.note(&e.to_string());
         }
@@ -158,7 +162,7 @@ pub(super) fn apt(packages: &[&str], console: Console) -> anyhow::Result<()> {
             None => (env[0], &env[1..]),
         };
         // apt's own words belong to stderr here: stdout is for results.
-        cmd!(sh, "{program} {rest...} {arguments...}")
+        tool::cleared(cmd!(sh, "{program} {rest...} {arguments...}"))
             .quiet()
             .ignore_stdout()
             .run()

@@ -4,8 +4,8 @@ use super::build::host_arch;
 use super::{Engine, Kind, guarded, last_line, send};
 use crate::error::Report;
 use crate::recipe::Arch;
+use crate::tool;
 use camino::{Utf8Path, Utf8PathBuf};
-use duct::cmd;
 use rustix::process::Signal;
 use std::io::{Read, Seek};
 
@@ -123,8 +123,8 @@ fn run_bootstrap(
     let arch_name = arch.to_string();
     let platform = format!("linux/{arch}");
     // A bootstrap may need a hand with file systems that it cannot mount: XTASK names us.
-    let make = cmd!(program.as_std_path(), base, &arch_name)
-        .env("XTASK", own.as_std_path())
+    let own = [("XTASK", own.as_os_str())];
+    let make = tool::expression(program.as_std_path(), [base, &arch_name], &own)
         .stdin_null()
         .stderr_file(log.try_clone().map_err(failed)?);
     let mut import = vec!["import"];

@@ -16,9 +16,9 @@ pub use inspect::{Files, Seen};
 use crate::cleanup::Guard;
 use crate::error::Report;
 use crate::recipe::Arch;
-use crate::tool::Tool;
-use camino::Utf8PathBuf;
-use duct::{Expression, cmd};
+use crate::tool::{self, Tool};
+use camino::{Utf8Path, Utf8PathBuf};
+use duct::Expression;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ impl Engine {
 
     /// A command of the engine.
     fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Expression {
-        cmd(self.path.as_std_path(), arguments)
+        client(&self.path, arguments)
     }
 
     /// Runs a command and returns its output without the last line feed; `doing` says what
@@ -204,14 +204,22 @@ pub fn remove_image(engine: &Engine, image: &str) -> Result<(), Report> {
         .map(drop)
 }
 
+/// A command of an engine's client.
+fn client<'a>(path: &Utf8Path, arguments: impl IntoIterator<Item = &'a str>) -> Expression {
+    // A server on another machine, DOCKER_HOST=ssh://..., is logged in to by an agent.
+    let agent = std::env::var_os("SSH_AUTH_SOCK");
+    let more: Vec<_> = agent.iter().map(|a| ("SSH_AUTH_SOCK", &**a)).collect();
+    tool::expression(path.as_std_path(), arguments, &more)
+}
+
 /// The version of the engine's server; an error that says why it does not answer.
-fn answer(kind: Kind, path: &Utf8PathBuf) -> Result<String, Report> {
+fn answer(kind: Kind, path: &Utf8Path) -> Result<String, Report> {
     let format = match kind {
         Kind::Docker => "{{.Server.Version}}",
         Kind::Podman => "{{.Client.Version}}",
     };
     let name = kind.tool().name();
-    let output = cmd!(path.as_std_path(), "version", "--format", format)
+    let output = client(path, ["version", "--format", format])
         .stdin_null()
         .stdout_capture()
         .stderr_capture()

@@ -62,7 +62,7 @@ pub fn e2fsck(image: &Utf8Path, start: u64) -> Result<Option<String>, Report> {
     let Some(program) = Tool::E2fsck.find() else {
         return Ok(None);
     };
-    let out = std::process::Command::new(program)
+    let out = crate::tool::command(program)
         .env("LC_ALL", "C")
         .arg("-fn")
         .arg(format!("{image}?offset={start}"))

@@ -36,8 +36,12 @@ struct ImageLine {
 }
 
 pub(super) fn run(console: Console) -> anyhow::Result<ExitCode> {
+    // The runner hands us a token: what is built here must not find it in /proc either.
+    crate::tool::hide_from_children();
     let log = Log::new()?;
-    let variables: BTreeMap<String, String> = std::env::vars().collect();
+    let variables: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
     let given = variables.get("INPUTS").map(String::as_str);
     let mut run = Run::default();
     match inputs::read(&variables, given) {

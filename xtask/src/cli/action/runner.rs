@@ -5,7 +5,7 @@ use super::super::setup;
 use crate::boot::{accel, firmware};
 use crate::error::Report;
 use crate::recipe::{Arch, BootMode};
-use crate::tool::{PackageManager, Tool};
+use crate::tool::{self, PackageManager, Tool};
 use anyhow::Context;
 use std::io::Write;
 use xshell::{Shell, cmd};
@@ -72,15 +72,13 @@ fn open_kvm() -> anyhow::Result<()> {
     rule.write_all(RULE.as_bytes())?;
     let file = rule.path();
     let sh = Shell::new()?;
-    cmd!(sh, "sudo -n install -m 644 {file} {RULE_FILE}")
-        .quiet()
-        .run()?;
-    cmd!(sh, "sudo -n udevadm control --reload-rules")
-        .quiet()
-        .run()?;
-    cmd!(sh, "sudo -n udevadm trigger --name-match=kvm --settle")
-        .quiet()
-        .run()?;
+    let run = |command| tool::cleared(command).quiet().run();
+    run(cmd!(sh, "sudo -n install -m 644 {file} {RULE_FILE}"))?;
+    run(cmd!(sh, "sudo -n udevadm control --reload-rules"))?;
+    run(cmd!(
+        sh,
+        "sudo -n udevadm trigger --name-match=kvm --settle"
+    ))?;
     rustix::fs::access(kvm, access).context("/dev/kvm after udev's rule")?;
     Ok(())
 }
