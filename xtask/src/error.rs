@@ -1,6 +1,7 @@
 //! What every error of this program can say besides its text: whose fault it is, and what
 //! to do about it.
 
+use crate::printable;
 use std::fmt;
 
 /// Whose fault an error is. It decides the exit code.
@@ -118,7 +119,8 @@ impl std::error::Error for Report {
     }
 }
 
-/// The line for stderr and the class of an error with all its causes.
+/// The line for stderr and the class of an error with all its causes; nothing in the line is a
+/// command for a terminal.
 ///
 /// The text is the chain of causes joined by `: `, the first hint of the chain after it. A
 /// chain without a [`Report`] counts as a failure.
@@ -146,5 +148,5 @@ pub fn describe(error: &anyhow::Error) -> (String, Class) {
     }
     // Some libraries and engines speak in paragraphs.
     let line: Vec<&str> = line.lines().map(str::trim).collect();
-    (line.join(" "), class)
+    (printable::line(&line.join(" ")).into_owned(), class)
 }

@@ -20,6 +20,7 @@ pub mod guest;
 pub mod image;
 pub mod output;
 pub mod plan;
+pub mod printable;
 pub mod publish;
 pub mod recipe;
 pub mod rootfs;

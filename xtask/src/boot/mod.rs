@@ -36,10 +36,10 @@ pub use machine::{
     Console, DiskBus, Display, Firmware, Forward, ImageFormat, Machine, Network, Screen,
 };
 pub use session::Session;
-pub use transcript::plain;
 
 use crate::cleanup::Guard;
 use crate::error::Report;
+use crate::printable;
 use crate::tool;
 use accel::Accel;
 use camino::Utf8Path;
@@ -81,7 +81,7 @@ pub struct Verdict {
     pub accel: Accel,
     /// How many starts it took: more than one if the emulator stumbled (see [`to_login`]).
     pub attempts: u32,
-    /// Everything that the serial console said, as it came (the last 4 MiB); [`plain`] makes
+    /// Everything that the serial console said, as it came (the last 4 MiB); [`crate::printable::plain`] makes
     /// plain text of it.
     pub transcript: String,
 }
@@ -167,6 +167,8 @@ impl Write for Shared {
 
 /// Boots `image` with its serial console at the user's terminal, until the guest turns itself
 /// off or the user ends it by Ctrl-A X. `out` is told how.
+///
+/// What the guest says is not filtered: this is its own terminal, with its editors and menus.
 pub fn interactive(
     machine: &Machine,
     image: &Utf8Path,
@@ -192,9 +194,10 @@ pub fn interactive(
     };
     let arguments = machine.arguments(image, choice.accel, uefi.as_ref(), &Console::Terminal)?;
     tracing::debug!("{}", machine::shell_words(&program, &arguments));
+    let name = printable::line(image.as_str());
     writeln!(
         out,
-        "booting {image} ({}, {}); Ctrl-A X ends it, Ctrl-A H shows more",
+        "booting {name} ({}, {}); Ctrl-A X ends it, Ctrl-A H shows more",
         machine.firmware, choice.accel
     )
     .map_err(report)?;

@@ -6,8 +6,9 @@ use super::firmware::{self, Files, Flags};
 use super::transcript::Transcript;
 use super::trouble::{BOOT, Cause, Failed, PANICS, SCREEN};
 use super::{Console, DiskBus, Firmware, Forward, ImageFormat, Machine, Network, Screen};
-use super::{login, plain, qmp};
+use super::{login, qmp};
 use crate::error::{Class, Report};
+use crate::printable::plain;
 use crate::recipe::Arch;
 use camino::{Utf8Path, Utf8PathBuf};
 

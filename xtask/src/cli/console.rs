@@ -1,6 +1,8 @@
 //! What the user sees while something runs: stages and bars on a terminal, plain lines
-//! elsewhere. All of it goes to stderr; stdout is for results.
+//! elsewhere. All of it goes to stderr; stdout is for results. Texts are shown as `printable`
+//! has them; colours are ours alone.
 
+use crate::printable;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -54,6 +56,7 @@ impl Console {
     }
 
     fn print(&self, colour: &str, mark: &str, text: &str) {
+        let text = printable::without_commands(printable::line(text));
         // Whoever closed our stderr does not want to know.
         let _ = if self.terminal {
             writeln!(std::io::stderr(), "\x1b[{colour}m{mark}{text}\x1b[0m")

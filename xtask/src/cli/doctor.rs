@@ -2,6 +2,7 @@
 
 use super::host::{self, Use};
 use super::print;
+use crate::printable;
 use crate::tool::PackageManager;
 use std::process::ExitCode;
 
@@ -17,7 +18,7 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
             (Err(why), Use::Images) => ("FAIL", why.clone()),
             (Err(why), _) => ("-", why.clone()),
         };
-        table.add_row([mark, &item.name, item.why, &found]);
+        table.add_row([mark, &item.name, item.why, &found].map(printable::line));
     }
     print(&table.trim_fmt())?;
     let manager = PackageManager::of_host();

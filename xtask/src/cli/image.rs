@@ -4,7 +4,7 @@ use super::console::Console;
 use super::container::Around;
 use super::files::Files;
 use super::from;
-use super::print;
+use super::{print, print_json};
 use crate::bootloader::{files::Loaders, provide};
 use crate::engine::{self, Build, Engine};
 use crate::error::Report;
@@ -280,7 +280,7 @@ fn make(
     }
     let smoke = found.recipe.smoke.clone();
     if args.plan {
-        print(&serde_json::to_string_pretty(&assembly.plan)?)?;
+        print_json(&assembly.plan)?;
         let plan = assembly.plan;
         let files = Vec::new();
         return Ok(Made { plan, smoke, files });

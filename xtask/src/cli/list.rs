@@ -1,6 +1,7 @@
 //! `list`.
 
-use super::print;
+use super::{print, print_json};
+use crate::printable;
 use crate::recipe::{self, Arch, BootMode, Found};
 use serde::Serialize;
 
@@ -46,7 +47,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if args.matrix {
         // In one line, as a workflow's outputs are.
         let matrix = serde_json::json!({ "include": matrix(&found) });
-        return print(&matrix.to_string());
+        return print(&printable::json(&matrix.to_string()));
     }
     let rows: Vec<Row<'_>> = found
         .iter()
@@ -62,13 +63,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         })
         .collect();
     if args.json {
-        return print(&serde_json::to_string_pretty(&rows)?);
+        return print_json(&rows);
     }
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["RECIPE", "BASE", "DESCRIPTION"]);
     for r in &rows {
-        table.add_row([r.recipe, r.base.unwrap_or("-"), r.description]);
+        table.add_row([r.recipe, r.base.unwrap_or("-"), r.description].map(printable::line));
     }
     print(&table.trim_fmt())
 }

@@ -27,7 +27,7 @@ mod smoke;
 mod upload;
 mod verify;
 
-use crate::{cleanup, error, publish, recipe};
+use crate::{cleanup, error, printable, publish, recipe};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
 use console::{Console, Level};
@@ -113,10 +113,11 @@ const MISSING_VERB: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcomm
 
 /// Runs the program and returns its exit code: 0, 1 for a failure, 2 for a user's mistake.
 pub fn main() -> ExitCode {
+    report_bugs();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() && e.kind() != MISSING_VERB => {
-            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&e.to_string()));
+            print_error(&one_line(&e.to_string()));
             return ExitCode::from(error::Class::Mistake.exit_code());
         }
         // Help and version, asked for or not.
@@ -128,12 +129,7 @@ pub fn main() -> ExitCode {
         (false, _) => Level::Verbose,
     };
     if level == Level::Verbose {
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::DEBUG)
-            .with_writer(std::io::stderr)
-            .without_time()
-            .with_target(false)
-            .init();
+        log_to_stderr();
     }
     let result = cleanup::on_signals()
         .map_err(anyhow::Error::from)
@@ -145,7 +141,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             let (line, class) = error::describe(&e);
-            let _ = writeln!(std::io::stderr(), "error: {line}");
+            print_error(&line);
             ExitCode::from(class.exit_code())
         }
     }
@@ -198,8 +194,54 @@ fn one_line(text: &str) -> String {
     format!("{what}; hint: {hint}")
 }
 
-/// Writes a result to stdout.
+/// Writes a result, a text of lines, to stdout.
 fn print(text: &str) -> anyhow::Result<()> {
     use anyhow::Context;
-    writeln!(std::io::stdout(), "{}", text.trim_end()).context("writing to stdout")
+    let text = printable::without_commands(printable::lines(text.trim_end()));
+    writeln!(std::io::stdout(), "{text}").context("writing to stdout")
+}
+
+/// Writes a result to stdout as JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&printable::json(&serde_json::to_string_pretty(value)?))
+}
+
+/// Writes the one line of an error to stderr.
+fn print_error(line: &str) {
+    let line = printable::without_commands(printable::line(line));
+    // Whoever closed our stderr does not want to know.
+    let _ = writeln!(std::io::stderr(), "error: {line}");
+}
+
+/// A panic is a bug; its message may have been made of the input all the same.
+fn report_bugs() {
+    std::panic::set_hook(Box::new(|info| {
+        let what = info.payload_as_str().unwrap_or("no message");
+        let place = info.location().map(ToString::to_string);
+        print_error(&format!(
+            "this is a bug of docker-to-linux ({} at {}); hint: report it, with the input if you may",
+            what,
+            place.unwrap_or_default()
+        ));
+    }));
+}
+
+/// What -v shows: our colours, and texts as `printable` has them.
+fn log_to_stderr() {
+    use std::io::IsTerminal;
+    use tracing_subscriber::fmt::format::debug_fn;
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .fmt_fields(debug_fn(|out, field, value| {
+            let text = format!("{value:?}");
+            match field.name() {
+                "message" => write!(out, "{}", printable::line(&text)),
+                name => write!(out, " {name}={}", printable::line(&text)),
+            }
+        }))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
 }

@@ -2,7 +2,7 @@
 
 use super::boot::{Named, Uefi, named};
 use super::console::Console;
-use super::print;
+use super::{print, print_json};
 use crate::boot::{DiskBus, Firmware, ImageFormat, Machine, accel, claims};
 use crate::disk::write_error;
 use crate::error::Report;
@@ -247,7 +247,7 @@ fn report(outcomes: &[Outcome], args: &Args) -> anyhow::Result<()> {
             .map_err(|e| Report::failure("adding to GITHUB_STEP_SUMMARY").because(e))?;
     }
     if args.json {
-        print(&serde_json::to_string_pretty(outcomes)?)
+        print_json(&outcomes)
     } else {
         print(&paper::table(outcomes))
     }

@@ -3,6 +3,7 @@
 use super::build::host_arch;
 use super::{Engine, Kind, guarded, last_line, send};
 use crate::error::Report;
+use crate::printable;
 use crate::recipe::Arch;
 use crate::tool;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -159,8 +160,8 @@ fn run_bootstrap(
     let mut said = Vec::new();
     log.rewind().map_err(failed)?;
     log.read_to_end(&mut said).map_err(failed)?;
-    for line in String::from_utf8_lossy(&said).lines() {
-        tracing::debug!("bootstrap: {line}");
+    for line in said.split(|b| *b == b'\n') {
+        tracing::debug!("bootstrap: {}", printable::output(line));
     }
     let id = last_line(&output.stdout);
     if output.status.success() {
@@ -185,8 +186,7 @@ fn run_bootstrap(
 
 /// What the bootstrap itself says is worth more than the last word of a program it ran.
 fn first_own_line(said: &[u8]) -> Option<String> {
-    String::from_utf8_lossy(said)
-        .lines()
-        .rev()
+    said.rsplit(|b| *b == b'\n')
+        .map(printable::output)
         .find_map(|l| l.strip_prefix("bootstrap: ").map(str::to_owned))
 }

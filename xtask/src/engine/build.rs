@@ -3,6 +3,7 @@
 use super::{Engine, guarded, last_line, send};
 use crate::cleanup::Guard;
 use crate::error::Report;
+use crate::printable;
 use crate::recipe::Arch;
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::Signal;
@@ -101,15 +102,13 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<S
     let mut lines = BufReader::new(&*output);
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).map_err(failed)? > 0 {
-        // Progress bars of package managers redraw one line: its last state counts.
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end().rsplit('\r').next().unwrap_or_default();
+        let text = printable::output(&line);
         if !text.is_empty() {
-            show(text);
+            show(&text);
             if tail.len() == TAIL {
                 tail.pop_front();
             }
-            tail.push_back(text.to_owned());
+            tail.push_back(text);
         }
         line.clear();
     }

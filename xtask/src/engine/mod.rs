@@ -15,6 +15,7 @@ pub use inspect::{Files, Seen};
 
 use crate::cleanup::Guard;
 use crate::error::Report;
+use crate::printable;
 use crate::recipe::Arch;
 use crate::tool::{self, Tool};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -240,12 +241,11 @@ fn answer(kind: Kind, path: &Utf8Path) -> Result<String, Report> {
 
 /// The last line that has something in it: where engines say what went wrong.
 fn last_line(text: &[u8]) -> String {
-    String::from_utf8_lossy(text)
-        .lines()
-        .rev()
-        .find(|l| !l.trim().is_empty())
-        .unwrap_or("it said nothing")
-        .trim()
+    text.rsplit(|b| *b == b'\n')
+        .map(printable::output)
+        .find(|l| !l.is_empty())
+        .unwrap_or_else(|| "it said nothing".to_owned())
+        .trim_start()
         .to_owned()
 }
 

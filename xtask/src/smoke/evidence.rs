@@ -1,9 +1,9 @@
 //! The folder with what a boot left: logs, a picture of the screen, the verdict.
 
 use super::Outcome;
-use crate::boot::plain;
 use crate::disk::write_error;
 use crate::error::Report;
+use crate::printable::{lines, plain};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
@@ -48,10 +48,10 @@ impl Evidence {
         self.write("console.raw.log", raw)?;
         let mut text = plain(raw);
         if !screen.is_empty() {
-            self.write("screen.log", plain(screen))?;
+            self.write("screen.log", &*lines(&plain(screen)))?;
             text = format!("{}\n{text}", plain(screen).trim_end());
         }
-        self.write("console.log", text)
+        self.write("console.log", &*lines(&text))
     }
 
     /// The picture of the screen, a PNG.

@@ -2,6 +2,8 @@
 
 use super::{Outcome, Verdict};
 use crate::boot::stage::Stage;
+use crate::printable::{line, lines};
+use crate::publish::github::commands::{code_block, markdown as cell};
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 
@@ -40,7 +42,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
     for o in outcomes {
         let mut row = vec![
             if o.passed { "ok" } else { "FAIL" }.to_owned(),
-            o.name.clone(),
+            line(&o.name).into_owned(),
             o.firmware.to_string(),
             disk(o),
             result(o),
@@ -75,12 +77,13 @@ pub fn junit(outcomes: &[Outcome]) -> Result<String, crate::error::Report> {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
             status.set_type(o.verdict.name());
             status.set_message(result(o));
-            status.set_description(reasons(o).join("\n"));
+            status.set_description(&*lines(&reasons(o).join("\n")));
             status
         };
-        let name = format!("{} by {} from {}", o.name, o.firmware, disk(o));
+        let shown = line(&o.name);
+        let name = format!("{shown} by {} from {}", o.firmware, disk(o));
         let mut case = TestCase::new(name, status);
-        case.set_classname(format!("smoke.{}", o.name));
+        case.set_classname(format!("smoke.{shown}"));
         case.set_time(Duration::from_secs_f64(o.seconds));
         case.add_property(Property::new("verdict", o.verdict.name()));
         case.add_property(Property::new("accelerator", o.accelerator));
@@ -88,9 +91,9 @@ pub fn junit(outcomes: &[Outcome]) -> Result<String, crate::error::Report> {
             case.add_property(Property::new(s.stage.name(), format!("{:.3}", s.seconds)));
         }
         for warning in &o.findings.warnings {
-            case.add_property(Property::new("warning", warning));
+            case.add_property(Property::new("warning", &*line(warning)));
         }
-        case.set_system_out_lossy(o.tail.join("\n"));
+        case.set_system_out_lossy(&*lines(&o.tail.join("\n")));
         suite.add_test_case(case);
     }
     let mut report = Report::new("docker-to-linux");
@@ -136,11 +139,15 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
     let legend = Stage::ALL
         .map(|s| format!("{} {}", fill(s), s.name()))
         .join("  ");
-    text.push_str(&format!("\n```text\n{legend}\n"));
+    let mut bars = format!("{legend}\n");
     let total = |o: &Outcome| o.stages.iter().map(|s| s.seconds).sum::<f64>();
     let longest = outcomes.iter().map(total).fold(1.0, f64::max);
-    let label = |o: &Outcome| format!("{} {} {}", o.name, o.firmware, disk(o));
-    let width = outcomes.iter().map(|o| label(o).len()).max().unwrap_or(0);
+    let label = |o: &Outcome| format!("{} {} {}", line(&o.name), o.firmware, disk(o));
+    let width = outcomes
+        .iter()
+        .map(|o| label(o).chars().count())
+        .max()
+        .unwrap_or(0);
     for o in outcomes {
         let bar: String = o
             .stages
@@ -151,9 +158,10 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
                 fill(s.stage).repeat(cells as usize)
             })
             .collect();
-        text.push_str(&format!("{:width$} {bar} {:.1} s\n", label(o), total(o)));
+        bars.push_str(&format!("{:width$} {bar} {:.1} s\n", label(o), total(o)));
     }
-    text.push_str("```\n");
+    text.push('\n');
+    text.push_str(&code_block(&bars));
     for o in outcomes {
         let lists = [
             ("failure", reasons(o)),
@@ -162,31 +170,20 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
         ];
         for (kind, lines) in lists {
             for line in lines {
-                text.push_str(&format!("- **{}**: {kind}: {}\n", label(o), cell(&line)));
+                text.push_str(&format!(
+                    "- **{}**: {kind}: {}\n",
+                    cell(&label(o)),
+                    cell(&line)
+                ));
             }
         }
         if !o.passed && !o.tail.is_empty() {
-            let tail = o.tail.join("\n").replace("```", "'''");
             text.push_str(&format!(
-                "\n<details><summary>the last lines of {}</summary>\n\n```text\n{tail}\n```\n</details>\n\n",
-                label(o)
+                "\n<details><summary>the last lines of {}</summary>\n\n{}</details>\n\n",
+                cell(&label(o)),
+                code_block(&o.tail.join("\n"))
             ));
         }
     }
     text
-}
-
-/// Text that must not be Markdown: what a guest says may be anything.
-fn cell(text: &str) -> String {
-    let text = text.replace(['\r', '\n'], " ");
-    let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    let special = ['\\', '`', '*', '_', '[', ']', '|', '~'];
-    let mut out = String::new();
-    for c in text.chars() {
-        if special.contains(&c) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
 }

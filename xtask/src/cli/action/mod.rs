@@ -13,6 +13,7 @@ use super::upload;
 use crate::boot::{DiskBus, ImageFormat, Machine, claims, firmware};
 use crate::cleanup::Guard;
 use crate::error::{self, Class, Place, Report};
+use crate::printable;
 use crate::publish::github::commands::{self, Level, Stopped};
 use crate::publish::github::release;
 use crate::publish::manifest;
@@ -239,6 +240,7 @@ fn finish(run: &mut Run, errors: Vec<anyhow::Error>, output: &str) -> anyhow::Re
 }
 
 fn say(line: &str) {
+    let line = printable::line(line);
     // Whoever closed our stderr does not want to know.
     let _ = writeln!(std::io::stderr(), "{line}");
 }

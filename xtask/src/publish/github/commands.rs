@@ -2,6 +2,7 @@
 //! which it hands out results (docs.github.com, "Workflow commands for GitHub Actions").
 
 use crate::error::Place;
+use crate::printable;
 use std::fmt::Write;
 use std::io::Read;
 
@@ -93,7 +94,9 @@ pub fn output(name: &str, value: &str) -> String {
 
 /// Text behind a command's last `::`.
 fn message_of(text: &str) -> String {
-    text.replace('%', "%25")
+    let text = text.replace("\r\n", "\n");
+    printable::lines(&text)
+        .replace('%', "%25")
         .replace('\r', "%0D")
         .replace('\n', "%0A")
 }
@@ -106,13 +109,12 @@ fn property(text: &str) -> String {
 /// Text that stands for itself in a table of GitHub's Markdown.
 pub fn markdown(text: &str) -> String {
     let mut out = String::new();
-    for c in text.chars() {
+    for c in printable::lines(&text.replace('\r', "")).chars() {
         match c {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
-            '\r' => {}
-            '\n' => out.push(' '),
+            '\n' | '\t' => out.push(' '),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '@' => {
                 // A letter's number keeps `@name` from being anybody's and `#1` any issue.
                 let _ = write!(out, "&#{};", u32::from(c));
@@ -125,6 +127,7 @@ pub fn markdown(text: &str) -> String {
 
 /// Text as a block of code, whatever it holds.
 pub fn code_block(text: &str) -> String {
+    let text = printable::lines(text);
     let longest = text
         .split(|c| c != '`')
         .map(str::len)
@@ -150,7 +153,7 @@ mod tests {
         let line = annotation(Level::Error, "", Some(&place), "100 %\r\n::error::x");
         assert_eq!(
             line,
-            "::error file=recipes/a%2Cb%3Ac/recipe.yaml,line=3,col=7::100 %25%0D%0A::error::x"
+            "::error file=recipes/a%2Cb%3Ac/recipe.yaml,line=3,col=7::100 %25%0A::error::x"
         );
         assert_eq!(annotation(Level::Notice, "", None, "x"), "::notice::x");
         assert_eq!(group("a\nb"), "::group::a%0Ab");

@@ -1,0 +1,182 @@
+//! Text on its way out of the program: to a terminal, a log, a summary.
+//!
+//! Names, build output and what a guest says come from anywhere. A terminal takes some characters
+//! for commands, and others change what a reader sees without being seen. They are shown as
+//! escapes: U+001B as `\u{1b}`. Whoever writes to stdout, stderr or into a file for people does
+//! it through this module. Two things stay as they are: the console of `boot`, which is the
+//! guest's own terminal, and logs kept as evidence (`*.raw.log`).
+
+mod strip;
+
+pub use strip::{Stripper, plain};
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Whether a character must not reach a reader as it is. `\n` and `\t` count, too.
+///
+/// Controls (General_Category Cc: C0, DEL, C1), line and paragraph separators, the marks and
+/// embeddings of the Unicode Bidirectional Algorithm (UAX #9, table 4), and characters that are
+/// invisible everywhere: two names must not look the same. Joiners are left, because emoji and
+/// scripts need them.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn escaped(text: &str, keep: fn(char) -> bool, escape: fn(&mut String, char)) -> Cow<'_, str> {
+    let bad = |c: char| is_hidden(c) && !keep(c);
+    if !text.contains(bad) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match bad(c) {
+            true => escape(&mut out, c),
+            false => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn as_rust(out: &mut String, c: char) {
+    out.extend(c.escape_default());
+}
+
+/// A text for one line: its line feeds are escaped as well.
+pub fn line(text: &str) -> Cow<'_, str> {
+    escaped(text, |_| false, as_rust)
+}
+
+/// A text of lines: `\n` and `\t` stay.
+pub fn lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| matches!(c, '\n' | '\t'), as_rust)
+}
+
+/// Lines in which a runner of GitHub's finds no workflow command, if that is where we run: it
+/// takes `::` at the start of a line, behind blanks too, and the older `##[` anywhere
+/// (actions/runner, ActionCommand.cs). The action itself stops commands while others speak.
+pub fn without_commands(text: Cow<'_, str>) -> Cow<'_, str> {
+    let on_github = std::env::var_os("GITHUB_ACTIONS").is_some();
+    match on_github && (text.contains("::") || text.contains("##[")) {
+        true => Cow::Owned(defused(&text)),
+        false => text,
+    }
+}
+
+fn defused(text: &str) -> String {
+    let line = |line: &str| {
+        let start = line.len() - line.trim_start().len();
+        let line = match line[start..].starts_with("::") {
+            true => format!("{}\\u{{3a}}{}", &line[..start], &line[start + 1..]),
+            false => line.to_owned(),
+        };
+        line.replace("##[", "#\\u{23}[")
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A JSON text: the same, by JSON's own escapes, so that it stays the same JSON. (RFC 8259,
+/// section 7. serde_json escapes C0 only.)
+pub fn json(text: &str) -> Cow<'_, str> {
+    escaped(
+        text,
+        |c| c == '\n',
+        |out, c| {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        },
+    )
+}
+
+/// A line of another program's output: its colours and other terminal commands are dropped, of a
+/// line that was redrawn (`\r`) the last state counts, and the rest is as [`line`] has it.
+pub fn output(raw: &[u8]) -> String {
+    let text = String::from_utf8_lossy(raw);
+    let text = text.trim_end();
+    let last = text.rsplit('\r').find(|state| !state.trim().is_empty());
+    let plain = plain(last.unwrap_or_default());
+    line(&plain.replace('\t', "    ")).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_shown() {
+        for (text, shown) in [
+            (
+                "plain Łódź 東京 \u{1f469}\u{200d}\u{1f52c}",
+                "plain Łódź 東京 \u{1f469}\u{200d}\u{1f52c}",
+            ),
+            ("6.1\x1b]0;title\x07", "6.1\\u{1b}]0;title\\u{7}"),
+            ("\x1b[2J\u{9b}31m\u{7f}", "\\u{1b}[2J\\u{9b}31m\\u{7f}"),
+            ("a\r\n\tb\0", "a\\r\\n\\tb\\u{0}"),
+            (
+                "\u{202e}gpj.\u{2066}x\u{2069}",
+                "\\u{202e}gpj.\\u{2066}x\\u{2069}",
+            ),
+            (
+                "a\u{2028}b\u{200b}\u{e0041}\u{feff}",
+                "a\\u{2028}b\\u{200b}\\u{e0041}\\u{feff}",
+            ),
+        ] {
+            assert_eq!(line(text), shown);
+            // Once is enough.
+            assert_eq!(line(&line(text)), shown);
+        }
+        assert_eq!(lines("a\n\tb\r\x1b"), "a\n\tb\\r\\u{1b}");
+        assert!(
+            (0..=0x10_ffff)
+                .filter_map(char::from_u32)
+                .filter(|c| c.is_control())
+                .all(is_hidden)
+        );
+    }
+
+    #[test]
+    fn a_runner_finds_no_command() {
+        assert_eq!(
+            defused("  ::error::x\na ::b\n::c\n##[add-mask]d\n"),
+            "  \\u{3a}:error::x\na ::b\n\\u{3a}:c\n#\\u{23}[add-mask]d\n"
+        );
+    }
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let value = serde_json::json!({ "a\u{9b}": "\x1b\u{7f}\u{202e}\u{e0041}\n" });
+        for text in [
+            value.to_string(),
+            serde_json::to_string_pretty(&value).unwrap_or_default(),
+        ] {
+            let safe = json(&text);
+            assert_eq!(lines(&safe), safe);
+            assert_eq!(
+                serde_json::from_str::<serde_json::Value>(&safe).ok(),
+                Some(value.clone())
+            );
+        }
+    }
+
+    #[test]
+    fn output_of_builds_is_plain() {
+        for (raw, shown) in [
+            (
+                &b"\x1b[1;31merror:\x1b[0m no\x1b]0;t\x07 way\r\n"[..],
+                "error: no way",
+            ),
+            (b" 10 %\r 50 %\r100 % done\r\n", "100 % done"),
+            (b"100 % done\r\r\n", "100 % done"),
+            (b"a\tb\xff\xc2\x9b31m", "a    b\u{fffd}\\u{9b}31m"),
+            (b"\x1b[K\r\n", ""),
+            (b"", ""),
+        ] {
+            assert_eq!(output(raw), shown);
+        }
+    }
+}
