@@ -10,7 +10,6 @@ mod common;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 
 /// What a workflow and its runner have that is nobody else's.
 const SECRETS: [&str; 14] = [
@@ -62,14 +61,12 @@ impl StandIns {
     /// The program `path`, which then does what `then` says.
     fn add(&self, path: &str, then: &str) {
         let (file, seen) = (self.dir.join(path), self.dir.join("seen"));
-        fs_err::create_dir_all(file.parent().unwrap()).unwrap();
         let name = file.file_name().unwrap();
         // Also of its parent, us: /proc could tell it.
         let text = format!(
-            "#!/bin/sh\nenv >'{seen}/{name}'-$$\ncat /proc/$PPID/environ >'{seen}/{name}'-$$-parent 2>/dev/null\n{then}\n"
+            "env >'{seen}/{name}'-$$\ncat /proc/$PPID/environ >'{seen}/{name}'-$$-parent 2>/dev/null\n{then}\n"
         );
-        fs_err::write(&file, text).unwrap();
-        fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        common::script(&file, &text);
     }
 
     /// Runs a verb with those variables, and `more`.

@@ -201,6 +201,14 @@ pub fn xtask() -> Command {
     Command::new(env!("CARGO_BIN_EXE_xtask"))
 }
 
+/// Writes a shell script that can be started, as a stand-in for a program.
+pub fn script(at: &Utf8Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    fs_err::create_dir_all(at.parent().unwrap()).unwrap();
+    fs_err::write(at, format!("#!/bin/sh\n{text}")).unwrap();
+    fs_err::set_permissions(at, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// Something in a root file system.
 #[derive(Debug, Clone)]
 pub struct Entry {
