@@ -99,7 +99,10 @@ fn a_prompt_is_found_on_every_disk_bus_and_the_rest_is_by_force() {
         assert!(!verdict.powered_off);
         assert_eq!(verdict.attempts, 1);
         assert_eq!(verdict.transcript, "\x1b[1mtiny\x1b[0m login: ", "{disk:?}");
-        assert_eq!(docker_to_linux::printable::plain(&verdict.transcript), "tiny login: ");
+        assert_eq!(
+            docker_to_linux::printable::plain(&verdict.transcript),
+            "tiny login: "
+        );
         assert_eq!(*copy.lock().unwrap(), verdict.transcript.as_bytes());
         assert!(verdict.seconds > 0.0);
     }
