@@ -59,6 +59,7 @@ impl Made {
 fn spec(size: u64) -> Spec {
     Spec {
         size,
+        sector: 512,
         volume_id: 0x1234_ABCD,
         label: "ESP".into(),
         epoch: 1_700_000_001,
@@ -273,13 +274,13 @@ fn the_smallest_esp_is_sound_and_empty_ones_are() {
             }],
         })
         .collect();
-    let size = smallest(&list);
+    let size = smallest(&list, 512);
     assert_eq!(size, 80 * MIB);
     assert!(layout(&list, &spec(size - MIB)).is_err());
     sound(&files, &made(&files, &spec(size)));
 
     let none = BTreeMap::new();
-    assert_eq!(smallest(&[]), 33 * MIB);
+    assert_eq!(smallest(&[], 512), 33 * MIB);
     sound(&none, &made(&none, &spec(33 * MIB)));
 }
 
@@ -337,7 +338,7 @@ proptest! {
             .iter()
             .map(|(path, bytes)| File { path, parts: vec![Content::Bytes(bytes.as_slice().into())] })
             .collect();
-        let size = smallest(&list) + free * MIB;
+        let size = smallest(&list, 512) + free * MIB;
         sound(&files, &made(&files, &spec(size)));
     }
 }

@@ -60,6 +60,7 @@ fn judge() -> Option<PathBuf> {
 
 fn options() -> Options {
     Options {
+        sector_size: 512,
         id: Uuid::from_u128(0x6f1d_2d5c_0a34_4e0f_9d55_1a2b_3c4d_5e6f),
         epoch: 1_700_000_000,
         name: "test".into(),

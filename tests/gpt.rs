@@ -50,6 +50,7 @@ fn plan(size: u64) -> Disk {
     };
     Disk {
         size,
+        sector_size: 512,
         table: Table::Gpt { guid: GUID },
         partitions: vec![
             part(Role::Esp, 1, MIB, esp),

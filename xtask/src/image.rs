@@ -393,6 +393,7 @@ fn lay_out_esp(files: Vec<fat::File<'_>>, plan: &Plan) -> Result<Layout, Report>
     };
     let spec = fat::Spec {
         size: partition.len,
+        sector: plan.disk.sector_size,
         volume_id: esp.volume_id,
         label: esp.label.clone(),
         epoch: plan.epoch,

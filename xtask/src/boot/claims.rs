@@ -2,6 +2,7 @@
 //! where its root file system lies.
 
 use super::{Firmware, ImageFormat};
+use crate::disk::gpt;
 use crate::disk::mbr::BOOT_CODE;
 use crate::error::Report;
 use crate::recipe::Arch;
@@ -28,7 +29,7 @@ const PROTECTIVE: u8 = 0xee;
 const BIOS_BOOTABLE: u64 = 1 << 2;
 
 /// What an image says of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     /// Whether there is boot code for a BIOS, or a partition that is marked for one.
     pub bios: bool,
@@ -38,6 +39,20 @@ pub struct Claims {
     pub arch: Option<Arch>,
     /// Its last ext4 file system, as (offset, length) in bytes. Looked for in raw images only.
     pub root: Option<(u64, u64)>,
+    /// Size of the logical sectors that its partition table is for, in bytes: 512 or 4096.
+    pub sector_size: u64,
+}
+
+impl Default for Claims {
+    fn default() -> Claims {
+        Claims {
+            bios: false,
+            uefi: false,
+            arch: None,
+            root: None,
+            sector_size: SECTOR,
+        }
+    }
 }
 
 impl Claims {
@@ -129,7 +144,8 @@ fn of_disk(image: &Utf8Path, file: &std::fs::File, size: Option<u64>) -> Result<
     file.read_exact_at(&mut sector, 0)
         .map_err(|_| not_a_disk(image, "it is shorter than a sector"))?;
     let signed = sector[510..] == [0x55, 0xaa];
-    let gpt = GPT::read_from(&mut &*file, SECTOR).ok();
+    let gpt = gpt::read(&mut &*file).ok();
+    let sector_size = gpt.as_ref().map_or(SECTOR, |gpt| gpt.sector_size);
     let mut partitions = match &gpt {
         Some(gpt) => gpt_partitions(gpt),
         None if signed => mbr_partitions(image, &sector)?,
@@ -143,7 +159,12 @@ fn of_disk(image: &Utf8Path, file: &std::fs::File, size: Option<u64>) -> Result<
     };
     if let Some(size) = size {
         let end = partitions.iter().map(|p| p.start + p.len).max();
-        let table = gpt.map(|g| g.header.backup_lba.saturating_add(1).saturating_mul(SECTOR));
+        let table = gpt.map(|g| {
+            g.header
+                .backup_lba
+                .saturating_add(1)
+                .saturating_mul(sector_size)
+        });
         let needed = end.max(table).unwrap_or(0);
         if needed > size {
             return Err(Report::mistake(format!(
@@ -177,6 +198,7 @@ fn of_disk(image: &Utf8Path, file: &std::fs::File, size: Option<u64>) -> Result<
             .filter(|_| size.is_some())
             .and_then(|p| arch_of(file, p)),
         root: root.map(|p| (p.start, p.len)),
+        sector_size,
     })
 }
 
@@ -184,12 +206,12 @@ fn gpt_partitions(gpt: &GPT) -> Vec<Partition> {
     gpt.iter()
         .filter(|(_, p)| p.is_used())
         .map(|(_, p)| Partition {
-            start: p.starting_lba.saturating_mul(SECTOR),
+            start: p.starting_lba.saturating_mul(gpt.sector_size),
             len: (p
                 .ending_lba
                 .saturating_add(1)
                 .saturating_sub(p.starting_lba))
-            .saturating_mul(SECTOR),
+            .saturating_mul(gpt.sector_size),
             esp: p.partition_type_guid == ESP,
             bios: p.attribute_bits & BIOS_BOOTABLE != 0,
         })

@@ -130,6 +130,8 @@ pub struct Machine {
     pub firmware: Firmware,
     /// What the disk hangs on.
     pub disk: DiskBus,
+    /// Size of the disk's logical sectors in bytes: 512 or 4096.
+    pub sector_size: u64,
     /// Format of the image file.
     pub format: ImageFormat,
     /// Memory in MiB, at least 64.
@@ -187,6 +189,7 @@ impl Machine {
             arch,
             firmware,
             disk: DiskBus::Virtio,
+            sector_size: 512,
             format: ImageFormat::Raw,
             memory_mib: 1024,
             cpus: 2,
@@ -210,6 +213,13 @@ impl Machine {
             return Err(Report::mistake(
                 "an arm64 machine boots from no IDE or SATA disk: its firmware has no driver",
             )
+            .hint("choose virtio, nvme or scsi"));
+        }
+        if self.sector_size != 512 && matches!(self.disk, DiskBus::Ide | DiskBus::Ahci) {
+            return Err(Report::mistake(format!(
+                "the image is for a disk with sectors of {} bytes, and QEMU's IDE and SATA disks have 512",
+                self.sector_size
+            ))
             .hint("choose virtio, nvme or scsi"));
         }
         if self.memory_mib < 64 {
@@ -282,6 +292,13 @@ impl Machine {
             ),
         );
         for device in self.disk_devices() {
+            let drive = device.contains("drive=disk0");
+            let device = match self.sector_size {
+                size if drive && size != 512 => {
+                    format!("{device},logical_block_size={size},physical_block_size={size}")
+                }
+                _ => device.to_owned(),
+            };
             args.add("-device", device);
         }
         // Only from that disk: a firmware that goes on to the network hides the failure.

@@ -92,6 +92,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<ExitCode> {
     let arch = args.arch.unwrap_or_else(|| claims.arch());
     let machine = Machine {
         disk: args.disk,
+        sector_size: claims.sector_size,
         format,
         memory_mib: args.memory,
         cpus: args.cpus,

@@ -3,6 +3,7 @@
 use super::console::Console;
 use super::files::Files;
 use super::print;
+use crate::disk::gpt;
 use crate::error::Report;
 use crate::format::digest::hex;
 use crate::format::{self, Compression, Sink, ova::Machine, raw};
@@ -171,6 +172,10 @@ impl Input {
 
     /// The image itself must not be written over while it is read.
     fn check_output(&self, args: &Args, dir: &Utf8Path) -> Result<(), Report> {
+        let sectors = sector_size(&self.head);
+        if let Some(format) = args.format.iter().find(|f| !f.has_sectors_of(sectors)) {
+            return Err(format.no_sectors_of(sectors));
+        }
         let image = args.image.canonicalize_utf8();
         for format in &args.format {
             let file = dir.join(format.file_name(&self.name));
@@ -194,6 +199,7 @@ impl Input {
             id: Uuid::nil(),
             epoch: 0,
             name: self.name.clone(),
+            sector_size: sector_size(&self.head),
             compression: args.compression,
             threads,
             machine: Machine::default(),
@@ -216,14 +222,19 @@ impl Input {
     }
 }
 
+/// The size of the sectors that the partition table of a disk is for, in bytes.
+fn sector_size(head: &[u8]) -> u64 {
+    gpt::read(&mut Cursor::new(head)).map_or(SECTOR, |gpt| gpt.sector_size)
+}
+
 /// Where the partitions of a disk begin, in ascending order; none without a table.
 fn partitions(head: &[u8]) -> Vec<u64> {
     let mut start = Cursor::new(head);
-    let mut starts: Vec<u64> = match gptman::GPT::read_from(&mut start, SECTOR) {
+    let mut starts: Vec<u64> = match gpt::read(&mut start) {
         Ok(gpt) => gpt
             .iter()
             .filter(|(_, p)| p.is_used())
-            .map(|(_, p)| p.starting_lba.saturating_mul(SECTOR))
+            .map(|(_, p)| p.starting_lba.saturating_mul(gpt.sector_size))
             .collect(),
         Err(_) => match mbrman::MBRHeader::read_from(&mut Cursor::new(head)) {
             Ok(mbr) => mbr

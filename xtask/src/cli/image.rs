@@ -16,7 +16,7 @@ use crate::publish::manifest::{self, Manifest};
 use crate::publish::sbom::{self, Inventory};
 use crate::publish::{Delivery, Papers, artifact};
 use crate::recipe::{
-    self, Arch, BootEntryKind, BootMode, DiskSize, Format, Found, Smoke, TableKind,
+    self, Arch, BootEntryKind, BootMode, DiskSize, Format, Found, SectorSize, Smoke, TableKind,
 };
 use crate::rootfs::Rootfs;
 use crate::rootfs::tar;
@@ -69,6 +69,9 @@ pub(super) struct Args {
     /// Partition table, where the boot mode leaves a choice
     #[arg(long)]
     table: Option<TableKind>,
+    /// Size of the disk's sectors in bytes: 512 or 4096, instead of the recipe's
+    #[arg(long, value_name = "BYTES")]
+    sector_size: Option<SectorSize>,
     /// Size of the disk: `auto` or a size as 8G
     #[arg(long)]
     size: Option<DiskSize>,
@@ -187,6 +190,7 @@ fn overridden(mut found: Found, args: &Args) -> Result<Found, Report> {
     }
     recipe.boot_entry = args.boot_entry.unwrap_or(recipe.boot_entry);
     recipe.table = args.table.or(recipe.table);
+    recipe.sector_size = args.sector_size.unwrap_or(recipe.sector_size);
     if let Some(size) = args.size {
         recipe.size = size;
     }

@@ -213,6 +213,7 @@ fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec
                 root: claims.root,
                 machine: Machine {
                     disk: *disk,
+                    sector_size: claims.sector_size,
                     format,
                     memory_mib: smoke.memory,
                     cpus: smoke.cpus,

@@ -1,8 +1,8 @@
 //! The GUID partition table, by the `gptman` crate.
 //!
 //! Layout (UEFI Specification 2.10, chapter 5): sector 0 holds the protective MBR, sector 1 the
-//! header, sectors 2 to 33 its 128 entries of 128 bytes each; the last 33 sectors of the disk
-//! hold the backup, entries first, header last.
+//! header, the next 16 KiB its 128 entries of 128 bytes each; the end of the disk holds the
+//! backup, entries first, header last.
 
 use super::mbr::install_boot_code;
 use crate::error::Report;
@@ -11,14 +11,27 @@ use crate::size::Size;
 use gptman::{GPT, GPTPartitionEntry};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-/// Size of a sector in bytes.
-const SECTOR: u64 = 512;
+/// Length of the entries in bytes: 128 entries of 128 bytes each.
+const ENTRIES_LEN: u64 = 128 * 128;
 
-/// Sectors before the first usable one: protective MBR, header and 32 sectors of entries.
-pub const HEAD_SECTORS: u64 = 34;
+/// Length of the MBR in bytes, however large its sector is.
+const MBR: usize = 512;
 
-/// Sectors behind the last usable one: 32 sectors of entries and the header.
-pub const TAIL_SECTORS: u64 = 33;
+/// Bytes before the first usable one: protective MBR, header and entries.
+fn head_len(sector: u64) -> u64 {
+    2 * sector + ENTRIES_LEN
+}
+
+/// Bytes behind the last usable one: entries and header.
+fn tail_len(sector: u64) -> u64 {
+    ENTRIES_LEN + sector
+}
+
+/// Reads the GPT of a disk, whichever size its sectors have: the field `sector_size` says which.
+/// The error is that for sectors of 512 bytes.
+pub fn read(disk: &mut (impl Read + Seek + ?Sized)) -> gptman::Result<GPT> {
+    GPT::read_from(disk, 512).or_else(|e| GPT::read_from(disk, 4096).map_err(|_| e))
+}
 
 /// Entries of the table.
 const ENTRIES: u32 = 128;
@@ -33,16 +46,19 @@ const LEGACY_BIOS_BOOTABLE: u64 = 1 << 2;
 /// Everything of a disk with a GPT that is not in a partition, as (offset in bytes, bytes): the
 /// protective MBR with `boot_code` (at most 440 bytes) and the table, and the table's backup.
 ///
-/// Fails for a disk with another kind of table, one that is no multiple of 512 bytes or has no
-/// room for the tables, and for partitions that overlap, share a GUID, or lie over the tables.
+/// Fails for a disk with another kind of table, one that is no multiple of its sectors or has
+/// no room for the tables, and for partitions that overlap, share a GUID, or lie over the tables.
 pub fn tables(disk: &Disk, boot_code: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Report> {
     let Table::Gpt { guid } = disk.table else {
         return Err(wrong("the plan has an MBR"));
     };
-    if !disk.size.is_multiple_of(SECTOR) {
-        return Err(wrong("the size of the disk is no multiple of 512 bytes"));
+    let sector = disk.sector_size;
+    if !matches!(sector, 512 | 4096) || !disk.size.is_multiple_of(sector) {
+        return Err(wrong(&format!(
+            "the size of the disk is no multiple of {sector} bytes"
+        )));
     }
-    if disk.size / SECTOR <= HEAD_SECTORS + TAIL_SECTORS {
+    if disk.size <= head_len(sector) + tail_len(sector) {
         return Err(Report::mistake(format!(
             "a disk of {} has no room for a GPT and a partition",
             Size(disk.size)
@@ -50,8 +66,8 @@ pub fn tables(disk: &Disk, boot_code: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Repo
         .hint("give a larger `size:` in recipe.yaml or --size, or leave it `auto`"));
     }
     let refused = |e: gptman::Error| wrong(&e.to_string());
-    let mut edges = Edges::new(disk.size);
-    let mut gpt = GPT::new_from(&mut edges, SECTOR, guid.to_bytes_le()).map_err(refused)?;
+    let mut edges = Edges::new(disk.size, sector);
+    let mut gpt = GPT::new_from(&mut edges, sector, guid.to_bytes_le()).map_err(refused)?;
     for p in &disk.partitions {
         // gptman would panic at another number, and overwrite an entry that is there.
         if !(1..=ENTRIES).contains(&p.number) || gpt[p.number].is_used() {
@@ -60,12 +76,12 @@ pub fn tables(disk: &Disk, boot_code: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Repo
                 p.number
             )));
         }
-        gpt[p.number] = entry(p)?;
+        gpt[p.number] = entry(p, sector)?;
     }
-    GPT::write_protective_mbr_into(&mut edges, SECTOR).map_err(refused)?;
+    GPT::write_protective_mbr_into(&mut edges, sector).map_err(refused)?;
     gpt.write_into(&mut edges).map_err(refused)?;
     let Edges { mut head, tail, .. } = edges;
-    install_boot_code(&mut head[..SECTOR as usize], boot_code)?;
+    install_boot_code(&mut head[..MBR], boot_code)?;
     Ok(vec![(0, head), (disk.size - tail.len() as u64, tail)])
 }
 
@@ -73,17 +89,17 @@ fn wrong(what: &str) -> Report {
     Report::failure(format!("writing the GPT: {what}"))
 }
 
-fn entry(p: &Partition) -> Result<GPTPartitionEntry, Report> {
+fn entry(p: &Partition, sector: u64) -> Result<GPTPartitionEntry, Report> {
     let end = p.start.checked_add(p.len).filter(|end| *end > p.start);
-    let (true, Some(end)) = (p.start.is_multiple_of(SECTOR), end) else {
+    let (true, Some(end)) = (p.start.is_multiple_of(sector), end) else {
         return Err(wrong(&format!(
-            "partition {} is empty or does not start at a multiple of 512 bytes",
+            "partition {} is empty or does not start at a multiple of {sector} bytes",
             p.number
         )));
     };
-    if !end.is_multiple_of(SECTOR) {
+    if !end.is_multiple_of(sector) {
         return Err(wrong(&format!(
-            "the length of partition {} is no multiple of 512 bytes",
+            "the length of partition {} is no multiple of {sector} bytes",
             p.number
         )));
     }
@@ -97,9 +113,9 @@ fn entry(p: &Partition) -> Result<GPTPartitionEntry, Report> {
         // A GUID lies on the disk with its first three fields in little-endian order.
         partition_type_guid: p.gpt_type.to_bytes_le(),
         unique_partition_guid: p.guid.to_bytes_le(),
-        starting_lba: p.start / SECTOR,
+        starting_lba: p.start / sector,
         // Both ends belong to the partition.
-        ending_lba: end / SECTOR - 1,
+        ending_lba: end / sector - 1,
         attribute_bits: if p.bios_bootable {
             LEGACY_BIOS_BOOTABLE
         } else {
@@ -115,19 +131,19 @@ struct Edges {
     size: u64,
     /// Where the next byte goes, in bytes from the start of the disk.
     at: u64,
-    /// The first 34 sectors.
+    /// What lies before the first usable sector.
     head: Vec<u8>,
-    /// The last 33 sectors.
+    /// What lies behind the last usable one.
     tail: Vec<u8>,
 }
 
 impl Edges {
-    fn new(size: u64) -> Edges {
+    fn new(size: u64, sector: u64) -> Edges {
         Edges {
             size,
             at: 0,
-            head: vec![0; (HEAD_SECTORS * SECTOR) as usize],
-            tail: vec![0; (TAIL_SECTORS * SECTOR) as usize],
+            head: vec![0; head_len(sector) as usize],
+            tail: vec![0; tail_len(sector) as usize],
         }
     }
 
@@ -192,6 +208,8 @@ mod tests {
     use crate::plan::Role;
     use crate::size::MIB;
     use std::io::Cursor;
+
+    const SECTOR: u64 = 512;
     use uuid::{Uuid, uuid};
 
     const GUID: Uuid = uuid!("00112233-4455-6677-8899-aabbccddeeff");
@@ -213,6 +231,7 @@ mod tests {
     fn disk(size: u64, partitions: Vec<Partition>) -> Disk {
         Disk {
             size,
+            sector_size: 512,
             table: Table::Gpt { guid: GUID },
             partitions,
         }
@@ -277,12 +296,12 @@ mod tests {
     #[test]
     fn the_smallest_and_the_largest_partition_fit_exactly() {
         let size = 64 * MIB;
-        let first = HEAD_SECTORS * SECTOR;
-        let all = size - (HEAD_SECTORS + TAIL_SECTORS) * SECTOR;
+        let first = head_len(SECTOR);
+        let all = size - (head_len(SECTOR) + tail_len(SECTOR));
         assert!(tables(&disk(size, vec![partition(1, first, all)]), &[]).is_ok());
         assert!(tables(&disk(size, vec![partition(1, first, all + 512)]), &[]).is_err());
         assert!(tables(&disk(size, vec![partition(1, first - 512, 512)]), &[]).is_err());
-        let least = (HEAD_SECTORS + TAIL_SECTORS + 1) * SECTOR;
+        let least = head_len(SECTOR) + tail_len(SECTOR) + SECTOR;
         assert!(tables(&disk(least, vec![partition(1, first, 512)]), &[]).is_ok());
         assert!(tables(&disk(least - 512, vec![]), &[]).is_err());
     }

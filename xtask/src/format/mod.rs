@@ -93,6 +93,8 @@ pub struct Options {
     pub epoch: i64,
     /// The image's name, without an ending, for formats that hold it.
     pub name: String,
+    /// Size of the disk's logical sectors in bytes, for formats that hold it: 512 or 4096.
+    pub sector_size: u64,
     /// How a qcow2 is compressed.
     pub compression: Compression,
     /// How many threads compress, at least 1. The bytes do not depend on it.
@@ -108,6 +110,7 @@ impl Options {
             id: plan.id,
             epoch: plan.epoch,
             name: plan.name.clone(),
+            sector_size: plan.disk.sector_size,
             compression: Compression::None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             machine: ova::Machine {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 /// Options for a test.
 pub(super) fn options() -> Options {
     Options {
+        sector_size: 512,
         id: Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
         epoch: 1_700_000_000,
         name: "test".into(),

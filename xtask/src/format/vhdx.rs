@@ -10,7 +10,7 @@
 //! [MS-VHDX]: https://learn.microsoft.com/openspecs/windows_protocols/ms-vhdx/
 
 use super::batch::{Batch, Table};
-use super::blocks::{Blocks, Layout, SECTOR, put, whole_sectors};
+use super::blocks::{Blocks, Layout, put, whole_sectors};
 use super::{Options, Sink, too_large};
 use std::fs::File;
 use std::io;
@@ -24,8 +24,10 @@ const MIB: u64 = 1 << 20;
 /// systems spread their data: with the default of 32 MiB nothing would be left out.
 const BLOCK: u64 = MIB;
 
-/// Payload blocks for which there is one sector bitmap block (2.4): 2^23 sectors.
-const CHUNK: u64 = (1 << 23) * SECTOR / BLOCK;
+/// Payload blocks for which there is one sector bitmap block (2.4): 2^23 sectors of `sector` bytes.
+const fn chunk(sector: u64) -> u64 {
+    (1 << 23) * sector / BLOCK
+}
 
 /// Where the table begins: behind the header section and the log.
 const TABLE: u64 = 2 * MIB;
@@ -39,6 +41,14 @@ const ZERO: u64 = 2;
 /// 2.5.1.1: the block is in the file, at the MiB in the upper 44 bits.
 const PRESENT: u64 = 6;
 
+/// What the table has for a block that holds nothing. Behind the entries of each chunk stands that
+/// of its sector bitmap, which is never there.
+fn hole<const SECTOR: u64>(entry: u64) -> [u8; 8] {
+    let chunk = chunk(SECTOR);
+    let bitmap = entry % (chunk + 1) == chunk;
+    (if bitmap { 0 } else { ZERO }).to_le_bytes()
+}
+
 /// Writes a dynamic VHDX.
 #[derive(Debug)]
 pub struct Vhdx(Blocks<Dynamic>);
@@ -47,6 +57,10 @@ pub struct Vhdx(Blocks<Dynamic>);
 struct Dynamic {
     size: u64,
     id: Uuid,
+    /// Size of the disk's logical sectors in bytes.
+    sector: u64,
+    /// Payload blocks for each sector bitmap block.
+    chunk: u64,
     /// Entries of the table.
     entries: u64,
     table: Table<8>,
@@ -65,20 +79,22 @@ impl Vhdx {
         }
         let blocks = size.div_ceil(BLOCK);
         // 2.5: the last entry is the last payload block's.
-        let entries = blocks + blocks.saturating_sub(1) / CHUNK;
+        let chunk = chunk(options.sector_size);
+        let hole: fn(u64) -> [u8; 8] = match options.sector_size {
+            4096 => hole::<4096>,
+            _ => hole::<512>,
+        };
+        let entries = blocks + blocks.saturating_sub(1) / chunk;
         let metadata = TABLE + (entries * 8).next_multiple_of(MIB).max(MIB);
         Ok(Vhdx(Blocks::new(
             Batch::new(file),
             Dynamic {
                 size,
                 id: options.id,
+                sector: options.sector_size,
+                chunk,
                 entries,
-                table: Table::new(TABLE, |entry| {
-                    // Behind the entries of each chunk stands that of its sector bitmap, which
-                    // is never there.
-                    let bitmap = entry % (CHUNK + 1) == CHUNK;
-                    (if bitmap { 0 } else { ZERO }).to_le_bytes()
-                }),
+                table: Table::new(TABLE, hole),
                 metadata,
                 next: metadata + MIB,
             },
@@ -93,7 +109,7 @@ impl Layout for Dynamic {
 
     fn place(&mut self, file: &mut Batch, index: u64) -> io::Result<u64> {
         let at = self.next;
-        let entry = index + index / CHUNK;
+        let entry = index + index / self.chunk;
         // The place in MiB stands in the bits from 20 on: it is the place in bytes.
         self.table
             .set(file.file(), entry, (at | PRESENT).to_le_bytes())?;
@@ -204,7 +220,7 @@ impl Dynamic {
             (
                 uuid!("8141bf1d-a96f-4709-ba47-f233a8faab5f"),
                 REQUIRED | DISK,
-                u32_of(SECTOR)?.to_le_bytes().to_vec(),
+                u32_of(self.sector)?.to_le_bytes().to_vec(),
             ),
             // Physical sector size: 4 KiB, Hyper-V's default.
             (
@@ -259,7 +275,9 @@ impl Sink for Vhdx {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{CHUNK, MIB, PRESENT, Vhdx, ZERO};
+    use super::{MIB, PRESENT, Vhdx, ZERO, chunk};
+
+    const CHUNK: u64 = chunk(512);
     use crate::format::tests::{options, written};
 
     #[test]

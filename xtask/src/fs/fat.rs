@@ -39,8 +39,10 @@ const LONGEST: u64 = u32::MAX as u64;
 /// What the file system is to be.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// Size in bytes, a multiple of 512; see [`smallest`].
+    /// Size in bytes, a multiple of the size of a sector; see [`smallest`].
     pub size: u64,
+    /// Size of a sector of the disk in bytes: 512 or 4096.
+    pub sector: u64,
     /// Volume id.
     pub volume_id: u32,
     /// Volume label: at most 11 upper-case letters, digits, `-`, `_` and spaces inside; empty
@@ -67,10 +69,11 @@ impl File<'_> {
     }
 }
 
-/// The smallest size in bytes of a file system that surely holds `files`: a multiple of 1 MiB,
-/// and 33 MiB at least, as FAT32 must have 65,525 clusters. Every larger one holds them, too.
-pub fn smallest(files: &[File<'_>]) -> u64 {
-    Need::of(files).smallest()
+/// The smallest size in bytes of a file system that surely holds `files` in sectors of `sector`
+/// bytes: a multiple of 1 MiB, and 33 MiB at least (257 MiB with sectors of 4096 bytes), as FAT32
+/// must have 65,525 clusters. Every larger one holds them, too.
+pub fn smallest(files: &[File<'_>], sector: u64) -> u64 {
+    Need::of(files, sector).smallest()
 }
 
 /// Lays out a FAT32 file system that holds `files`, in their order.
@@ -82,9 +85,9 @@ pub fn layout(files: &[File<'_>], spec: &Spec) -> Result<Layout, Report> {
         check(file)?;
     }
     let label = label(&spec.label)?;
-    let cluster = Need::of(files)
+    let cluster = Need::of(files, spec.sector)
         .cluster_in(spec.size)
-        .ok_or_else(|| too_small(files, spec.size))?;
+        .ok_or_else(|| too_small(files, spec))?;
     let failed = |e: io::Error| Report::failure("laying out the EFI system partition").because(e);
 
     let device = Device::new(spec.size);
@@ -134,7 +137,7 @@ impl Geometry {
         let mut boot = [0; SECTOR];
         device.load(0, &mut boot)?;
         let short = |at: usize| u64::from(u16::from_le_bytes([boot[at], boot[at + 1]]));
-        let sector = SECTOR as u64;
+        let sector = short(11);
         let cluster = u64::from(boot[13]) * sector;
         let fat = short(14) * sector;
         let fat_len = (short(36) | short(38) << 16) * sector;
@@ -166,6 +169,7 @@ fn format(
 ) -> io::Result<Geometry> {
     let options = FormatVolumeOptions::new()
         .fat_type(FatType::Fat32)
+        .bytes_per_sector(u16::try_from(spec.sector).map_err(io::Error::other)?)
         .bytes_per_cluster(u32::try_from(cluster).map_err(io::Error::other)?)
         .fats(2)
         .volume_id(spec.volume_id);
@@ -287,11 +291,11 @@ fn label(text: &str) -> Result<Option<[u8; 11]>, Report> {
     Ok(Some(label))
 }
 
-fn too_small(files: &[File<'_>], size: u64) -> Report {
+fn too_small(files: &[File<'_>], spec: &Spec) -> Report {
     Report::mistake(format!(
         "an EFI system partition of {} is too small for its files: it needs at least {}",
-        Size(size),
-        Size(smallest(files))
+        Size(spec.size),
+        Size(smallest(files, spec.sector))
     ))
     .hint("give a larger `size:` in recipe.yaml or --size, or leave it `auto`")
 }

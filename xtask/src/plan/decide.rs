@@ -7,7 +7,7 @@ use super::{
 };
 use crate::error::Report;
 use crate::fs::ext4::{self, Need};
-use crate::recipe::{Arch, BootEntryKind, BootMode, DiskSize, Recipe, TableKind};
+use crate::recipe::{Arch, BootEntryKind, BootMode, DiskSize, Recipe, SectorSize, TableKind};
 use crate::size::{MIB, Size};
 use uuid::Uuid;
 
@@ -78,7 +78,25 @@ pub fn check(arch: Arch, recipe: &Recipe) -> Result<(), Report> {
         )
         .hint("use `boot: hybrid` or `boot: uefi`, or leave `boot-entry: uki` out"));
     }
-    table(boot, recipe.table).map(drop)
+    table(boot, recipe.table)?;
+    if recipe.sector_size == SectorSize::B512 {
+        return Ok(());
+    }
+    let bytes = recipe.sector_size.bytes();
+    if boot != BootMode::Uefi {
+        return Err(Report::mistake(format!(
+            "a disk with sectors of {bytes} bytes boots by UEFI only, and the boot mode is {}: BIOS and EXTLINUX read sectors of 512 bytes",
+            match boot {
+                BootMode::Bios => "bios",
+                _ => "hybrid",
+            }
+        ))
+        .hint("use `boot: uefi` (--boot uefi), or leave `sector-size:` out"));
+    }
+    match recipe.formats.iter().find(|f| !f.has_sectors_of(bytes)) {
+        None => Ok(()),
+        Some(format) => Err(format.no_sectors_of(bytes)),
+    }
 }
 
 /// The partition table that a boot mode and a recipe give, or why there is none.
@@ -155,11 +173,12 @@ pub fn efi_architecture(arch: Arch) -> &'static str {
     }
 }
 
-/// A text as a file name that every file system and boot loader takes.
+/// A text as a file name that every file system and boot loader takes: each byte that they may
+/// not take is a `-`, as in the guest's update-boot.
 pub(super) fn file_name(text: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || ".-_+".contains(c);
-    text.chars()
-        .map(|c| if fits(c) { c } else { '-' })
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b".-_+".contains(&b);
+    text.bytes()
+        .map(|b| if fits(b) { b.into() } else { '-' })
         .collect()
 }
 
@@ -232,7 +251,7 @@ fn disk(
     let esp_len = if boot == BootMode::Bios {
         0
     } else {
-        esp_len(facts)
+        esp_len(facts, recipe.sector_size)
     };
     if esp_len > ESP_MOST {
         return Err(Report::mistake(format!(
@@ -311,6 +330,7 @@ fn disk(
     });
     let disk = Disk {
         size: around + root_len,
+        sector_size: recipe.sector_size.bytes(),
         table: match table {
             TableKind::Mbr => Table::Mbr {
                 signature: ids.signature,
@@ -327,9 +347,12 @@ fn disk(
 /// read FAT32 with clusters of at least one sector.
 const ESP_LEAST: u64 = 64 * MIB;
 
+/// The same where a cluster, a sector at least, has 4096 bytes.
+const ESP_LEAST_4096: u64 = 260 * MIB;
+
 /// Length of the ESP in bytes: all kernels and initrds, room for one more pair of the largest
 /// size, so that an upgrade of the kernel fits beside the old one, and a little for the rest.
-fn esp_len(facts: &Facts) -> u64 {
+fn esp_len(facts: &Facts, sector: SectorSize) -> u64 {
     let kernels: u64 = facts.kernel_bytes.iter().sum();
     let upgrade = facts.kernel_bytes.iter().max().copied().unwrap_or(0);
     // A unified kernel image is its kernel and initrd, the stub, and sections of whole sectors.
@@ -337,7 +360,10 @@ fn esp_len(facts: &Facts) -> u64 {
     let content = kernels + upgrade + 2 * facts.systemd_boot_bytes + stubs;
     // Two tables of four bytes for each cluster, directories and text files.
     let rest = content / 64 + 2 * MIB;
-    (content + rest).next_multiple_of(MIB).max(ESP_LEAST)
+    (content + rest).next_multiple_of(MIB).max(match sector {
+        SectorSize::B512 => ESP_LEAST,
+        SectorSize::B4096 => ESP_LEAST_4096,
+    })
 }
 
 /// The files of the ESP, by the Boot Loader Specification (type 1 entries) and

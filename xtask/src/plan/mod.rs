@@ -56,16 +56,23 @@ pub struct Plan {
     pub formats: Vec<Format>,
 }
 
-/// The disk and its partition table. All places and lengths are in bytes, multiples of 512.
+/// The disk and its partition table. All places and lengths are in bytes, multiples of 4096.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Disk {
     /// Size of the disk.
     pub size: u64,
+    /// Size of its logical sectors: 512 or 4096.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub sector_size: u64,
     /// The partition table.
     pub table: Table,
     /// The partitions in the order of their places; the root is the last.
     pub partitions: Vec<Partition>,
+}
+
+fn is_usual(sector_size: &u64) -> bool {
+    *sector_size == 512
 }
 
 /// Partition table and its identity.

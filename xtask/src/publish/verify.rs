@@ -2,6 +2,7 @@
 
 use super::manifest::{self, Artifact, Disk, Manifest, Table};
 use super::sums;
+use crate::disk::gpt;
 use crate::error::Report;
 use crate::format::digest::{sha256, sha256_file};
 use crate::format::pack::Packing;
@@ -270,10 +271,11 @@ pub fn check_table(disk: &Disk, head: &[u8]) -> Vec<String> {
     let mut start = Cursor::new(head);
     match &disk.table {
         Table::Gpt { id } => {
-            let gpt = match gptman::GPT::read_from(&mut start, SECTOR) {
+            let gpt = match gpt::read(&mut start) {
                 Ok(gpt) => gpt,
                 Err(e) => return vec![format!("has no GPT that can be read: {e}")],
             };
+            let sector = gpt.sector_size;
             let guid = |bytes| Uuid::from_bytes_le(bytes).to_string();
             same("the disk id", id, &guid(gpt.header.disk_guid));
             let used = gpt.iter().filter(|(_, p)| p.is_used()).count();
@@ -294,9 +296,13 @@ pub fn check_table(disk: &Disk, head: &[u8]) -> Vec<String> {
                     (
                         "offset",
                         p.offset.to_string(),
-                        (found.starting_lba * SECTOR).to_string(),
+                        (found.starting_lba.saturating_mul(sector)).to_string(),
                     ),
-                    ("size", p.size.to_string(), (len * SECTOR).to_string()),
+                    (
+                        "size",
+                        p.size.to_string(),
+                        len.saturating_mul(sector).to_string(),
+                    ),
                     ("type", p.kind.clone(), guid(found.partition_type_guid)),
                     (
                         "id",

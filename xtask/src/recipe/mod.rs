@@ -49,6 +49,8 @@ pub struct Recipe {
     pub boot_entry: BootEntryKind,
     /// Partition table, where the boot mode leaves a choice.
     pub table: Option<TableKind>,
+    /// Size of a sector of the disk in bytes: 512, or 4096 for drives that have no smaller ones.
+    pub sector_size: SectorSize,
     /// Kernel arguments besides `root=`, `ro` and the consoles, which are added by themselves.
     pub kernel_arguments: Vec<String>,
     /// Host name of the machine; the recipe's name if it is left out.
@@ -91,6 +93,7 @@ impl Default for Recipe {
             boot: BootMode::Hybrid,
             boot_entry: BootEntryKind::default(),
             table: None,
+            sector_size: SectorSize::default(),
             kernel_arguments: Vec::new(),
             hostname: None,
             serial_console: SerialConsole::default(),
@@ -208,6 +211,66 @@ pub enum TableKind {
     Mbr,
     /// GUID partition table.
     Gpt,
+}
+
+/// Size of a disk's logical sectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "u32", try_from = "u32")]
+pub enum SectorSize {
+    /// 512 bytes: what nearly every disk has, virtual ones above all.
+    #[default]
+    B512,
+    /// 4096 bytes ("4K native"): such a disk boots by UEFI only.
+    B4096,
+}
+
+impl SectorSize {
+    /// In bytes.
+    pub fn bytes(self) -> u64 {
+        u32::from(self).into()
+    }
+}
+
+impl From<SectorSize> for u32 {
+    fn from(size: SectorSize) -> u32 {
+        match size {
+            SectorSize::B512 => 512,
+            SectorSize::B4096 => 4096,
+        }
+    }
+}
+
+impl TryFrom<u32> for SectorSize {
+    type Error = String;
+    fn try_from(bytes: u32) -> Result<SectorSize, String> {
+        match bytes {
+            512 => Ok(SectorSize::B512),
+            4096 => Ok(SectorSize::B4096),
+            other => Err(format!("sectors have 512 or 4096 bytes, not {other}")),
+        }
+    }
+}
+
+impl std::str::FromStr for SectorSize {
+    type Err = String;
+    fn from_str(text: &str) -> Result<SectorSize, String> {
+        let bytes: u32 = text
+            .parse()
+            .map_err(|_| "sectors have 512 or 4096 bytes".to_owned())?;
+        SectorSize::try_from(bytes)
+    }
+}
+
+impl JsonSchema for SectorSize {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SectorSize".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Size of a disk's logical sectors in bytes.",
+            "enum": [512, 4096]
+        })
+    }
 }
 
 /// Size of the disk.
@@ -367,6 +430,21 @@ impl Format {
             Format::VhdFixed => "fixed.vhd",
             Format::Vhdx => "vhdx",
         }
+    }
+
+    /// Whether the format can say, or leaves it to the machine, that the disk has logical sectors
+    /// of that many bytes: VDI, VMDK and VHD have sectors of 512.
+    pub fn has_sectors_of(self, bytes: u64) -> bool {
+        bytes == 512 || matches!(self, Format::Raw | Format::Qcow2 | Format::Vhdx)
+    }
+
+    /// The error for a disk with logical sectors of `bytes` bytes that the format cannot hold.
+    pub fn no_sectors_of(self, bytes: u64) -> crate::error::Report {
+        crate::error::Report::mistake(format!(
+            "a disk with sectors of {bytes} bytes cannot be written as {}: that format has sectors of 512 bytes",
+            self.extension()
+        ))
+        .hint("use the formats raw, qcow2 or vhdx")
     }
 
     /// File name of an image in this format.

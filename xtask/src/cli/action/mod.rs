@@ -166,6 +166,7 @@ fn jobs(made: &Made, inputs: &Inputs) -> Result<Vec<Job>, Report> {
             image: image.to_owned(),
             root: claims.root,
             machine: Machine {
+                sector_size: claims.sector_size,
                 format,
                 memory_mib: smoke.memory,
                 cpus: smoke.cpus,

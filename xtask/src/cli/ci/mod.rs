@@ -263,9 +263,14 @@ fn cell_job(cell: &Cell) -> anyhow::Result<Job> {
 /// One boot, as `smoke` does it.
 fn job(recipe: &str, name: &str, image: Utf8PathBuf, machine: Machine) -> anyhow::Result<Job> {
     let evidence = Utf8Path::new(DIR).join("smoke");
+    let claims = claims::of(&image, machine.format)?;
+    let machine = Machine {
+        sector_size: claims.sector_size,
+        ..machine
+    };
     Ok(Job {
         name: name.to_owned(),
-        root: claims::of(&image, machine.format)?.root,
+        root: claims.root,
         firmware: Default::default(),
         smoke: recipe::find(recipe)?.recipe.smoke,
         login: None,

@@ -12,9 +12,6 @@ const LEAST_CLUSTERS: u64 = 65_525 + 16;
 /// Sectors before the first FAT, as fatfs lays them out.
 const RESERVED: u64 = 8;
 
-/// Size of a sector in bytes.
-const SECTOR: u64 = 512;
-
 /// Sizes of a cluster that every FAT driver reads, in bytes.
 const CLUSTERS: [u64; 7] = [512, 1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10];
 
@@ -24,13 +21,13 @@ const ENTRY: u64 = 32;
 /// UTF-16 units of a long name that one directory entry holds.
 const NAME_PART: u64 = 13;
 
-/// Clusters of a file system of `size` bytes with clusters of `cluster` bytes; the arithmetic
-/// is that of fatfs.
-fn clusters(size: u64, cluster: u64) -> u64 {
-    let per_cluster = cluster / SECTOR;
-    let sectors = (size / SECTOR).saturating_sub(RESERVED);
-    // One sector of a FAT describes 128 clusters, and there are two FATs.
-    let fat = (sectors + 2 * per_cluster).div_ceil(128 * per_cluster + 2);
+/// Clusters of a file system of `size` bytes with sectors of `sector` bytes and clusters of
+/// `cluster` bytes; the arithmetic is that of fatfs.
+fn clusters(size: u64, sector: u64, cluster: u64) -> u64 {
+    let per_cluster = cluster / sector;
+    let sectors = (size / sector).saturating_sub(RESERVED);
+    // A FAT describes a cluster with four bytes, and there are two FATs.
+    let fat = (sectors + 2 * per_cluster).div_ceil(sector / 4 * per_cluster + 2);
     sectors.saturating_sub(2 * fat) / per_cluster
 }
 
@@ -49,10 +46,12 @@ fn largest_cluster(size: u64) -> u64 {
 pub(super) struct Need {
     /// Lengths of the files and of their directories, in bytes.
     lengths: Vec<u64>,
+    /// Size of a sector in bytes.
+    sector: u64,
 }
 
 impl Need {
-    pub(super) fn of(files: &[File<'_>]) -> Need {
+    pub(super) fn of(files: &[File<'_>], sector: u64) -> Need {
         // Directories that differ in case only are one; counting them twice would do no harm,
         // but counting two as one would.
         let mut dirs: HashMap<&str, u64> = HashMap::from([("", ENTRY)]);
@@ -73,7 +72,12 @@ impl Need {
             lengths.push(file.len());
         }
         lengths.extend(dirs.into_values());
-        Need { lengths }
+        Need { lengths, sector }
+    }
+
+    /// Sizes that a cluster can have, in bytes: a sector at least.
+    fn sizes(&self) -> impl DoubleEndedIterator<Item = u64> {
+        CLUSTERS.into_iter().filter(|c| *c >= self.sector)
     }
 
     /// How many clusters of `cluster` bytes it takes.
@@ -84,8 +88,8 @@ impl Need {
     /// Size of the clusters, in bytes, of a file system of `size` bytes that is to hold this:
     /// the largest that leaves it FAT32 and gives it room. `None` if there is none.
     pub(super) fn cluster_in(&self, size: u64) -> Option<u64> {
-        CLUSTERS.into_iter().rev().find(|&c| {
-            let there = clusters(size, c);
+        self.sizes().rev().find(|&c| {
+            let there = clusters(size, self.sector, c);
             c <= largest_cluster(size) && there >= LEAST_CLUSTERS && there >= self.clusters(c)
         })
     }
@@ -96,14 +100,14 @@ impl Need {
             let wanted = self.clusters(cluster).max(LEAST_CLUSTERS);
             // The data alone; then what the FATs take is added step by step.
             let mut size = (wanted * cluster).next_multiple_of(MIB);
-            while clusters(size, cluster) < wanted {
-                let missing = (wanted - clusters(size, cluster)) * cluster;
+            let there = |size| clusters(size, self.sector, cluster);
+            while there(size) < wanted {
+                let missing = (wanted - there(size)) * cluster;
                 size = (size + missing).next_multiple_of(MIB);
             }
             size
         };
-        CLUSTERS
-            .into_iter()
+        self.sizes()
             .map(|c| (c, size_for(c)))
             .filter(|&(c, size)| c <= largest_cluster(size))
             .map(|(_, size)| size)

@@ -6,6 +6,7 @@ use crate::size::MIB;
 fn spec(size: u64) -> Spec {
     Spec {
         size,
+        sector: 512,
         volume_id: 0xCAFE_F00D,
         label: "ESP".into(),
         epoch: 0,
@@ -148,7 +149,7 @@ fn a_file_lies_where_its_clusters_are() {
 
 #[test]
 fn clusters_are_as_large_as_fat32_allows() {
-    let cluster = |size| Need::of(&[]).cluster_in(size);
+    let cluster = |size| Need::of(&[], 512).cluster_in(size);
     assert_eq!(cluster(32 * MIB), None);
     assert_eq!(cluster(33 * MIB), Some(512));
     assert_eq!(cluster(100 * MIB), Some(1024));
@@ -169,7 +170,7 @@ fn the_smallest_size_is_enough_and_not_much_more() {
         .collect();
     for len in [0, 1, 513, 100_000, 700_000, 3_000_000] {
         let files: Vec<File<'_>> = names.iter().map(|n| file(n, len)).collect();
-        let size = smallest(&files);
+        let size = smallest(&files, 512);
         assert_eq!(size % MIB, 0);
         let content = 300 * len;
         assert!(size >= 33 * MIB && size > content);

@@ -55,6 +55,8 @@ disk_node=/dev/$(sed -n 's/^DEVNAME=//p' "$disk/uevent")
 start=$(value "$partition/start")
 size=$(value "$partition/size")
 disk_size=$(value "$disk/size")
+# How many of these one of its own has: sfdisk counts in those.
+per_sector=$(($(value "$disk/queue/logical_block_size") / 512))
 for other in "$disk"/*/start; do
     if [ "$(value "$other")" -gt "$start" ]; then
         say "$disk_node has a partition behind the root: left as it is"
@@ -66,8 +68,8 @@ done
 
 table=$(sfdisk --dump "$disk_node" 2>/dev/null)
 case $(printf '%s\n' "$table" | sed -n 's/^label: //p') in
-    # The backup table takes the last 33 sectors.
-    gpt) end=$((disk_size - 33)) ;;
+    # The backup table takes 16 KiB and a sector.
+    gpt) end=$((disk_size - 32 - per_sector)) ;;
     # Numbers of sectors have 32 bits.
     dos)
         end=$disk_size
@@ -82,7 +84,7 @@ if [ "$end" -lt $((start + size)) ]; then end=$((start + size)); fi
 # With the mark, a start before this one may have been cut off between a GPT and its backup.
 if [ "$end" -gt $((start + size)) ] || [ -e "$mark" ]; then
     begins=$(printf '%s\n' "$table" | sed -n "s|^$partition_node : start= *\([0-9]*\),.*|\1|p")
-    if [ "$begins" != "$start" ]; then
+    if [ "$((${begins:-0} * per_sector))" != "$start" ]; then
         say "$disk_node does not have $partition_node where the kernel has it: left as it is" >&2
         exit 1
     fi
@@ -92,7 +94,7 @@ if [ "$end" -gt $((start + size)) ] || [ -e "$mark" ]; then
     say "$partition_node grows from $((size / 2048)) to $(((end - start) / 2048)) MiB"
     # The disk is in use, which sfdisk would refuse to touch; the kernel is told by partx, which
     # does not need to read the whole table again.
-    if ! said=$(echo "size=$((end - start))" |
+    if ! said=$(echo "size=$(((end - start) / per_sector))" |
         sfdisk --quiet --no-reread --no-tell-kernel --wipe never -N "$index" "$disk_node" 2>&1); then
         say "$said" >&2
         exit 1
