@@ -26,5 +26,6 @@ pub mod recipe;
 pub mod rootfs;
 pub mod shell;
 pub mod size;
+pub mod small;
 pub mod smoke;
 pub mod tool;

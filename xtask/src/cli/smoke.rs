@@ -8,6 +8,7 @@ use crate::disk::write_error;
 use crate::error::Report;
 use crate::output::Pending;
 use crate::recipe::Arch;
+use crate::small;
 use crate::smoke::{self, Credentials, Event, Job, Outcome, evidence_dir, paper};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
@@ -170,7 +171,7 @@ fn credentials(args: &Args) -> Result<Option<Credentials>, Report> {
     let (Some(user), Some(file)) = (&args.login, &args.password_file) else {
         return Ok(None);
     };
-    let text = fs::read_to_string(file)
+    let text = small::given(file, 1 << 20)
         .map_err(|e| Report::mistake("reading --password-file").because(e))?;
     Ok(Some(Credentials {
         user: user.clone(),

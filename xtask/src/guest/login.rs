@@ -8,9 +8,8 @@ use super::accounts::hash::Secret;
 use super::accounts::keys::{self, PublicKey};
 use super::{Report, Rootfs};
 use crate::recipe::{PasswordHash, Recipe, User};
+use crate::small;
 use camino::{Utf8Path, Utf8PathBuf};
-use fs_err as fs;
-use std::io::Read;
 use uuid::Uuid;
 
 /// Longest file with a password or keys, in bytes.
@@ -81,7 +80,7 @@ impl Logins {
         let account = &mut accounts[at];
         account.password = password.or(account.password.take());
         for file in &root.ssh_keys {
-            account.keys.extend(key_file(file)?);
+            account.keys.extend(key_file(file, small::given)?);
         }
         Ok(Logins(accounts))
     }
@@ -111,7 +110,8 @@ fn account(user: &User, dir: &Utf8Path) -> Result<Account, Report> {
         all.extend(if keys::is_meant_as_key(text) {
             keys::parse(text, &format!("an ssh key of {} in the recipe", user.name))?
         } else {
-            key_file(&dir.join(text))?
+            // Of somebody else's recipe nothing is waited for.
+            key_file(&dir.join(text), small::regular)?
         });
     }
     Ok(Account {
@@ -125,14 +125,14 @@ fn account(user: &User, dir: &Utf8Path) -> Result<Account, Report> {
     })
 }
 
-fn key_file(file: &Utf8Path) -> Result<Vec<PublicKey>, Report> {
-    let text = small_text(file, "ssh key")?;
+fn key_file(file: &Utf8Path, read: Reader) -> Result<Vec<PublicKey>, Report> {
+    let text = small_text(file, "ssh key", read)?;
     keys::parse(&text, file.as_str())
 }
 
 /// The only line of a file.
 fn password(file: &Utf8Path) -> Result<Secret, Report> {
-    let text = small_text(file, "password")?;
+    let text = small_text(file, "password", small::given)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     let wrong = |why: &str| {
@@ -154,18 +154,13 @@ fn password(file: &Utf8Path) -> Result<Secret, Report> {
     Ok(Secret::new(line.to_owned()))
 }
 
-fn small_text(file: &Utf8Path, what: &str) -> Result<String, Report> {
-    let failed = |e: std::io::Error| {
+/// How a small file is read: its path, and the most bytes of it.
+type Reader = fn(&Utf8Path, u64) -> std::io::Result<String>;
+
+fn small_text(file: &Utf8Path, what: &str, read: Reader) -> Result<String, Report> {
+    read(file, LIMIT).map_err(|e| {
         Report::mistake(format!("reading the {what} file {file}"))
             .because(e)
             .hint("name a file that you may read, with text in UTF-8")
-    };
-    let mut text = String::new();
-    // By hand: it may be a pipe, which has no length.
-    fs::File::open(file)
-        .map_err(failed)?
-        .take(LIMIT)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    Ok(text)
+    })
 }

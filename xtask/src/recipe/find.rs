@@ -2,11 +2,14 @@
 
 use super::{Recipe, closest, parse};
 use crate::error::Report;
+use crate::small;
 use camino::{Utf8Path, Utf8PathBuf};
-use fs_err as fs;
 
 /// File name of a recipe in its folder.
 const FILE: &str = "recipe.yaml";
+
+/// Longest recipe, in bytes.
+const LARGEST: u64 = 1 << 20;
 
 /// A recipe and its folder.
 #[derive(Debug, Clone)]
@@ -104,10 +107,12 @@ fn names(roots: &[Utf8PathBuf]) -> Vec<String> {
 }
 
 fn load(file: &Utf8Path) -> Result<Found, Report> {
-    let text = fs::read_to_string(file).map_err(|e| {
-        Report::mistake("reading a recipe")
+    let text = small::regular(file, LARGEST).map_err(|e| {
+        Report::mistake(format!("reading the recipe {file}"))
             .because(e)
-            .hint("recipe.yaml must be a file that you may read, with text in UTF-8")
+            .hint(
+                "recipe.yaml must be a file that you may read, with at most 1 MiB of text in UTF-8",
+            )
     })?;
     let recipe = parse(&text, file.as_str())?;
     let dir = file.parent().filter(|d| !d.as_str().is_empty());

@@ -6,6 +6,14 @@ use crate::size::Size;
 
 /// Reads and checks a recipe. `file` is what errors call it; each names line and column.
 pub fn parse(text: &str, file: &str) -> Result<Recipe, Report> {
+    if let Some((line, column)) = too_deep(text) {
+        let file = file.to_owned();
+        return Err(Report::mistake(format!(
+            "there are more than {MAX_OPEN} brackets that are not closed"
+        ))
+        .at(Place { file, line, column })
+        .hint("a recipe needs three at most"));
+    }
     // An empty file is a recipe with every default.
     let recipe: Option<Recipe> = serde_yaml::from_str(text).map_err(|e| syntax(&e, file))?;
     let recipe = recipe.unwrap_or_default();
@@ -17,6 +25,29 @@ pub fn parse(text: &str, file: &str) -> Result<Recipe, Report> {
             .hint(cure)
     })?;
     Ok(recipe)
+}
+
+/// Most brackets that may be open at once. The YAML reader takes a time that grows with their
+/// square.
+const MAX_OPEN: usize = 1000;
+
+/// The line and column of the first bracket that is one too many. Brackets in texts count as
+/// well: nobody writes so many of them.
+fn too_deep(text: &str) -> Option<(usize, usize)> {
+    let mut open = 0_usize;
+    for (n, line) in text.lines().enumerate() {
+        for (column, byte) in line.bytes().enumerate() {
+            match byte {
+                b'[' | b'{' => open += 1,
+                b']' | b'}' => open = open.saturating_sub(1),
+                _ => {}
+            }
+            if open > MAX_OPEN {
+                return Some((n + 1, column + 1));
+            }
+        }
+    }
+    None
 }
 
 /// An error of the YAML reader as `file:line:column: what`.
