@@ -78,7 +78,7 @@ pub fn emit(file: &File, sink: &mut dyn Sink) -> io::Result<()> {
 }
 
 /// The first run of data from byte `at` on, as (start, end). Without any, both are `size`.
-fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
+pub fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
     let start = match seek(file, SeekFrom::Data(at)) {
         Ok(start) => start.min(size),
         Err(rustix::io::Errno::NXIO) => return Ok((size, size)),

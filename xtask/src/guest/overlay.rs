@@ -5,12 +5,13 @@
 
 use super::accounts::Names;
 use super::{Report, Rootfs, edit};
+use crate::format::raw::next_data;
 use crate::recipe::{FileMode, FileOptions, Owner, closest};
-use crate::rootfs::{Content, Kind, Meta, Node, NodeId, Store};
+use crate::rootfs::{Content, Kind, Meta, Node, NodeId, Segment, Store};
 use camino::Utf8Path;
 use fs_err as fs;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::PermissionsExt;
 
 /// Files to lay over a root file system, with what the recipe says of them.
@@ -36,8 +37,10 @@ enum EntryKind {
     File {
         /// First byte in the store.
         start: u64,
-        /// Length in bytes.
+        /// Length in bytes, holes included.
         len: u64,
+        /// The runs that hold data, if there are holes between.
+        runs: Option<Box<[Segment]>>,
         executable: bool,
     },
     Symlink(String),
@@ -45,13 +48,15 @@ enum EntryKind {
 
 impl Overlay {
     /// Reads the folder `dir`; none at all is an empty overlay. Links are kept as they are, so
-    /// nothing outside of the folder is read. Fails on whatever is no file, folder or link, and
+    /// nothing outside of the folder is read; `dir` itself may be a link to another folder of
+    /// the recipe. Fails on whatever is no file, folder or link, and
     /// on options for what is not there.
     pub fn read(
         dir: &Utf8Path,
         options: &BTreeMap<String, FileOptions>,
     ) -> Result<Overlay, Report> {
         let mut overlay = Overlay::default();
+        stays_inside(dir)?;
         let is_dir = fs::metadata(dir).is_ok_and(|m| m.is_dir());
         if is_dir {
             let spool = tempfile::tempfile().map_err(|e| {
@@ -155,12 +160,20 @@ impl Overlay {
             EntryKind::File {
                 start,
                 len,
+                runs,
                 executable,
             } => (
-                Kind::File(Content::Stored {
-                    store,
-                    start: *start,
-                    len: *len,
+                Kind::File(match runs {
+                    Some(runs) => Content::Sparse {
+                        store,
+                        size: *len,
+                        segments: runs.clone(),
+                    },
+                    None => Content::Stored {
+                        store,
+                        start: *start,
+                        len: *len,
+                    },
                 }),
                 if *executable { 0o755 } else { 0o644 },
             ),
@@ -266,15 +279,74 @@ impl Reader {
     }
 
     fn file(&mut self, host: &Utf8Path) -> io::Result<EntryKind> {
-        let mut file = std::fs::File::open(host)?;
-        let executable = file.metadata()?.permissions().mode() & 0o111 != 0;
-        let len = io::copy(&mut file, &mut self.spool)?;
-        let start = self.end;
-        self.end += len;
+        let file = std::fs::File::open(host)?;
+        let meta = file.metadata()?;
+        let executable = meta.permissions().mode() & 0o111 != 0;
+        let (start, len) = (self.end, meta.len());
+        if len > MAX_FILE {
+            return Err(io::Error::other(format!(
+                "it has {len} bytes, more than the {MAX_FILE} that ext4 takes"
+            )));
+        }
+        let mut runs = Vec::new();
+        let mut at = 0;
+        while at < len {
+            // Holes stay holes: a file may be far larger than every disk.
+            let (from, to) = next_data(&file, at, len)?;
+            at = to;
+            if from == to {
+                continue;
+            }
+            if runs.len() == MAX_RUNS {
+                return Err(io::Error::other(format!(
+                    "it has more than {MAX_RUNS} holes"
+                )));
+            }
+            runs.push(Segment {
+                offset: from,
+                len: to - from,
+                start: self.end,
+            });
+            (&file).seek(io::SeekFrom::Start(from))?;
+            let copied = io::copy(&mut (&file).take(to - from), &mut self.spool)?;
+            if copied < to - from {
+                return Err(io::Error::other("it became shorter while it was read"));
+            }
+            self.end += copied;
+        }
+        let whole = matches!(runs.as_slice(), [run] if run.len == len) || len == 0;
         Ok(EntryKind::File {
             start,
             len,
+            runs: (!whole).then(|| runs.into()),
             executable,
         })
     }
+}
+
+/// Largest file in bytes: ext4 numbers the blocks of a file by 32 bits, and the last number is
+/// not used (Linux fs/ext4/super.c, `ext4_max_size`; blocks of 4096 bytes).
+const MAX_FILE: u64 = ((1 << 32) - 1) * 4096;
+
+/// Most holes in one file: each takes memory.
+const MAX_RUNS: usize = 1 << 20;
+
+/// Fails if the folder is a link that leads out of the recipe: what lies there would go into the
+/// image of whoever builds somebody else's recipe.
+fn stays_inside(dir: &Utf8Path) -> Result<(), Report> {
+    if !dir.is_symlink() {
+        return Ok(());
+    }
+    let failed = |e| unreadable(dir, e);
+    let recipe = dir.parent().filter(|p| !p.as_str().is_empty());
+    let recipe = recipe.unwrap_or(Utf8Path::new("."));
+    let real = dir.canonicalize().map_err(failed)?;
+    if real.starts_with(recipe.canonicalize().map_err(failed)?) {
+        return Ok(());
+    }
+    Err(Report::mistake(format!(
+        "{dir} is a symbolic link that leads out of the recipe, to {}",
+        real.display()
+    ))
+    .hint("copy the folder into the recipe"))
 }

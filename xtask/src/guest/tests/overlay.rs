@@ -137,3 +137,70 @@ fn what_cannot_be_laid_over_is_refused() {
     std::fs::write(files.0.path().join(name), "").unwrap();
     files.read("{}").unwrap_err();
 }
+
+#[test]
+fn a_folder_outside_of_the_recipe_is_refused() {
+    let recipe = Files::new();
+    let outside = Files::new();
+    outside.put("etc/secret", "secret", 0o644);
+    recipe.put("shared/etc/app.conf", "x", 0o644);
+    let dir = recipe.path().join("files");
+    let read = || Overlay::read(&dir, &BTreeMap::new());
+    for target in [outside.path(), Utf8Path::new("/etc"), Utf8Path::new("..")] {
+        symlink(target, &dir).unwrap();
+        let e = read().unwrap_err();
+        assert!(e.message.contains("leads out of the recipe"), "{e}");
+        std::fs::remove_file(&dir).unwrap();
+    }
+    symlink("nowhere", &dir).unwrap();
+    read().unwrap_err();
+    std::fs::remove_file(&dir).unwrap();
+    // A link that stays in the recipe.
+    symlink("shared", &dir).unwrap();
+    assert!(read().unwrap().has("/etc/app.conf"));
+}
+
+#[test]
+fn holes_stay_holes() {
+    use std::os::unix::fs::FileExt;
+    const SIZE: u64 = 1 << 40;
+    let files = Files::new();
+    files.put("one", "1", 0o644);
+    let sparse = std::fs::File::create(files.path().join("sparse")).unwrap();
+    sparse.set_len(SIZE).unwrap();
+    sparse.write_all_at(b"start", 0).unwrap();
+    sparse.write_all_at(b"end", SIZE - 3).unwrap();
+    let hole = std::fs::File::create(files.path().join("hole")).unwrap();
+    hole.set_len(SIZE).unwrap();
+    files.put("two", "22", 0o644);
+    let mut r = rootfs(&[("/x", "x")], &[]);
+    files.read("{}").unwrap().apply(&mut r).unwrap();
+    assert_eq!(
+        (text(&r, "/one"), text(&r, "/two")),
+        ("1".into(), "22".into())
+    );
+    let content = |path: &str| {
+        let id = r.tree.lookup(path).unwrap();
+        match &r.tree.node(id).kind {
+            Kind::File(content) => content.clone(),
+            kind => unreachable!("{kind:?}"),
+        }
+    };
+    for (path, at, wanted) in [
+        ("/sparse", 0, *b"start"),
+        ("/sparse", SIZE - 5, *b"\0\0end"),
+        ("/sparse", SIZE / 2, [0; 5]),
+        ("/hole", SIZE - 5, [0; 5]),
+    ] {
+        let content = content(path);
+        assert_eq!(content.len(), SIZE);
+        let mut bytes = [1; 5];
+        r.stores.read_at(&content, at, &mut bytes).unwrap();
+        assert_eq!(bytes, wanted, "{path} {at}");
+    }
+    // More than a file of an ext4 can have, where the file system of this host can.
+    if hole.set_len(1 << 44).is_ok() {
+        let e = files.read("{}").unwrap_err();
+        assert!(e.source.unwrap().to_string().contains("ext4"));
+    }
+}
