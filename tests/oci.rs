@@ -5,136 +5,22 @@
 mod common;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use common::{Entry, content, dir, file, skipped, temp, write_tar};
+use common::oci::{Layout, Squeeze, layout, sha256, tar_of};
+use common::{content, dir, file, skipped, temp};
 use docker_to_linux::guest;
 use docker_to_linux::recipe::Arch;
 use docker_to_linux::rootfs::oci::{self, Image, Input, Limits, OciError};
 use docker_to_linux::rootfs::{Kind, Rootfs, tar};
 use docker_to_linux::tool::Tool;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-fn sha256(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    format!(
-        "sha256:{}",
-        hash.iter().map(|b| format!("{b:02x}")).collect::<String>()
-    )
-}
-
-/// How a layer is compressed.
-#[derive(Clone, Copy)]
-enum Squeeze {
-    No,
-    Gzip,
-    Zstd,
-}
-
-impl Squeeze {
-    fn bytes(self, plain: &[u8]) -> Vec<u8> {
-        match self {
-            Squeeze::No => plain.to_vec(),
-            Squeeze::Gzip => {
-                let mut out = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-                out.write_all(plain).unwrap();
-                out.finish().unwrap()
-            }
-            Squeeze::Zstd => zstd::encode_all(plain, 3).unwrap(),
-        }
-    }
-}
-
-/// An OCI layout in a folder.
-struct Layout(Utf8PathBuf);
-
-impl Layout {
-    fn new(dir: &Utf8Path) -> Layout {
-        fs_err::create_dir_all(dir.join("blobs/sha256")).unwrap();
-        fs_err::write(dir.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
-        Layout(dir.to_owned())
-    }
-
-    /// Stores bytes; returns their descriptor.
-    fn blob(&self, bytes: &[u8]) -> Value {
-        let digest = sha256(bytes);
-        let name = digest.strip_prefix("sha256:").unwrap();
-        fs_err::write(self.0.join("blobs/sha256").join(name), bytes).unwrap();
-        json!({"mediaType": "x", "digest": digest, "size": bytes.len()})
-    }
-
-    fn document(&self, value: &Value) -> Value {
-        self.blob(value.to_string().as_bytes())
-    }
-
-    /// Stores an image of these layers; returns its manifest's descriptor.
-    fn image(&self, arch: &str, layers: &[(Vec<u8>, Squeeze)], config: &Value) -> Value {
-        self.image_of(arch, "2024-05-01T10:00:00.5Z", layers, config)
-    }
-
-    /// An image that was created then: no file in it is newer.
-    fn image_of(
-        &self,
-        arch: &str,
-        created: &str,
-        layers: &[(Vec<u8>, Squeeze)],
-        config: &Value,
-    ) -> Value {
-        let ids: Vec<String> = layers.iter().map(|(tar, _)| sha256(tar)).collect();
-        let config = self.document(&json!({
-            "architecture": arch, "os": "linux", "created": created,
-            "config": config, "rootfs": {"type": "layers", "diff_ids": ids},
-        }));
-        let layers: Vec<Value> = layers
-            .iter()
-            .map(|(tar, s)| self.blob(&s.bytes(tar)))
-            .collect();
-        self.document(&json!({"schemaVersion": 2, "config": config, "layers": layers}))
-    }
-
-    fn index(&self, manifests: &[Value]) {
-        let index = json!({"schemaVersion": 2, "manifests": manifests});
-        fs_err::write(self.0.join("index.json"), index.to_string()).unwrap();
-    }
-
-    fn read(&self) -> Result<Image, OciError> {
-        self.read_for(Arch::Amd64, Limits::default())
-    }
-
-    fn read_for(&self, arch: Arch, limits: Limits) -> Result<Image, OciError> {
-        oci::from_dir(&self.0, arch, limits, &self.0.join("spool"))
-    }
-
-    /// The same as a tar.
-    fn tar(&self) -> Utf8PathBuf {
-        let at = Utf8PathBuf::from(format!("{}.tar", self.0));
-        content(Command::new("tar").args(["-C", self.0.as_str(), "-cf", at.as_str(), "."]));
-        at
-    }
-}
-
-fn tar_of(entries: &[Entry]) -> Vec<u8> {
-    let mut tar = Vec::new();
-    write_tar(entries, &mut tar);
-    tar
-}
-
-/// A layout of one image with these layers.
-fn layout(at: &Utf8Path, layers: &[Vec<u8>]) -> Layout {
-    let layout = Layout::new(at);
-    let layers: Vec<_> = layers.iter().map(|l| (l.clone(), Squeeze::Gzip)).collect();
-    let manifest = layout.image("amd64", &layers, &json!({}));
-    layout.index(&[manifest]);
-    layout
-}
 
 fn image_in(tar: &Utf8Path) -> Image {
     let (_guard, spool) = temp();
     let rootfs = tar::from_file(std::fs::File::open(tar).unwrap(), &spool).unwrap();
-    match oci::from_tar(rootfs, Arch::Amd64, Limits::default(), &spool).unwrap() {
+    match oci::from_tar(rootfs, &Arch::Amd64.into(), Limits::default(), &spool).unwrap() {
         Input::Image(image) => *image,
         Input::Rootfs(_) => panic!("{tar} was taken for a root file system"),
     }
@@ -350,7 +236,7 @@ fn refused(oci: &Layout, words: &[&str]) {
     let tar = oci.tar();
     let of_tar = tar::from_file(std::fs::File::open(&tar).unwrap(), &spool)
         .map_err(OciError::from)
-        .and_then(|r| oci::from_tar(r, Arch::Amd64, Limits::default(), &spool));
+        .and_then(|r| oci::from_tar(r, &Arch::Amd64.into(), Limits::default(), &spool));
     for result in [oci.read().map(drop), of_tar.map(drop)] {
         let error = result.unwrap_err();
         let text = error.to_string();
@@ -505,6 +391,7 @@ fn bombs_end_before_they_hurt() {
     oci.index(&[oci.document(&json!({"config": config, "layers": [layer]}))]);
     let limits = Limits {
         unpacked: Some(64 << 20),
+        ..Limits::default()
     };
     let begun = Instant::now();
     let e = oci.read_for(Arch::Amd64, limits).unwrap_err();

@@ -9,6 +9,7 @@
 )]
 
 pub mod machine;
+pub mod oci;
 pub mod sector;
 
 use camino::{Utf8Path, Utf8PathBuf};

@@ -60,6 +60,8 @@ impl Assembly {
         notes.extend(std::mem::take(&mut rootfs.notes));
         let settings = settings(request, boot, &ids, container.as_ref());
         notes.extend(guest::prepare(&mut rootfs, &settings)?);
+        // Links that lead to other links are not followed for ever: then nothing is found.
+        rootfs.tree.check_steps()?;
         let found = kernels::find(&rootfs, arch, boot)?;
         notes.extend(found.notes);
         let kernels = found.kernels;

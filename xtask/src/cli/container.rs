@@ -8,8 +8,6 @@ use crate::engine::{self, Build, Engine, Files, Seen};
 use crate::error::Report;
 use crate::plan::ContainerFacts;
 use crate::recipe::{self, Arch, Found, Recipe, Service};
-use crate::rootfs::oci::Limits;
-use crate::size::Size;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::BTreeMap;
 
@@ -32,9 +30,6 @@ pub(super) struct Args {
     /// Whether the container's command becomes a service of the machine
     #[arg(long, value_name = "WHEN")]
     service: Option<Service>,
-    /// Most that the layers of an image given by --from may unpack to
-    #[arg(long, value_name = "SIZE")]
-    max_unpacked: Option<Size>,
 }
 
 /// What the build of a container's image has to know besides.
@@ -55,13 +50,6 @@ impl Args {
     /// Whether the image file is given a name.
     pub(super) fn has_name(&self) -> bool {
         self.name.is_some()
-    }
-
-    /// What layers may unpack to.
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
-            unpacked: self.max_unpacked.map(|Size(bytes)| bytes),
-        }
     }
 
     /// The recipe with what these options say instead.
@@ -284,7 +272,6 @@ mod tests {
             context: None,
             name: None,
             service: None,
-            max_unpacked: None,
         }
     }
 

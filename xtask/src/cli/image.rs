@@ -47,6 +47,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "IMAGE")]
     base: Option<String>,
     #[command(flatten)]
+    image: from::Args,
+    #[command(flatten)]
     container: super::container::Args,
     /// Build argument for the Dockerfile
     #[arg(long, value_name = "NAME=VALUE")]
@@ -248,8 +250,8 @@ fn make(
         (Some(from), _) => {
             let from = from::From {
                 path: from,
-                arch,
-                limits: args.container.limits(),
+                wanted: args.image.wanted(arch),
+                budget: args.image.budget(),
                 spool_dir: &args.output,
             };
             let (rootfs, config) = from::read(from, console)?;
@@ -397,9 +399,12 @@ fn from_engine(
     let created = engine.created(&image)?;
     let bar = console.bytes("exporting", None);
     let stream = bar.count(engine::export(engine, &image)?);
-    let mut rootfs = tar::from_stream(stream, &args.output)?;
-    // The container was made just now; its image was not, so the image's time counts.
-    rootfs.set_epoch(created);
+    let mut rootfs = tar::from_stream_within(stream, &args.output, &args.image.budget())?;
+    // The container was made just now; its image was not, so the image's time counts, or that
+    // of its files.
+    let made_up = !rootfs.may_be_of(created);
+    let newest = rootfs.newest_file().filter(|_| made_up);
+    rootfs.set_epoch(newest.unwrap_or(created));
     Ok((rootfs, origin))
 }
 

@@ -1,6 +1,8 @@
 //! The root file system of the machine to be: a tree of metadata in memory, and the
 //! stores its file contents still lie in.
 
+pub mod budget;
+mod created;
 mod digest;
 mod node;
 pub mod oci;
@@ -10,6 +12,7 @@ pub mod tar;
 pub mod tree;
 mod walk;
 
+pub use budget::{Budget, Limits};
 pub use node::{Content, Kind, Meta, Node, Segment, Time, Xattrs};
 pub use store::{Store, Stores};
 pub use tree::{NodeId, ROOT, Tree, TreeError};

@@ -3,6 +3,7 @@
 //! Every path is looked up *inside* the tree, as in a chroot: an absolute link starts at the
 //! tree's own root, and `..` at the root stays there. Nothing here can name a host file.
 
+use super::budget::{Budget, Exceeded, MAX_PATH};
 use super::node::{Kind, Meta, Node, Time, boxed};
 use super::walk::Walk;
 use bstr::{BStr, BString, ByteSlice};
@@ -61,14 +62,53 @@ pub enum TreeError {
     #[error("the root directory cannot be replaced by a {0}")]
     Root(&'static str),
     /// A name is longer than a Linux file name may be.
-    #[error("the name {0:?} is longer than 255 bytes, the most a Linux file system takes")]
+    #[error(
+        "the name that begins with {0:?} is longer than 255 bytes, the most a Linux file system takes"
+    )]
     NameTooLong(BString),
     /// A name, or the target of a symbolic link, with a NUL in it: no system call can make one.
     #[error("{0:?} has a NUL in it, which no Linux file name can have")]
     Nul(BString),
+    /// A path that is longer than Linux takes: there is no other bound of how deep a tree is.
+    #[error(
+        "the path that begins with {start:?} has {len} bytes, more than the {MAX_PATH} that Linux takes"
+    )]
+    PathTooLong {
+        /// Its first bytes.
+        start: BString,
+        /// Its length in bytes, with links on the way followed.
+        len: usize,
+    },
+    /// A symbolic link whose target is longer than a path may be.
+    #[error(
+        "the target of the symbolic link {path:?} has {len} bytes, more than the {MAX_PATH} that Linux takes"
+    )]
+    TargetTooLong {
+        /// The link.
+        path: BString,
+        /// Length of its target in bytes.
+        len: usize,
+    },
+    /// More than the input may take.
+    #[error(transparent)]
+    Budget(#[from] Exceeded),
     /// More nodes than a tree can number.
     #[error("the root file system has more than 4,294,967,295 entries")]
     TooMany,
+}
+
+impl TreeError {
+    /// Refuses a path that is far too long, before anything is done with it. It may be written
+    /// with a `./` and a `/` too many, so this is not the last word.
+    pub(super) fn check_length(path: &[u8]) -> Result<(), TreeError> {
+        match path.len() > 2 * MAX_PATH {
+            true => Err(TreeError::PathTooLong {
+                start: start(path),
+                len: path.len(),
+            }),
+            false => Ok(()),
+        }
+    }
 }
 
 /// What [`Tree::prune`] does with an entry.
@@ -89,14 +129,28 @@ pub enum Prune {
 #[derive(Debug, Clone)]
 pub struct Tree {
     nodes: Vec<Node>,
+    budget: Budget,
 }
 
 impl Tree {
     /// A tree with nothing but its root directory.
     pub fn new(root: Meta) -> Tree {
+        Tree::within(root, Budget::default())
+    }
+
+    /// The same for an input that may take no more than `budget`.
+    pub fn within(root: Meta, budget: Budget) -> Tree {
         let mut node = Node::new(Kind::dir(), root);
         node.links = 1;
-        Tree { nodes: vec![node] }
+        Tree {
+            nodes: vec![node],
+            budget,
+        }
+    }
+
+    /// Fails once look-ups had to follow so many links that they no longer find anything.
+    pub fn check_steps(&self) -> Result<(), Exceeded> {
+        self.budget.check_steps()
     }
 
     /// The node of that number.
@@ -164,13 +218,26 @@ impl Tree {
     }
 
     /// The steps from the root to `path`, links followed.
-    fn trail(&self, path: &[u8], follow_last: bool) -> Option<Vec<(Box<BStr>, NodeId)>> {
-        let mut trail: Vec<(Box<BStr>, NodeId)> = Vec::new();
+    fn trail<'a>(&'a self, path: &'a [u8], follow_last: bool) -> Option<Vec<(&'a BStr, NodeId)>> {
+        let mut steps = 0;
+        let trail = self.follow(path, follow_last, &mut steps);
+        // No single look-up is long: links are at most 40, and their targets as long as a path.
+        trail.filter(|_| self.budget.step(steps))
+    }
+
+    fn follow<'a>(
+        &'a self,
+        path: &'a [u8],
+        follow_last: bool,
+        steps: &mut u64,
+    ) -> Option<Vec<(&'a BStr, NodeId)>> {
+        let mut trail: Vec<(&BStr, NodeId)> = Vec::new();
         // Components still to walk, the next one last.
-        let mut todo: Vec<Box<BStr>> = components(path).rev().map(boxed).collect();
+        let mut todo: Vec<&[u8]> = components(path).rev().collect();
         let mut links = 0;
         while let Some(name) = todo.pop() {
-            if *name == ".." {
+            *steps += 1;
+            if name == b".." {
                 trail.pop();
                 continue;
             }
@@ -178,8 +245,8 @@ impl Tree {
             let Kind::Dir(children) = &self.node(here).kind else {
                 return None;
             };
-            let next = *children.get(&name)?;
-            match &self.node(next).kind {
+            let (name, next) = children.get_key_value(BStr::new(name))?;
+            match &self.node(*next).kind {
                 Kind::Symlink(target) if follow_last || !todo.is_empty() => {
                     links += 1;
                     if links > MAX_LINKS {
@@ -188,9 +255,9 @@ impl Tree {
                     if target.starts_with(b"/") {
                         trail.clear();
                     }
-                    todo.extend(components(target).rev().map(boxed));
+                    todo.extend(components(target).rev());
                 }
-                _ => trail.push((name, next)),
+                _ => trail.push((name, *next)),
             }
         }
         Some(trail)
@@ -208,6 +275,12 @@ impl Tree {
             && target.contains(&0)
         {
             return Err(TreeError::Nul(target[..].into()));
+        }
+        if let Kind::Symlink(target) = &node.kind
+            && target.len() > MAX_PATH
+        {
+            let (path, len) = (start(path), target.len());
+            return Err(TreeError::TargetTooLong { path, len });
         }
         let Some((parent, name)) = self.parent_of(path, node.meta.mtime)? else {
             // The root itself: only its metadata can be set.
@@ -228,6 +301,7 @@ impl Tree {
             dir.xattrs = node.xattrs;
             return Ok(old);
         }
+        self.budget.name(name, false)?;
         self.detach(parent, name);
         let id = self.push(node)?;
         self.attach(parent, name, id);
@@ -251,6 +325,7 @@ impl Tree {
         if self.child(parent, name) == Some(target) {
             return Ok(());
         }
+        self.budget.name(name, true)?;
         self.detach(parent, name);
         self.attach(parent, name, target);
         Ok(())
@@ -355,6 +430,7 @@ impl Tree {
 
     fn push(&mut self, mut node: Node) -> Result<NodeId, TreeError> {
         let id = u32::try_from(self.nodes.len()).map_err(|_| TreeError::TooMany)?;
+        self.budget.node(&node)?;
         node.links = 0;
         self.nodes.push(node);
         Ok(NodeId(id))
@@ -395,6 +471,14 @@ impl Tree {
         mtime: Time,
     ) -> Result<Option<(NodeId, &'p [u8])>, TreeError> {
         let names: Vec<&[u8]> = components(path).collect();
+        let too_long = |len: usize| match len > MAX_PATH {
+            true => Err(TreeError::PathTooLong {
+                start: start(path),
+                len,
+            }),
+            false => Ok(()),
+        };
+        too_long(names.iter().map(|n| n.len() + 1).sum())?;
         if names.contains(&&b".."[..]) {
             return Err(TreeError::DotDot(path.into()));
         }
@@ -402,13 +486,16 @@ impl Tree {
             return Err(TreeError::Nul(path.into()));
         }
         if let Some(long) = names.iter().find(|n| n.len() > 255) {
-            return Err(TreeError::NameTooLong((*long).into()));
+            return Err(TreeError::NameTooLong(start(long)));
         }
         let Some((name, parents)) = names.split_last() else {
             return Ok(None);
         };
         let mut here = ROOT;
+        // Of the real path, links followed: a link to deep down would lead deeper and deeper.
+        let mut len = 0;
         for (depth, part) in parents.iter().enumerate() {
+            len += part.len() + 1;
             here = match self.child(here, part) {
                 Some(next) => match &self.node(next).kind {
                     Kind::Dir(_) => next,
@@ -417,9 +504,16 @@ impl Tree {
                         let so_far = parents[..=depth].join(&b"/"[..]);
                         let is_link = matches!(kind, Kind::Symlink(_));
                         let kind = kind.name();
-                        match self.resolve(&so_far) {
-                            Some(id) if matches!(self.node(id).kind, Kind::Dir(_)) => id,
+                        let trail = self.trail(&so_far, true);
+                        let end = trail.as_ref().map(|t| t.last().map_or(ROOT, |(_, id)| *id));
+                        match end {
+                            Some(id) if matches!(self.node(id).kind, Kind::Dir(_)) => {
+                                let names = trail.iter().flatten();
+                                len = names.map(|(name, _)| name.len() + 1).sum();
+                                id
+                            }
                             None if is_link => {
+                                self.check_steps()?;
                                 return Err(TreeError::DanglingParent {
                                     path: path.into(),
                                     link: so_far.into(),
@@ -442,14 +536,22 @@ impl Tree {
                         gid: 0,
                         mtime,
                     };
+                    too_long(len)?;
+                    self.budget.name(part, false)?;
                     let id = self.push(Node::new(Kind::dir(), meta))?;
                     self.attach(here, part, id);
                     id
                 }
             };
         }
+        too_long(len + name.len() + 1)?;
         Ok(Some((here, name)))
     }
+}
+
+/// The first bytes of a path that is too long to be told.
+fn start(path: &[u8]) -> BString {
+    path[..path.len().min(80)].into()
 }
 
 /// The components of a path, without empty ones and `.`.

@@ -5,6 +5,7 @@ use crate::rootfs::{Content, Kind, Rootfs, Stores};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 
 /// Largest index, manifest or configuration that is read, in bytes: what registries take.
 const MAX_DOCUMENT: u64 = 4 << 20;
@@ -12,8 +13,8 @@ const MAX_DOCUMENT: u64 = 4 << 20;
 /// The files of a stored image.
 #[derive(Debug)]
 pub(super) enum Blobs {
-    /// A folder.
-    Dir(Utf8PathBuf),
+    /// A folder, and one more that blobs may lie in.
+    Dir(Utf8PathBuf, Option<Utf8PathBuf>),
     /// A tar whose contents lie in stores.
     Tar(Box<Rootfs>),
 }
@@ -23,13 +24,20 @@ pub(super) struct Blob {
     pub bytes: Box<dyn Read>,
     /// Its length in bytes.
     pub len: u64,
+    /// How many of them are stored, and not holes.
+    pub stored: u64,
 }
 
 impl Blobs {
     /// Whether something is there.
     pub(super) fn has(&self, path: &str) -> bool {
         match self {
-            Blobs::Dir(dir) => dir.join(path).symlink_metadata().is_ok(),
+            Blobs::Dir(dir, more) => {
+                dir.join(path).symlink_metadata().is_ok()
+                    || more
+                        .as_ref()
+                        .is_some_and(|more| in_cache(more, path).is_some())
+            }
             Blobs::Tar(rootfs) => rootfs.tree.exists(path),
         }
     }
@@ -41,7 +49,7 @@ impl Blobs {
             return Err(OciError::Outside(path.to_owned()));
         }
         match self {
-            Blobs::Dir(dir) => open_in(dir, path),
+            Blobs::Dir(dir, more) => open_in(dir, more.as_deref(), path),
             Blobs::Tar(rootfs) => open_stored(rootfs, path),
         }
     }
@@ -65,30 +73,53 @@ impl Blobs {
     }
 }
 
-/// Opens a file below `dir` and follows no link on the way: a link could lead anywhere on this
-/// host.
-fn open_in(dir: &Utf8Path, path: &str) -> Result<Blob, OciError> {
+/// Opens a file below `dir`. A link may lead to where it belongs to the image, or into the
+/// folder `more`: any other could lead anywhere on this host.
+fn open_in(dir: &Utf8Path, more: Option<&Utf8Path>, path: &str) -> Result<Blob, OciError> {
     let failed = |e: io::Error| match e.kind() {
         io::ErrorKind::NotFound => OciError::Missing(path.to_owned()),
         _ => OciError::Read(path.to_owned(), e),
     };
-    let mut here = dir.to_owned();
-    for part in path.split('/') {
-        here.push(part);
-        if here.symlink_metadata().map_err(failed)?.is_symlink() {
-            return Err(OciError::Link(path.to_owned()));
+    let link = || OciError::Link(path.to_owned());
+    let mut here = dir.join(path);
+    match more.and_then(|more| in_cache(more, path)) {
+        Some(cached) if here.symlink_metadata().is_err() => here = cached,
+        _ => {
+            let mut step = dir.to_owned();
+            let mut linked = false;
+            for part in path.split('/') {
+                step.push(part);
+                linked |= step.symlink_metadata().map_err(failed)?.is_symlink();
+            }
+            if linked {
+                let real = here.canonicalize().map_err(|_| link())?;
+                let inside =
+                    |dir: &Utf8Path| dir.canonicalize().is_ok_and(|dir| real.starts_with(dir));
+                if !inside(dir) && !more.is_some_and(inside) {
+                    return Err(link());
+                }
+            }
         }
     }
     // A named pipe would never end.
-    if !here.symlink_metadata().map_err(failed)?.is_file() {
+    if !here.metadata().map_err(failed)?.is_file() {
         return Err(OciError::NoFile(path.to_owned()));
     }
     let file = File::open(&here).map_err(failed)?;
-    let len = file.metadata().map_err(failed)?.len();
+    let meta = file.metadata().map_err(failed)?;
     Ok(Blob {
         bytes: Box::new(file),
-        len,
+        len: meta.len(),
+        // Of a file with holes only what is stored.
+        stored: meta.len().min(meta.blocks().saturating_mul(512)),
     })
+}
+
+/// Where a folder of blobs has one: skopeo's `--shared-blob-dir` is without the folder `blobs`.
+fn in_cache(more: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
+    let below = path.strip_prefix("blobs/")?;
+    let places = [more.join(below), more.join(path)];
+    places.into_iter().find(|place| place.is_file())
 }
 
 /// Links inside of a tar lead inside of it: `docker save` once made them for layers that occur
@@ -105,6 +136,10 @@ fn open_stored(rootfs: &Rootfs, path: &str) -> Result<Blob, OciError> {
     match &tree.node(id).kind {
         Kind::File(content) => Ok(Blob {
             len: content.len(),
+            stored: match content {
+                Content::Sparse { segments, .. } => segments.iter().map(|s| s.len).sum(),
+                content => content.len(),
+            },
             bytes: Box::new(Stored {
                 stores: rootfs.stores.clone(),
                 content: content.clone(),

@@ -6,16 +6,21 @@
 
 mod blobs;
 mod config;
+mod layout;
 mod manifest;
+mod platform;
+mod saved;
 mod verify;
 
 pub use config::Config;
+pub use platform::Wanted;
 
-use super::Rootfs;
+use super::budget::Exceeded;
+pub use super::budget::Limits;
 use super::tar::{self, Layers, TarError};
+use super::{Budget, Rootfs};
 use crate::error::Report;
-use crate::recipe::Arch;
-use crate::size::{GIB, Size};
+use crate::size::Size;
 use blobs::Blobs;
 use camino::Utf8Path;
 use manifest::Layer;
@@ -43,15 +48,6 @@ pub enum Input {
     Image(Box<Image>),
 }
 
-/// What an image may be.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
-    /// Most bytes that all layers together may unpack to. If not given: 1 GiB, and 256 bytes
-    /// for each byte of the files. (What compresses better is made of zeros: a program that
-    /// says so has to be asked first.)
-    pub unpacked: Option<u64>,
-}
-
 /// What is wrong with a stored image.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // The messages say it.
@@ -60,6 +56,21 @@ pub enum OciError {
     Outside(String),
     #[error("{0} is a symbolic link that leads out of it, to nothing, or in a circle")]
     Link(String),
+    #[error("{0:?} is not a variant of an architecture")]
+    Variant(String),
+    #[error("none of its images is called {name:?}; there are: {}", .all.join(", "))]
+    NoneCalled { name: String, all: Vec<String> },
+    #[error("the manifest {0} is of Docker's schema 1, which has no configuration of its image")]
+    SchemaOne(String),
+    #[error(
+        "the content of the foreign layer {digest} is not in the image{}",
+        .url.as_ref().map(|url| format!("; it is at {url:?}")).unwrap_or_default()
+    )]
+    Foreign { digest: String, url: Option<String> },
+    #[error("the layer {0} is encrypted")]
+    Encrypted(String),
+    #[error("the layer {digest} is of the type {kind:?}, which is not a tar")]
+    LayerType { digest: String, kind: String },
     #[error("{0} is missing")]
     Missing(String),
     #[error("{0} is no file")]
@@ -88,8 +99,8 @@ pub enum OciError {
     TooMany(&'static str),
     #[error("it holds several images: {}", .0.join(", "))]
     Several(Vec<String>),
-    #[error("it holds no image for linux/{arch}{}", only(.others))]
-    NoneFor { arch: Arch, others: Vec<String> },
+    #[error("it holds no image for {wanted}{}", only(.others))]
+    NoneFor { wanted: String, others: Vec<String> },
     #[error("its layers unpack to more than {}", Size(*.0))]
     Bomb(u64),
     #[error("the layer {0}: {1}")]
@@ -110,15 +121,25 @@ impl OciError {
     /// What to do about it.
     fn hint(&self) -> &'static str {
         match self {
-            OciError::Several(_) => {
-                "store one alone: `docker save IMAGE`, or `skopeo copy ... oci:DIR:TAG` into a new folder"
+            OciError::Several(_) | OciError::NoneCalled { .. } => {
+                "pick one by --image-name NAME: its name, tag or digest"
             }
             OciError::NoneFor { .. } => {
-                "name the architecture by --arch, or fetch the image for this one"
+                "name the architecture by --arch and a newer variant of it by --variant, or fetch the image for this one"
             }
-            OciError::Bomb(_) => {
-                "if you trust the image, allow it by --max-unpacked, as --max-unpacked 64G"
+            OciError::Variant(_) => "use e.g. v2 or v8.1",
+            OciError::Link(_) => {
+                "if the blobs lie in a folder that you trust, name it by --blob-dir DIR"
             }
+            OciError::SchemaOne(_) => {
+                "convert it: pull it by a container engine and `docker save` it, or `skopeo copy --format oci`"
+            }
+            OciError::Foreign { .. } => {
+                "pull the image by an engine that fetches foreign layers, and `docker save` it"
+            }
+            OciError::Encrypted(_) => "decrypt it first, e.g. by `skopeo copy --decryption-key`",
+            OciError::Bomb(most) => Exceeded::Unpacked(*most).hint(),
+            OciError::Layer(_, error) if let Some(exceeded) = error.exceeded() => exceeded.hint(),
             OciError::Missing(_) | OciError::Size { .. } | OciError::Digest { .. } => {
                 "the image is damaged, not complete, or was changed: fetch it again"
             }
@@ -144,77 +165,108 @@ impl From<OciError> for Report {
 
 /// Whether a folder is a stored image.
 pub fn is_image_dir(dir: &Utf8Path) -> bool {
-    ["oci-layout", "manifest.json"]
-        .iter()
-        .any(|file| dir.join(file).is_file())
+    Form::of(&Blobs::Dir(dir.to_owned(), None)).is_some()
 }
 
-/// Reads the image for `arch` out of a folder.
+/// Reads the image that is wanted out of a folder.
 pub fn from_dir(
     dir: &Utf8Path,
-    arch: Arch,
-    limits: Limits,
+    wanted: &Wanted,
+    budget: impl Into<Budget>,
     spool_dir: &Utf8Path,
 ) -> Result<Image, OciError> {
-    read(&Blobs::Dir(dir.to_owned()), arch, limits, spool_dir)
+    let blobs = Blobs::Dir(dir.to_owned(), wanted.blob_dir.clone());
+    // Of what is none, the error says what is missing.
+    let form = Form::of(&blobs).unwrap_or(Form::Layout);
+    read(&blobs, form, wanted, &budget.into(), spool_dir)
 }
 
-/// Takes what a tar held for what it is: an image for `arch`, which is unpacked, or a root file
-/// system.
+/// Takes what a tar held for what it is: an image, which is unpacked, or a root file system.
+/// `budget` is what the tar was read within.
 pub fn from_tar(
     rootfs: Rootfs,
-    arch: Arch,
-    limits: Limits,
+    wanted: &Wanted,
+    budget: impl Into<Budget>,
     spool_dir: &Utf8Path,
 ) -> Result<Input, OciError> {
+    let budget = budget.into();
     let blobs = Blobs::Tar(Box::new(rootfs));
-    let is_image = blobs.has("oci-layout") && blobs.has("index.json")
-        || blobs.has("manifest.json")
-            && blobs
-                .document("manifest.json")
-                .is_ok_and(|bytes| manifest::is_saved(&bytes));
-    if is_image {
-        let mut image = read(&blobs, arch, limits, spool_dir)?;
+    if let Some(form) = Form::of(&blobs) {
+        let mut image = read(&blobs, form, wanted, &budget, spool_dir)?;
         if let Blobs::Tar(outer) = blobs {
             image.rootfs.notes.splice(0..0, outer.notes);
         }
         return Ok(Input::Image(Box::new(image)));
     }
+    budget.check_plain().map_err(|e| TarError::Io(e.into()))?;
     match blobs {
         Blobs::Tar(rootfs) => Ok(Input::Rootfs(*rootfs)),
-        Blobs::Dir(dir) => Err(OciError::NoFile(dir.into_string())),
+        Blobs::Dir(dir, _) => Err(OciError::NoFile(dir.into_string())),
+    }
+}
+
+/// In which form an image is stored.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// An OCI layout.
+    Layout,
+    /// What `docker save` writes.
+    Saved,
+    /// What it wrote before Docker 1.10.
+    Old,
+}
+
+impl Form {
+    /// Finds out; `None` if these are the files of something else.
+    fn of(blobs: &Blobs) -> Option<Form> {
+        // Newer Dockers save both; only the layout has a digest for each file. Some programs
+        // leave out the file oci-layout.
+        let layout = blobs.has(layout::INDEX) && (blobs.has("oci-layout") || blobs.has("blobs"));
+        let saved = || {
+            let bytes = blobs.document(saved::MANIFEST);
+            // An index or a manifest that cannot be read is better told than passed over.
+            match blobs {
+                Blobs::Dir(..) => blobs.has(saved::MANIFEST),
+                Blobs::Tar(_) => bytes.is_ok_and(|bytes| saved::is_saved(&bytes)),
+            }
+        };
+        if layout {
+            Some(Form::Layout)
+        } else if saved() {
+            Some(Form::Saved)
+        } else if saved::is_old(blobs) {
+            Some(Form::Old)
+        } else {
+            None
+        }
     }
 }
 
 fn read(
     blobs: &Blobs,
-    arch: Arch,
-    limits: Limits,
+    form: Form,
+    wanted: &Wanted,
+    budget: &Budget,
     spool_dir: &Utf8Path,
 ) -> Result<Image, OciError> {
-    // Newer Dockers save both; only the layout has a digest for each file.
-    let image = if blobs.has("oci-layout") && blobs.has("index.json") {
-        manifest::of_layout(blobs, arch)?
-    } else {
-        manifest::of_saved(blobs, arch)?
+    let image = match form {
+        Form::Layout => layout::image(blobs, wanted)?,
+        Form::Saved => saved::image(blobs, wanted)?,
+        Form::Old => saved::old_image(blobs, wanted)?,
     };
-    let mut packed = 0_u64;
-    for layer in &image.layers {
-        packed = packed.saturating_add(blobs.open(&layer.path)?.len);
+    if let Blobs::Dir(..) = blobs {
+        // The size of a tar is known already.
+        for layer in &image.layers {
+            budget.add_packed(blobs.open(&layer.path)?.stored);
+        }
     }
-    let most = limits
-        .unpacked
-        .unwrap_or(packed.saturating_mul(256).saturating_add(GIB));
-    let mut layers = Layers::new(spool_dir, tar::Limits::default()).map_err(TarError::Io)?;
-    let mut left = most;
+    let mut layers = Layers::new(spool_dir, budget).map_err(TarError::Io)?;
     for layer in &image.layers {
-        left -= apply(&mut layers, blobs, layer, left).map_err(|e| match e {
-            OciError::Bomb(_) => OciError::Bomb(most),
-            e => e,
-        })?;
+        apply(&mut layers, blobs, layer, budget).map_err(bomb)?;
     }
     let mut rootfs = layers.finish().map_err(TarError::Io)?;
-    if let Some(created) = image.created {
+    // Otherwise the newest time in the layers stands for "now", and no file's time is touched.
+    if let Some(created) = image.created.filter(|c| rootfs.may_be_of(*c)) {
         rootfs.set_epoch(created);
     }
     Ok(Image {
@@ -223,8 +275,24 @@ fn read(
     })
 }
 
-/// Puts one layer over the others, `most` bytes of it; how many there were.
-fn apply(layers: &mut Layers, blobs: &Blobs, layer: &Layer, most: u64) -> Result<u64, OciError> {
+/// Too much of all layers together is nothing to be told of one of them.
+fn bomb(error: OciError) -> OciError {
+    match &error {
+        OciError::Layer(_, inner) => match inner.exceeded() {
+            Some(Exceeded::Unpacked(most)) => OciError::Bomb(*most),
+            _ => error,
+        },
+        _ => error,
+    }
+}
+
+/// Puts one layer over the others.
+fn apply(
+    layers: &mut Layers,
+    blobs: &Blobs,
+    layer: &Layer,
+    budget: &Budget,
+) -> Result<(), OciError> {
     let path = || layer.path.clone();
     let failed = |e: io::Error| OciError::Layer(path(), TarError::Io(e));
     let blob = blobs.open(&layer.path)?;
@@ -237,30 +305,32 @@ fn apply(layers: &mut Layers, blobs: &Blobs, layer: &Layer, most: u64) -> Result
             wanted,
         });
     }
-    let mut packed = Hashed::new(blob.bytes, blob.len);
+    // A file that is nearly all hole would be read for hours.
+    budget.check_size(blob.len).map_err(|e| failed(e.into()))?;
+    let mut packed = Hashed::new(blob.bytes);
     let plain = tar::Unpacked::new(packed.clone()).map_err(failed)?;
     let left_over = plain.left_over();
-    let mut plain = Hashed::new(Box::new(plain), most);
-    let done = layers.apply(plain.clone());
-    if plain.over() {
-        return Err(OciError::Bomb(most));
+    let mut plain = Hashed::new(Box::new(budget.unpacked(plain)));
+    let mut done = layers.apply(plain.clone());
+    // What there is too much of is not read on, not even for its digest.
+    if let Err(error) = &done
+        && error.exceeded().is_some()
+    {
+        return done.map_err(|e| OciError::Layer(path(), e));
     }
     // A changed file seldom is a good tar: what it really is comes first.
     if let Some((wanted, _)) = layer.blob {
         let is = packed.finish().map_err(failed)?;
         same(&layer.path, is, wanted)?;
     }
-    let is = plain.finish();
-    if plain.over() {
-        return Err(OciError::Bomb(most));
-    }
-    if let Ok(is) = is {
-        same(&layer.path, is, layer.diff_id)?;
+    match (plain.finish(), layer.diff_id) {
+        (Ok(is), Some(wanted)) => same(&layer.path, is, wanted)?,
+        (Ok(_), None) => {}
+        (Err(e), _) => done = done.and(Err(TarError::Io(e))),
     }
     done.map_err(|e| OciError::Layer(path(), e))?;
-    is.map_err(failed)?;
     layers.passed_over(&left_over);
-    Ok(plain.len())
+    Ok(())
 }
 
 fn same(path: &str, is: verify::Digest, wanted: verify::Digest) -> Result<(), OciError> {

@@ -56,38 +56,21 @@ impl std::fmt::Display for Digest {
     }
 }
 
-/// A stream that hashes what is read of it, and ends with an error after `most` bytes. Clones
-/// read the same stream: one can be given away, another asked for the digest.
+/// A stream that hashes what is read of it. Clones read the same stream: one can be given away, another asked for the digest.
 #[derive(Clone)]
 pub(super) struct Hashed(Rc<RefCell<Inner>>);
 
 struct Inner {
     stream: Box<dyn Read>,
     hash: Sha256,
-    len: u64,
-    most: u64,
-    over: bool,
 }
 
 impl Hashed {
-    pub(super) fn new(stream: Box<dyn Read>, most: u64) -> Hashed {
+    pub(super) fn new(stream: Box<dyn Read>) -> Hashed {
         Hashed(Rc::new(RefCell::new(Inner {
             stream,
             hash: Sha256::new(),
-            len: 0,
-            most,
-            over: false,
         })))
-    }
-
-    /// Bytes read so far.
-    pub(super) fn len(&self) -> u64 {
-        self.0.borrow().len
-    }
-
-    /// Whether there was more than there may be.
-    pub(super) fn over(&self) -> bool {
-        self.0.borrow().over
     }
 
     /// Reads on to the end; the digest of all that there was.
@@ -101,11 +84,6 @@ impl Read for Hashed {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut inner = self.0.borrow_mut();
         let n = inner.stream.read(buf)?;
-        inner.len += n as u64;
-        if inner.len > inner.most {
-            inner.over = true;
-            return Err(io::Error::other("there is more than there may be"));
-        }
         inner.hash.update(&buf[..n]);
         Ok(n)
     }

@@ -3,8 +3,8 @@
 use super::input::{BLOCK, Input, MAX_RECORDS};
 use super::notes::{Left, Notes};
 use super::pax::{self, Pax, Records};
-use super::sparse::Map;
-use super::{MAX_FILE, TarError, Time, Xattrs, attributes, number, packed};
+use super::sparse::{MAX_RUNS, Map};
+use super::{MAX_FILE, TarError, Time, TreeError, Xattrs, attributes, number, packed};
 use bstr::BString;
 use tar::Header;
 
@@ -42,6 +42,25 @@ pub(super) struct Entry {
 /// What global PAX headers said so far.
 #[derive(Debug, Default)]
 pub(super) struct Globals(Records);
+
+/// Most records of global headers, and most bytes in them: they count for every entry that
+/// follows, and honest writers have one or two.
+const MAX_GLOBALS: usize = 1000;
+const MAX_GLOBAL_BYTES: usize = 64 << 10;
+
+impl Globals {
+    fn add(&mut self, records: Records) -> Result<(), TarError> {
+        self.0.extend(records);
+        let bytes: usize = self.0.iter().map(|(k, v)| k.len() + v.len()).sum();
+        if self.0.len() <= MAX_GLOBALS && bytes <= MAX_GLOBAL_BYTES {
+            return Ok(());
+        }
+        Err(TarError::Refused(format!(
+            "its global PAX headers hold {} records with {bytes} bytes, more than the {MAX_GLOBALS} with {MAX_GLOBAL_BYTES} that make sense",
+            self.0.len()
+        )))
+    }
+}
 
 /// The next entry, or `None` at the end of the tar.
 pub(super) fn next(
@@ -88,7 +107,7 @@ pub(super) fn next(
         match flag {
             // Solaris writes the second: the same records under its own flag.
             b'x' | b'X' => local.records = Some(pax::records(input, header, at)?),
-            b'g' => globals.0.extend(pax::records(input, header, at)?),
+            b'g' => globals.add(pax::records(input, header, at)?)?,
             b'L' => local.long_name = Some(long(input, header, at)?),
             b'K' => local.long_link = Some(long(input, header, at)?),
             b'M' => {
@@ -161,6 +180,7 @@ fn entry(
             .or(local.long_name)
             .unwrap_or_else(|| name(header).into()),
     );
+    TreeError::check_length(&path)?;
     let wrong = |field: &'static str| TarError::Field {
         field,
         name: path.clone(),
@@ -172,6 +192,7 @@ fn entry(
             .or(local.long_link)
             .unwrap_or_else(|| until_nul(&old.linkname).to_vec()),
     );
+    TreeError::check_length(&link)?;
     let kind = kind(header, flag, &path, notes).ok_or_else(|| wrong("device number"))?;
     let mut size = size(header, pax.get("size"), at, &path)?;
     let mut sparse = None;
@@ -376,6 +397,9 @@ fn old_sparse(input: &mut dyn Input, header: &Header) -> Result<Map, Option<TarE
         ..Map::default()
     };
     let mut add = |sparse: &[tar::GnuSparseHeader]| -> Result<(), Option<TarError>> {
+        if map.runs.len() > MAX_RUNS {
+            return Err(None);
+        }
         for run in sparse.iter().filter(|s| !s.is_empty()) {
             map.runs
                 .push((number(&run.offset)?, number(&run.numbytes)?));

@@ -3,10 +3,10 @@
 use super::notes::{Left, Notes};
 use super::packed::{LeftOver, Unpacked};
 use super::{TarError, header};
-use crate::rootfs::Store;
+use crate::rootfs::{Budget, Store};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// Size of a tar block in bytes.
 pub(super) const BLOCK: usize = 512;
@@ -44,8 +44,8 @@ pub(super) trait Input {
     }
 }
 
-/// How much of a file is looked at behind the end of the tar in it, in bytes: a sparse file may
-/// have no end to speak of.
+/// How much is read behind the end of a tar, in bytes: a sparse file and a pipe may have no end
+/// to speak of.
 const MAX_BEHIND: u64 = 256 << 20;
 
 /// Looks for something behind the end of a tar.
@@ -94,8 +94,11 @@ pub(super) struct InFile {
 const WINDOW: usize = 8 << 10;
 
 impl InFile {
-    pub(super) fn new(file: File) -> io::Result<InFile> {
-        let size = file.metadata()?.len();
+    pub(super) fn new(file: File, budget: &Budget) -> io::Result<InFile> {
+        let meta = file.metadata()?;
+        let size = meta.len();
+        // Of a file with holes only what is stored: zeros make no entries.
+        budget.add_packed(size.min(meta.blocks().saturating_mul(512)));
         Ok(InFile {
             file,
             size,
@@ -187,10 +190,15 @@ pub(super) struct Spooled {
 const CHUNK: usize = 1 << 20;
 
 impl Spooled {
-    pub(super) fn new(stream: impl Read + 'static, dir: &camino::Utf8Path) -> io::Result<Spooled> {
-        let stream = Unpacked::new(stream)?;
+    pub(super) fn new(
+        stream: impl Read + 'static,
+        dir: &camino::Utf8Path,
+        budget: &Budget,
+    ) -> io::Result<Spooled> {
+        let stream = Unpacked::new(budget.packed(stream))?;
         let left_over = stream.left_over();
-        let input = Spooled::onto(Box::new(stream), spool(dir)?, 0);
+        let stream = Box::new(budget.unpacked(stream));
+        let input = Spooled::onto(stream, spool(dir)?, 0);
         Ok(Spooled { left_over, ..input })
     }
 
@@ -300,8 +308,9 @@ impl Input for Spooled {
 
     fn drain(&mut self, notes: &mut Notes) -> io::Result<()> {
         self.flush()?;
+        let last = self.at.saturating_add(MAX_BEHIND);
         let mut behind = Behind::default();
-        loop {
+        while self.at < last {
             let at = self.at;
             let mut buf = std::mem::take(&mut self.buf);
             let n = self.read(&mut buf)?;

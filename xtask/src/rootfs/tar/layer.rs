@@ -9,39 +9,18 @@ use super::notes::{Left, Notes};
 use super::packed::LeftOver;
 use super::{LATEST, TarError, acl, add, header};
 use crate::rootfs::node::boxed;
-use crate::rootfs::tree::Prune;
+use crate::rootfs::tree::{Prune, TreeError};
+use crate::rootfs::{Budget, Rootfs, Store, Stores};
 use crate::rootfs::{Kind, Meta, NodeId, Tree};
-use crate::rootfs::{Rootfs, Store, Stores};
 use bstr::{BStr, BString, ByteSlice};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 
-/// What layers may have at most: an image comes from anywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Files, directories and links, those of lower layers included that upper ones remove.
-    pub entries: usize,
-    /// Length of a path in bytes.
-    pub path: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            // Far more than the largest images have; the tree of so many takes about 1 GiB.
-            entries: 2_000_000,
-            // Linux's PATH_MAX.
-            path: 4096,
-        }
-    }
-}
-
 /// A root file system that grows layer by layer. All contents go to one nameless file.
 #[derive(Debug)]
 pub struct Layers {
     rootfs: Rootfs,
-    limits: Limits,
     spool: File,
     spooled: u64,
     store: u32,
@@ -50,18 +29,17 @@ pub struct Layers {
 
 impl Layers {
     /// Nothing but a root directory; contents will go to a file in `spool_dir`.
-    pub fn new(spool_dir: &camino::Utf8Path, limits: Limits) -> io::Result<Layers> {
+    pub fn new(spool_dir: &camino::Utf8Path, budget: &Budget) -> io::Result<Layers> {
         let spool = spool(spool_dir)?;
         let mut stores = Stores::default();
         let store = stores.add(Store::new(spool.try_clone()?));
         Ok(Layers {
             rootfs: Rootfs {
-                tree: Tree::new(Meta::root(0o755, 0)),
+                tree: Tree::within(Meta::root(0o755, 0), budget.clone()),
                 stores,
                 epoch: 0,
                 notes: Vec::new(),
             },
-            limits,
             spool,
             spooled: 0,
             store,
@@ -84,21 +62,9 @@ impl Layers {
                 entry => entry?,
             };
             let Some(entry) = entry else { break };
-            if entry.path.len() > self.limits.path {
-                return Err(TarError::Refused(format!(
-                    "a path in it has {} bytes, more than the {} that Linux takes",
-                    entry.path.len(),
-                    self.limits.path
-                )));
-            }
             self.rootfs.epoch = self.rootfs.epoch.max(entry.mtime.secs.min(LATEST));
             layer.entry(tree, self.store, &mut input, entry)?;
-            if tree.capacity() > self.limits.entries {
-                return Err(TarError::Refused(format!(
-                    "there are more than {} files, directories and links",
-                    self.limits.entries
-                )));
-            }
+            tree.check_steps().map_err(TreeError::from)?;
         }
         input.drain(&mut self.notes)?;
         self.spooled = input.spooled();

@@ -29,12 +29,13 @@ mod sparse;
 #[cfg(test)]
 mod tests;
 
+use super::budget::{Budget, Exceeded};
 use super::{Content, Kind, Meta, Node, NodeId, Rootfs, Stores, Time, Tree, TreeError, Xattrs};
 use crate::error::Report;
 use bstr::BString;
 use header::{Entry, EntryType};
 use input::Input;
-pub use layer::{Layers, Limits};
+pub use layer::Layers;
 use notes::Notes;
 pub(super) use packed::Unpacked;
 use std::fs::File;
@@ -107,9 +108,21 @@ pub enum TarError {
     Io(#[from] io::Error),
 }
 
+impl TarError {
+    /// What there was too much of, if that is what is wrong.
+    pub(super) fn exceeded(&self) -> Option<&Exceeded> {
+        match self {
+            TarError::Tree(TreeError::Budget(exceeded)) => Some(exceeded),
+            TarError::Io(error) => Exceeded::of(error),
+            _ => None,
+        }
+    }
+}
+
 impl From<TarError> for Report {
     fn from(error: TarError) -> Report {
         let hint = match &error {
+            error if let Some(exceeded) = error.exceeded() => exceeded.hint(),
             TarError::Foreign { unpack, .. } => {
                 return Report::failure("reading the root file system's tar")
                     .hint(match unpack {
@@ -147,6 +160,15 @@ impl From<TarError> for Report {
 /// Reads a tar file. If it is not compressed, file contents are left in it: it must not
 /// change until the image is written. `spool_dir` is where contents go otherwise.
 pub fn from_file(file: File, spool_dir: &camino::Utf8Path) -> Result<Rootfs, TarError> {
+    from_file_within(file, spool_dir, &Budget::default())
+}
+
+/// The same for a file that may take no more than `budget`.
+pub fn from_file_within(
+    file: File,
+    spool_dir: &camino::Utf8Path,
+    budget: &Budget,
+) -> Result<Rootfs, TarError> {
     let regular = file.metadata()?.is_file();
     let mut head = [0; packed::HEAD];
     let n = if regular {
@@ -155,9 +177,9 @@ pub fn from_file(file: File, spool_dir: &camino::Utf8Path) -> Result<Rootfs, Tar
         0
     };
     if regular && packed::Form::of(&head[..n]).is_none() {
-        read(&mut input::InFile::new(file)?)
+        read(&mut input::InFile::new(file, budget)?, budget)
     } else {
-        from_stream(file, spool_dir)
+        from_stream_within(file, spool_dir, budget)
     }
 }
 
@@ -168,14 +190,23 @@ pub fn from_stream(
     stream: impl Read + 'static,
     spool_dir: &camino::Utf8Path,
 ) -> Result<Rootfs, TarError> {
-    read(&mut input::Spooled::new(stream, spool_dir)?)
+    from_stream_within(stream, spool_dir, &Budget::default())
 }
 
-fn read(input: &mut dyn Input) -> Result<Rootfs, TarError> {
+/// The same for a stream that may take no more than `budget`.
+pub fn from_stream_within(
+    stream: impl Read + 'static,
+    spool_dir: &camino::Utf8Path,
+    budget: &Budget,
+) -> Result<Rootfs, TarError> {
+    read(&mut input::Spooled::new(stream, spool_dir, budget)?, budget)
+}
+
+fn read(input: &mut dyn Input, budget: &Budget) -> Result<Rootfs, TarError> {
     let mut stores = Stores::default();
     let store = stores.add(input.store()?);
     // Until the tar tells more of it: what every distribution gives its root directory.
-    let mut tree = Tree::new(Meta::root(0o755, 0));
+    let mut tree = Tree::within(Meta::root(0o755, 0), budget.clone());
     let mut notes = Notes::default();
     let epoch = read_into(&mut tree, store, input, &mut notes)?;
     let mut rootfs = Rootfs {
@@ -209,12 +240,12 @@ fn read_into(
         newest = newest.max(entry.mtime.secs.min(LATEST));
         add(tree, store, input, entry)?;
     }
-    input.drain(notes)?;
-    if any {
-        Ok(newest)
-    } else {
-        Err(TarError::Empty)
+    if !any {
+        // Not read to its end: it may be a device that has none.
+        return Err(TarError::Empty);
     }
+    input.drain(notes)?;
+    Ok(newest)
 }
 
 /// Puts one entry into the tree and returns its node.
@@ -224,6 +255,7 @@ fn add(
     input: &mut dyn Input,
     mut entry: Entry,
 ) -> Result<NodeId, TarError> {
+    tree.check_steps().map_err(TreeError::from)?;
     let kind = match entry.kind {
         EntryType::HardLink => {
             let target = tree.lookup(&entry.link);

@@ -69,6 +69,10 @@ impl Pax<'_> {
     }
 }
 
+/// Most records of one PAX header. A record is a key of the standard or an extended attribute, and
+/// a file of an ext4 has room for some hundreds.
+const MAX_RECORDS: usize = 10_000;
+
 /// The records in a PAX header: `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record.
 pub(super) fn records(input: &mut dyn Input, head: &Header, at: u64) -> Result<Records, TarError> {
     let wrong = || TarError::Field {
@@ -101,6 +105,11 @@ pub(super) fn records(input: &mut dyn Input, head: &Header, at: u64) -> Result<R
             map.extend_from_slice(value);
         } else {
             out.insert(key.to_vec(), value.to_vec());
+        }
+        if out.len() > MAX_RECORDS {
+            return Err(TarError::Refused(format!(
+                "a PAX header at byte {at} has more than {MAX_RECORDS} records"
+            )));
         }
         rest = &rest[len..];
     }

@@ -3,6 +3,9 @@
 
 use crate::rootfs::Segment;
 
+/// Most runs of one member: a file with more is no longer a sparse one, and each takes memory.
+pub(super) const MAX_RUNS: usize = 1 << 20;
+
 /// The map of a sparse member.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Map {
@@ -72,9 +75,7 @@ impl Map {
                 }
                 (b'\n', Some(n)) => {
                     if numbers.is_empty() {
-                        // A run takes at least four bytes of text: no more than fit into
-                        // what a header may bring.
-                        let Some(count) = usize::try_from(n).ok().filter(|c| *c <= 4 << 20) else {
+                        let Some(count) = usize::try_from(n).ok().filter(|c| *c <= MAX_RUNS) else {
                             return Ok(None);
                         };
                         wanted = 1 + 2 * count;
@@ -101,7 +102,8 @@ impl Map {
                 .map(|n| n.trim().parse().ok())
                 .collect::<Option<_>>()?,
         };
-        numbers.len().is_multiple_of(2).then(|| Map {
+        let whole = numbers.len().is_multiple_of(2) && numbers.len() <= 2 * MAX_RUNS;
+        whole.then(|| Map {
             size,
             runs: pairs(&numbers),
             skip: 0,

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
-use crate::rootfs::ROOT;
+use crate::rootfs::{Limits, ROOT};
 use ::tar::{Builder, EntryType as T, Header};
 use camino::{Utf8Path, Utf8PathBuf};
 use proptest::prelude::*;
@@ -226,7 +226,7 @@ fn wide_numbers_and_odd_times() {
 
 fn layers(all: &[Vec<u8>]) -> Result<Rootfs, TarError> {
     let (_guard, dir) = tmp();
-    let mut layers = Layers::new(&dir, Limits::default()).unwrap();
+    let mut layers = Layers::new(&dir, &Budget::default()).unwrap();
     for layer in all {
         layers.apply(std::io::Cursor::new(layer.clone()))?;
     }
@@ -322,11 +322,11 @@ fn layers_made_to_do_harm_are_refused() {
     });
     assert!(e.contains("8000 bytes"), "{e}");
     let (_guard, dir) = tmp();
-    let few = Limits {
-        entries: 10,
+    let few = Budget::new(Limits {
+        entries: Some(10),
         ..Limits::default()
-    };
-    let mut layers = Layers::new(&dir, few).unwrap();
+    });
+    let mut layers = Layers::new(&dir, &few).unwrap();
     let many = tar_of(|t| (0..20).for_each(|i| entry(t, T::Regular, &format!("{i}"), b"")));
     let e = layers.apply(std::io::Cursor::new(many)).unwrap_err();
     assert!(e.to_string().contains("more than 10"), "{e}");

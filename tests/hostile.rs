@@ -1,0 +1,439 @@
+//! Inputs that were made to do harm: each ends by an error that says what is wrong, within 10
+//! seconds of processor time and 512 MiB of address space, and no large file is left.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod common;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use common::temp;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
+use tar::{Builder, EntryType, Header};
+
+/// Address space in KiB and processor time in seconds, as `ulimit` takes them.
+const BOUNDS: &str = "ulimit -v 524288 && ulimit -t 10 && exec \"$@\"";
+
+/// Makes a plan of a recipe under those bounds.
+struct Run {
+    _guard: tempfile::TempDir,
+    at: Utf8PathBuf,
+    loaders: Utf8PathBuf,
+}
+
+impl Run {
+    fn new() -> Option<Run> {
+        let (_guard, at) = temp();
+        let loaders = common::bootloader_dir(&at)?;
+        fs_err::create_dir(at.join("box")).unwrap();
+        fs_err::write(at.join("box/recipe.yaml"), "").unwrap();
+        Some(Run {
+            _guard,
+            at,
+            loaders,
+        })
+    }
+
+    fn recipe(&self) -> Utf8PathBuf {
+        self.at.join("box")
+    }
+
+    /// What it said, and its exit code.
+    fn plan(&self, from: &str, more: &[&str], stdin: Stdio) -> (String, Option<i32>) {
+        let out = Command::new("sh")
+            .args(["-c", BOUNDS, "sh", env!("CARGO_BIN_EXE_xtask")])
+            .args(["-q", "plan", self.recipe().as_str(), "--from", from])
+            .args(["--bootloader-dir", self.loaders.as_str()])
+            .args(["--output", self.at.as_str()])
+            .args(more)
+            .stdin(stdin)
+            .output()
+            .unwrap();
+        (common::said(&out), out.status.code())
+    }
+
+    /// The same for an input that must be refused for this reason.
+    #[track_caller]
+    fn refused(&self, from: &Utf8Path, more: &[&str], words: &[&str]) {
+        let (said, code) = self.plan(from.as_str(), more, Stdio::null());
+        check(&said, code, words);
+        // The same by a pipe.
+        if from.is_file() {
+            let pipe = Stdio::from(File::open(from).unwrap());
+            let (said, code) = self.plan("-", more, pipe);
+            check(&said, code, words);
+        }
+    }
+
+    /// A tar that is compressed while it is made.
+    fn packed(&self, name: &str, fill: impl FnOnce(&mut Packed) -> io::Result<()>) -> Utf8PathBuf {
+        let path = self.at.join(name);
+        let out = zstd::Encoder::new(File::create(&path).unwrap(), 1).unwrap();
+        let mut tar = Builder::new(out);
+        fill(&mut tar).unwrap();
+        tar.into_inner().unwrap().finish().unwrap();
+        let len = path.metadata().unwrap().len();
+        assert!(len < 16 << 20, "{name} has {len} bytes");
+        path
+    }
+}
+
+type Packed = Builder<zstd::Encoder<'static, File>>;
+
+#[track_caller]
+fn check(said: &str, code: Option<i32>, words: &[&str]) {
+    let end: String = said.chars().take(2000).collect();
+    assert!(matches!(code, Some(1 | 2)), "{code:?}: {end}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in: {end}");
+    }
+    assert!(said.len() < 4000, "{} bytes: {end}", said.len());
+}
+
+fn put(tar: &mut Packed, kind: EntryType, path: &str, link: &str) -> io::Result<()> {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(0o755);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(0);
+    let bytes = header.as_mut_bytes();
+    bytes[..path.len()].copy_from_slice(path.as_bytes());
+    bytes[157..157 + link.len()].copy_from_slice(link.as_bytes());
+    header.set_cksum();
+    tar.append(&header, io::empty())
+}
+
+/// A PAX header: `x` for the next entry, `g` for all that follow.
+fn pax(tar: &mut Packed, kind: u8, records: &[(String, Vec<u8>)]) -> io::Result<()> {
+    let mut data = Vec::new();
+    for (key, value) in records {
+        let rest = key.len() + value.len() + 3;
+        let mut len = rest + 1;
+        while rest + len.to_string().len() != len {
+            len = rest + len.to_string().len();
+        }
+        write!(data, "{len} {key}=")?;
+        data.extend_from_slice(value);
+        data.push(b'\n');
+    }
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::new(kind));
+    header.set_path("pax")?;
+    header.set_size(data.len() as u64);
+    header.set_cksum();
+    tar.append(&header, data.as_slice())
+}
+
+fn record(key: &str, value: impl Into<Vec<u8>>) -> Vec<(String, Vec<u8>)> {
+    vec![(key.to_owned(), value.into())]
+}
+
+#[test]
+fn more_entries_than_make_sense() {
+    let Some(run) = Run::new() else { return };
+    let folders = run.packed("folders", |tar| {
+        (0..300_000).try_for_each(|n| put(tar, EntryType::Directory, &format!("d/{n}"), ""))
+    });
+    let words = ["more than 35", "directories", "--max-entries"];
+    run.refused(&folders, &[], &words);
+    run.refused(
+        &folders,
+        &["--max-entries", "1000"],
+        &["more than 1000 entries", "--max-entries"],
+    );
+    let files = run.packed("files", |tar| {
+        (0..1_200_000).try_for_each(|n| put(tar, EntryType::Regular, &format!("f{n}"), ""))
+    });
+    run.refused(&files, &[], &["entries", "--max-entries"]);
+    let names = run.packed("names", |tar| {
+        put(tar, EntryType::Regular, "f", "")?;
+        let long = "x".repeat(90);
+        (0..1_000_000).try_for_each(|n| put(tar, EntryType::Link, &format!("{n}{long}"), "f"))
+    });
+    run.refused(&names, &[], &["entries", "--max-entries"]);
+}
+
+#[test]
+fn paths_and_links_without_end() {
+    let Some(run) = Run::new() else { return };
+    let deep = run.packed("deep", |tar| {
+        pax(tar, b'x', &record("path", "a/".repeat(1_000_000)))?;
+        put(tar, EntryType::Directory, "x", "")
+    });
+    run.refused(&deep, &[], &["2000000 bytes", "4095"]);
+    // Each link leads further down than the last one.
+    let deeper = run.packed("deeper", |tar| {
+        put(tar, EntryType::Symlink, "l0", ".")?;
+        for n in 0..100 {
+            let path = format!("l{n}{}", "/a".repeat(1000));
+            pax(tar, b'x', &record("path", path.clone()))?;
+            put(tar, EntryType::Directory, "x", "")?;
+            pax(tar, b'x', &record("linkpath", path))?;
+            put(tar, EntryType::Symlink, &format!("l{}", n + 1), "")?;
+        }
+        Ok(())
+    });
+    run.refused(&deeper, &[], &["bytes, more than the 4095"]);
+    // Each link leads twice over the next one, and 40 of them over long ways.
+    let steps = run.packed("steps", |tar| {
+        put(tar, EntryType::Directory, "d", "")?;
+        let around = "d/../".repeat(800);
+        for n in 0..38 {
+            let target = match n {
+                0 => format!("{around}d"),
+                n => format!("{around}l{}", n - 1),
+            };
+            pax(tar, b'x', &record("linkpath", target))?;
+            put(tar, EntryType::Symlink, &format!("l{n}"), "")?;
+        }
+        (0..300_000).try_for_each(|n| put(tar, EntryType::Regular, &format!("l37/{n}"), ""))
+    });
+    run.refused(&steps, &[], &["symbolic links", "steps"]);
+    let doubled = run.packed("doubled", |tar| {
+        for n in 0..60 {
+            put(
+                tar,
+                EntryType::Symlink,
+                &format!("l{n}"),
+                &format!("l{0}/l{0}", n + 1),
+            )?;
+        }
+        put(tar, EntryType::Directory, "l60", "")?;
+        put(tar, EntryType::Regular, "l0/x", "")
+    });
+    run.refused(&doubled, &[], &["leads nowhere"]);
+    let target = run.packed("target", |tar| {
+        pax(tar, b'x', &record("linkpath", "x".repeat(5000)))?;
+        put(tar, EntryType::Symlink, "long", "")
+    });
+    run.refused(&target, &[], &["long", "5000 bytes"]);
+}
+
+#[test]
+fn metadata_for_every_entry() {
+    let Some(run) = Run::new() else { return };
+    let link = run.packed("link", |tar| {
+        pax(tar, b'g', &record("linkpath", "x".repeat(1_000_000)))?;
+        (0..3000).try_for_each(|n| put(tar, EntryType::Symlink, &format!("l{n}"), ""))
+    });
+    run.refused(&link, &[], &["global PAX headers"]);
+    let attribute = run.packed("attribute", |tar| {
+        pax(
+            tar,
+            b'g',
+            &record("SCHILY.xattr.user.x", "x".repeat(60_000)),
+        )?;
+        (0..100_000).try_for_each(|n| put(tar, EntryType::Regular, &format!("f{n}"), ""))
+    });
+    run.refused(&attribute, &[], &[]);
+    let keys = |count: usize| -> Vec<(String, Vec<u8>)> {
+        (0..count)
+            .map(|n| (format!("k{n:x}"), vec![b'x']))
+            .collect()
+    };
+    let globals = run.packed("globals", |tar| {
+        (0..200).try_for_each(|_| pax(tar, b'g', &keys(100_000)))?;
+        put(tar, EntryType::Regular, "f", "")
+    });
+    run.refused(&globals, &[], &["PAX header"]);
+    let locals = run.packed("locals", |tar| {
+        pax(tar, b'x', &keys(1_000_000))?;
+        put(tar, EntryType::Regular, "f", "")
+    });
+    run.refused(&locals, &[], &["PAX header", "records"]);
+    let sparse = run.packed("sparse", |tar| {
+        for n in 0..20 {
+            let runs: String = (0..900_000_u64).map(|n| format!("{},0,", n % 7)).collect();
+            let mut records = record("GNU.sparse.size", "1000000000000");
+            records.extend(record("GNU.sparse.map", runs.trim_end_matches(',')));
+            pax(tar, b'x', &records)?;
+            put(tar, EntryType::Regular, &format!("f{n}"), "")?;
+        }
+        Ok(())
+    });
+    run.refused(&sparse, &[], &["sparse map"]);
+}
+
+/// A tar that holds nothing but these zeros.
+fn zeros(out: &mut impl Write, len: u64) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_path("zeros")?;
+    header.set_size(len);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_cksum();
+    out.write_all(header.as_bytes())?;
+    io::copy(&mut io::repeat(0).take(len + 1024), out).map(drop)
+}
+
+#[test]
+fn packing_around_packing() {
+    let Some(run) = Run::new() else { return };
+    const SIZE: u64 = 3 << 30;
+    let rootfs = run.at.join("rootfs.tar.gz");
+    let file = File::create(&rootfs).unwrap();
+    let mut gz = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    zeros(&mut gz, SIZE).unwrap();
+    gz.finish().unwrap();
+    let words = ["unpacks to more than", "--max-unpacked"];
+    // Far more than the disk of whoever tries it may have.
+    run.refused(
+        &rootfs,
+        &["--max-unpacked", "100M"],
+        &["more than 100 MiB", words[1]],
+    );
+    let small = run.at.join("small.tar.zst");
+    let mut zst = zstd::Encoder::new(File::create(&small).unwrap(), 1).unwrap();
+    zeros(&mut zst, SIZE).unwrap();
+    zst.finish().unwrap();
+    run.refused(&small, &[], &words);
+    // A layer in an archive that is compressed once more: the archive's own size is what counts.
+    let mut layer = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    zeros(&mut layer, SIZE).unwrap();
+    let layer = layer.finish().unwrap();
+    let mut archive = Builder::new(zstd::Encoder::new(Vec::new(), 3).unwrap());
+    let id = common::oci::sha256(b"");
+    for (name, bytes) in [
+        (
+            "config.json",
+            format!("{{\"rootfs\": {{\"diff_ids\": [\"{id}\"]}}}}").into_bytes(),
+        ),
+        ("layer.tar", layer),
+        (
+            "manifest.json",
+            br#"[{"Config": "config.json", "Layers": ["layer.tar"]}]"#.to_vec(),
+        ),
+    ] {
+        let mut header = Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        archive
+            .append_data(&mut header, name, bytes.as_slice())
+            .unwrap();
+    }
+    let nested = run.at.join("nested.tar.zst");
+    fs_err::write(&nested, archive.into_inner().unwrap().finish().unwrap()).unwrap();
+    run.refused(&nested, &[], &["unpack to more than 1", "--max-unpacked"]);
+    // A plain tar is as large as it is, unless somebody said how large it may be.
+    let plain = run.at.join("plain.tar");
+    zeros(&mut File::create(&plain).unwrap(), 2 << 20).unwrap();
+    run.refused(
+        &plain,
+        &["--max-unpacked", "1M"],
+        &["more than 1 MiB", "--max-unpacked"],
+    );
+}
+
+#[test]
+fn endless_files() {
+    let Some(run) = Run::new() else { return };
+    let zero = || Stdio::from(File::open("/dev/zero").unwrap());
+    let (said, code) = run.plan("/dev/zero", &[], Stdio::null());
+    check(&said, code, &["is empty"]);
+    let (said, code) = run.plan("-", &[], zero());
+    check(&said, code, &["is empty"]);
+    // Zeros without end behind a tar: its end is its end.
+    let tar = run.at.join("short.tar");
+    common::write_tar(&[common::file("f", "x")], &mut File::create(&tar).unwrap());
+    let mut cat = Command::new("cat")
+        .args([tar.as_str(), "/dev/zero"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (said, code) = run.plan("-", &[], cat.stdout.take().unwrap().into());
+    cat.wait().unwrap();
+    check(&said, code, &[]);
+}
+
+#[test]
+fn recipes_that_do_not_end() {
+    let Some(run) = Run::new() else { return };
+    let (_guard, at) = temp();
+    let tar = at.join("rootfs.tar");
+    common::write_tar(&common::machine(), &mut File::create(&tar).unwrap());
+    let recipe = run.recipe().join("recipe.yaml");
+    let large = File::create(&recipe).unwrap();
+    large.set_len(4 << 30).unwrap();
+    run.refused(&tar, &[], &["recipe.yaml", "larger than 1 MiB"]);
+    let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (last, name) in ('a'..='y').zip('b'..='z') {
+        bomb += &format!(
+            "{name}: &{name} [{}]\n",
+            vec![format!("*{last}"); 9].join(", ")
+        );
+    }
+    let nested = format!("size: {}", "[".repeat(500_000));
+    let maps = format!("size: {}", "{a: ".repeat(200_000));
+    let indented: String = (0..1400)
+        .map(|n| format!("{}a:\n", " ".repeat(n)))
+        .collect();
+    let keys = format!("build-args:\n{}", "  a: b\n".repeat(100_000));
+    let anchors: String = (0..60_000).map(|n| format!("a{n}: &a{n} 1\n")).collect();
+    let many: String = (0..70_000).map(|n| format!("\n  k{n}: v")).collect();
+    let question = "? ".repeat(400_000);
+    let dashes = format!("size: \n  {}x", "- ".repeat(400_000));
+    for text in [
+        bomb,
+        nested,
+        maps,
+        indented,
+        anchors,
+        question,
+        dashes,
+        format!("users: {many}"),
+    ] {
+        fs_err::write(&recipe, &text).unwrap();
+        let begin: String = text.chars().take(60).collect();
+        eprintln!("{begin:?}");
+        run.refused(&tar, &[], &["recipe.yaml"]);
+    }
+    // What only says the same a hundred thousand times is read.
+    fs_err::write(&recipe, keys).unwrap();
+    let (said, code) = run.plan(tar.as_str(), &[], Stdio::null());
+    assert_eq!(code, Some(0), "{said}");
+    // Devices and pipes: what is named is no recipe.
+    fs_err::remove_file(&recipe).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &recipe).unwrap();
+    run.refused(&tar, &[], &["no recipe"]);
+    fs_err::remove_file(&recipe).unwrap();
+    common::content(Command::new("mkfifo").arg(&recipe));
+    run.refused(&tar, &[], &["no recipe"]);
+    fs_err::remove_file(&recipe).unwrap();
+    // A key of somebody else's recipe that is a pipe nobody writes to.
+    common::content(Command::new("mkfifo").arg(run.recipe().join("key.pub")));
+    fs_err::write(&recipe, "users: [{name: anna, ssh-keys: [key.pub]}]\n").unwrap();
+    run.refused(&tar, &[], &["key.pub", "not a regular file"]);
+    let endless = ["--root-password-file", "/dev/zero"];
+    fs_err::write(&recipe, "").unwrap();
+    run.refused(&tar, &endless, &["larger than 1 MiB"]);
+}
+
+#[test]
+fn documents_that_do_not_end() {
+    let Some(run) = Run::new() else { return };
+    let oci = common::oci::Layout::new(&run.at.join("oci"));
+    let index = oci.0.join("index.json");
+    // As many platforms as fit, each another one.
+    let entry = |n: u64| {
+        format!(r#"{{"digest":"","size":0,"platform":{{"os":"o{n}","architecture":"a"}}}}"#)
+    };
+    let all: Vec<String> = (0..60_000).map(entry).collect();
+    fs_err::write(&index, format!(r#"{{"manifests": [{}]}}"#, all.join(","))).unwrap();
+    run.refused(&oci.0, &[], &["no image for linux/"]);
+    fs_err::write(
+        &index,
+        format!("{{\"manifests\": {}", "[".repeat(1_000_000)),
+    )
+    .unwrap();
+    run.refused(&oci.0, &[], &["index.json"]);
+    fs_err::remove_file(&index).unwrap();
+    File::create(&index).unwrap().set_len(1 << 40).unwrap();
+    run.refused(&oci.0, &[], &["index.json", "more than the 4194304"]);
+}

@@ -1,0 +1,363 @@
+//! How much of memory, disk and time an input may take: an input comes from anywhere, and a
+//! small one must not become a large one unless somebody who trusts it says so.
+//!
+//! One [`Budget`] belongs to one input and all that is packed in it. What is bounded by the form
+//! of things (a path, a name) is an error of the tree and of the tar reader.
+
+use crate::error::Report;
+use crate::size::{GIB, Size};
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Longest path in bytes, and longest target of a symbolic link (Linux's `PATH_MAX`, limits.h,
+/// without the NUL at its end).
+pub const MAX_PATH: usize = 4095;
+
+/// What the tree may hold if nothing else is asked for: at most so many entries...
+pub const MOST_ENTRIES: u64 = 1_000_000;
+
+/// ... and of a compressed input, in which the same bytes make far more of them, no more than
+/// these and one for each [`BYTES_PER_ENTRY`] bytes of the input. A tar that is not compressed
+/// has as many bytes for each entry.
+const FREE_ENTRIES: u64 = 350_000;
+const BYTES_PER_ENTRY: u64 = 512;
+
+/// Memory that an entry takes until the disk is written, in bytes: what other costs are counted
+/// in. Measured: 1,050 for a file with a name of usual length.
+const ENTRY: u64 = 1024;
+
+/// What a directory counts as, in entries. Measured: a block of 4 KiB for its names, in memory
+/// until the file system is laid out.
+const DIR: u64 = 5;
+
+/// Memory of one run of a sparse file, in bytes: in the tar's map, in the tree and in the file
+/// system's extents.
+const SEGMENT: u64 = 128;
+
+/// Bytes of a name that each entry has for nothing.
+const SHORT: u64 = 64;
+
+/// Steps from a name to the next that following paths may take, all look-ups together. A tree
+/// with a million files takes 30 million; this many take some seconds.
+const MOST_STEPS: u64 = 100_000_000;
+
+/// What an input may unpack to without being asked: so many bytes, and so many times its own.
+/// What compresses better is made of zeros.
+const UNPACKED_FREE: u64 = GIB;
+const UNPACKED_TIMES: u64 = 256;
+
+/// What somebody who trusts an input allows it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Most bytes that it may unpack to, its own compression and its layers together. If not
+    /// given: 1 GiB, and 256 bytes for each byte of it.
+    pub unpacked: Option<u64>,
+    /// Most files, directories and links. If not given: 1,000,000, and of a compressed input
+    /// 350,000 and one for each 512 bytes of it.
+    pub entries: Option<u64>,
+}
+
+/// What there was too much of.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Exceeded {
+    /// Bytes.
+    #[error("it unpacks to more than {}", Size(*.0))]
+    Unpacked(u64),
+    /// Files, directories, links and their metadata.
+    #[error(
+        "it has more than {most} entries: {dirs} directories (each counts as {DIR}), {others} files and links, and {} of long names, attributes and sparse maps (each KiB counts as one)",
+        Size(*.more)
+    )]
+    Entries {
+        /// Most entries.
+        most: u64,
+        /// Directories so far.
+        dirs: u64,
+        /// Other nodes and further names so far.
+        others: u64,
+        /// Bytes of what belongs to them.
+        more: u64,
+    },
+    /// Following symbolic links.
+    #[error(
+        "its symbolic links lead to other links: following them takes more than {MOST_STEPS} steps"
+    )]
+    Steps,
+}
+
+impl Exceeded {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Exceeded::Unpacked(_) => {
+                "if you trust it, allow it by --max-unpacked, e.g. --max-unpacked 64G"
+            }
+            Exceeded::Entries { .. } => {
+                "if you trust it, allow it by --max-entries, e.g. --max-entries 5000000: each takes about 1 KiB of memory"
+            }
+            Exceeded::Steps => {
+                "an input like this was made to do harm: do not trust it; pack it again without links to links"
+            }
+        }
+    }
+
+    /// What an error of reading comes from, if it is this.
+    pub fn of(error: &io::Error) -> Option<&Exceeded> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl From<Exceeded> for Report {
+    fn from(exceeded: Exceeded) -> Report {
+        Report::failure("reading the root file system")
+            .hint(exceeded.hint())
+            .because(exceeded)
+    }
+}
+
+impl From<Exceeded> for io::Error {
+    fn from(exceeded: Exceeded) -> io::Error {
+        io::Error::other(exceeded)
+    }
+}
+
+/// What one input may take, and what it took so far. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Budget(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    limits: Limits,
+    /// Bytes of the input itself, as far as it was read.
+    packed: AtomicU64,
+    unpacked: AtomicU64,
+    dirs: AtomicU64,
+    others: AtomicU64,
+    more: AtomicU64,
+    steps: AtomicU64,
+}
+
+impl Budget {
+    /// A budget of which nothing is spent.
+    pub fn new(limits: Limits) -> Budget {
+        Budget(Arc::new(Counts {
+            limits,
+            ..Counts::default()
+        }))
+    }
+
+    /// Adds to the bytes of the input itself, which others are allowed by.
+    pub(super) fn add_packed(&self, bytes: u64) {
+        add(&self.0.packed, bytes);
+    }
+
+    /// Most bytes that the input may unpack to, as far as it was read.
+    fn most_unpacked(&self) -> u64 {
+        let packed = self.0.packed.load(Relaxed);
+        let usual = packed.saturating_mul(UNPACKED_TIMES);
+        let usual = usual.saturating_add(UNPACKED_FREE);
+        self.0.limits.unpacked.unwrap_or(usual)
+    }
+
+    /// Counts bytes that were unpacked.
+    pub(super) fn unpack(&self, bytes: u64) -> Result<(), Exceeded> {
+        let most = self.most_unpacked();
+        match add(&self.0.unpacked, bytes) > most {
+            true => Err(Exceeded::Unpacked(most)),
+            false => Ok(()),
+        }
+    }
+
+    /// Fails if something that is packed is larger already than all may be that is unpacked.
+    pub(super) fn check_size(&self, bytes: u64) -> Result<(), Exceeded> {
+        let most = self.most_unpacked();
+        match bytes > most {
+            true => Err(Exceeded::Unpacked(most)),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks an input of which nothing had to be unpacked, if somebody said how much it may be.
+    pub(super) fn check_plain(&self) -> Result<(), Exceeded> {
+        match self.0.limits.unpacked {
+            Some(most) if self.0.packed.load(Relaxed) > most => Err(Exceeded::Unpacked(most)),
+            _ => Ok(()),
+        }
+    }
+
+    fn most_entries(&self) -> u64 {
+        let packed = self.0.packed.load(Relaxed);
+        let usual = (FREE_ENTRIES + packed / BYTES_PER_ENTRY).min(MOST_ENTRIES);
+        self.0.limits.entries.unwrap_or(usual)
+    }
+
+    /// Counts a node with the bytes that belong to it: attributes, the target of a link.
+    pub(super) fn node(&self, node: &super::Node) -> Result<(), Exceeded> {
+        use super::{Content, Kind};
+        let kind = match &node.kind {
+            Kind::Dir(_) => &self.0.dirs,
+            _ => &self.0.others,
+        };
+        add(kind, 1);
+        // Twice: the file system has its own copy.
+        let attributes = node.xattrs.iter().flat_map(|x| x.iter());
+        let attributes: usize = attributes.map(|(n, v)| 128 + 2 * (n.len() + v.len())).sum();
+        let more = match &node.kind {
+            Kind::Symlink(target) => (2 * target.len() as u64).saturating_sub(SHORT),
+            Kind::File(Content::Sparse { segments, .. }) => SEGMENT * segments.len() as u64,
+            _ => 0,
+        };
+        self.check(attributes as u64 + more)
+    }
+
+    /// Counts a name of a node; `further`: it has one already.
+    pub(super) fn name(&self, name: &[u8], further: bool) -> Result<(), Exceeded> {
+        add(&self.0.others, u64::from(further));
+        self.check((2 * name.len() as u64).saturating_sub(SHORT))
+    }
+
+    fn check(&self, bytes: u64) -> Result<(), Exceeded> {
+        let more = add(&self.0.more, bytes);
+        let dirs = self.0.dirs.load(Relaxed);
+        let others = self.0.others.load(Relaxed);
+        let most = self.most_entries();
+        if dirs.saturating_mul(DIR) + others + more / ENTRY <= most {
+            return Ok(());
+        }
+        Err(Exceeded::Entries {
+            most,
+            dirs,
+            others,
+            more,
+        })
+    }
+
+    /// Counts steps of a look-up; whether there are any left.
+    pub(super) fn step(&self, steps: u64) -> bool {
+        add(&self.0.steps, steps) <= MOST_STEPS
+    }
+
+    /// Fails once look-ups took more steps than there are.
+    pub fn check_steps(&self) -> Result<(), Exceeded> {
+        match self.step(0) {
+            true => Ok(()),
+            false => Err(Exceeded::Steps),
+        }
+    }
+
+    /// The stream, with its bytes counted as those of the input itself.
+    pub(super) fn packed<R: Read>(&self, stream: R) -> impl Read + use<R> {
+        let budget = self.clone();
+        Counted {
+            stream,
+            count: move |bytes| {
+                budget.add_packed(bytes);
+                Ok(())
+            },
+        }
+    }
+
+    /// The stream, with its bytes counted as unpacked ones: it ends with an error where there
+    /// are too many.
+    pub(super) fn unpacked<R: Read>(&self, stream: R) -> impl Read + use<R> {
+        let budget = self.clone();
+        Counted {
+            stream,
+            count: move |bytes| Ok(budget.unpack(bytes)?),
+        }
+    }
+}
+
+impl From<Limits> for Budget {
+    fn from(limits: Limits) -> Budget {
+        Budget::new(limits)
+    }
+}
+
+/// Adds, and returns the sum.
+fn add(count: &AtomicU64, n: u64) -> u64 {
+    count.fetch_add(n, Relaxed).saturating_add(n)
+}
+
+/// A stream that tells how many bytes were read of it.
+struct Counted<R, C> {
+    stream: R,
+    count: C,
+}
+
+impl<R: Read, C: Fn(u64) -> io::Result<()>> Read for Counted<R, C> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.stream.read(buf)?;
+        (self.count)(n as u64)?;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{Kind, Meta, Node};
+    use super::*;
+
+    #[test]
+    fn what_is_read_of_an_input_allows_more() {
+        let budget = Budget::default();
+        budget.unpack(UNPACKED_FREE).unwrap();
+        assert_eq!(budget.unpack(1), Err(Exceeded::Unpacked(UNPACKED_FREE)));
+        budget.add_packed(1);
+        budget.unpack(255).unwrap();
+        let budget = Budget::new(Limits {
+            unpacked: Some(10),
+            ..Limits::default()
+        });
+        let mut out = Vec::new();
+        let error = budget
+            .unpacked(&[0; 11][..])
+            .read_to_end(&mut out)
+            .unwrap_err();
+        assert_eq!(Exceeded::of(&error), Some(&Exceeded::Unpacked(10)));
+        // What need not be unpacked counts as well, if somebody said how much there may be.
+        budget.add_packed(10);
+        budget.check_plain().unwrap();
+        budget.add_packed(1);
+        budget.check_plain().unwrap_err();
+    }
+
+    #[test]
+    fn each_kind_of_metadata_counts() {
+        let of = |kind: Kind| Node::new(kind, Meta::root(0o644, 0));
+        let entries = |most| {
+            Budget::new(Limits {
+                entries: Some(most),
+                ..Limits::default()
+            })
+        };
+        let budget = entries(6);
+        budget.node(&of(Kind::dir())).unwrap();
+        budget.node(&of(Kind::Fifo)).unwrap();
+        let error = budget.node(&of(Kind::Fifo)).unwrap_err();
+        let (dirs, others) = (1, 2);
+        assert!(
+            matches!(error, Exceeded::Entries { most: 6, dirs: d, others: o, .. } if (d, o) == (dirs, others))
+        );
+        assert!(
+            error
+                .to_string()
+                .contains("more than 6 entries: 1 directories")
+        );
+        assert!(error.hint().contains("--max-entries"));
+        let mut many = of(Kind::Fifo);
+        let xattrs = [("user.x".into(), vec![0; 10_000].into())];
+        many.xattrs = Some(Box::new(xattrs.into()));
+        entries(19).node(&of(Kind::Fifo)).unwrap();
+        entries(19).node(&many).unwrap_err();
+        let budget = entries(2);
+        budget.name(b"short", true).unwrap();
+        for _ in 0..2 {
+            budget.name(&[b'x'; 255], false).unwrap();
+        }
+        budget.name(&[b'x'; 255], false).unwrap();
+        budget.name(b"short", true).unwrap_err();
+    }
+}
