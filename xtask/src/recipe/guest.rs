@@ -187,6 +187,11 @@ impl FromStr for Id {
     type Err = String;
     fn from_str(text: &str) -> Result<Id, String> {
         if let Ok(number) = text.parse() {
+            if is_reserved_id(number) {
+                return Err(format!(
+                    "{number} is a number that no user or group can have"
+                ));
+            }
             return Ok(Id::Number(number));
         }
         if is_user_name(text) {
@@ -203,6 +208,13 @@ impl fmt::Display for Id {
             Id::Name(name) => f.write_str(name),
         }
     }
+}
+
+/// Whether no user or group can have that number: for the kernel, -1 in 32 bits means "nobody" and
+/// "leave it as it is" (chown(2)), and so does -1 in 16 bits for older calls (systemd's
+/// "Users, Groups, UIDs and GIDs on systemd Systems", "Special Linux UIDs").
+pub fn is_reserved_id(number: u32) -> bool {
+    number == u32::MAX || number == u32::from(u16::MAX)
 }
 
 /// Whether a text can be the name of a user or group (useradd(8): at most 32 letters).

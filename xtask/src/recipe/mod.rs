@@ -10,7 +10,9 @@ mod tests;
 
 pub use family::{ids, serving};
 pub use find::{Found, all, find, home};
-pub use guest::{FileMode, FileOptions, HashError, Id, Owner, PasswordHash, User, is_user_name};
+pub use guest::{
+    FileMode, FileOptions, HashError, Id, Owner, PasswordHash, User, is_reserved_id, is_user_name,
+};
 pub use parse::{closest, is_hostname, is_name, parse};
 pub use smoke::{Policy, Smoke};
 

@@ -1,6 +1,6 @@
 //! From the text of a `recipe.yaml` to a [`Recipe`]. Pure: no file is read here.
 
-use super::{Recipe, is_user_name};
+use super::{Recipe, is_reserved_id, is_user_name};
 use crate::error::{Place, Report};
 use crate::size::Size;
 
@@ -274,6 +274,13 @@ fn guest(r: &Recipe) -> Result<(), Wrong> {
         }
         if r.users[..n].iter().any(|u| u.name == user.name) {
             return wrong("users", format!("names {} twice", user.name), "keep one");
+        }
+        if let Some(uid) = user.uid.filter(|uid| is_reserved_id(*uid)) {
+            return wrong(
+                "users.uid",
+                format!("is {uid}, which no user can have: it means -1"),
+                "use 1000 to 60000, or leave it out",
+            );
         }
         let shell = user.shell.as_deref().unwrap_or("/bin/sh");
         if !shell.starts_with('/') || shell.contains(|c: char| c == ':' || c.is_control()) {

@@ -25,3 +25,24 @@ fn the_projects_own_recipes_are_right() {
     }
     assert!(seen >= 3, "only {seen} recipes in {dir}");
 }
+
+/// -1 in 32 and in 16 bits: the kernel and old calls take it for "nobody" or "as it is".
+#[test]
+fn numbers_that_nobody_can_have_are_refused() {
+    for n in ["4294967295", "65535"] {
+        let user = format!("users:\n  - name: anna\n    uid: {n}\n");
+        let e = super::parse(&user, "r.yaml").unwrap_err();
+        assert!(
+            e.message.contains("users.uid") && e.message.contains(n),
+            "{e}"
+        );
+        for owner in [n.to_owned(), format!("\"{n}:0\""), format!("\"0:{n}\"")] {
+            let files = format!("files: {{etc/x: {{owner: {owner}}}}}\n");
+            let e = super::parse(&files, "r.yaml").unwrap_err();
+            assert!(e.message.contains(n), "{e}");
+        }
+    }
+    for n in ["4294967294", "65534", "65536"] {
+        super::parse(&format!("users: [{{name: anna, uid: {n}}}]"), "r.yaml").unwrap();
+    }
+}
