@@ -53,11 +53,12 @@ impl Assembly {
         } = request;
         let arch = *arch;
         let boot = plan::boot_mode(arch, recipe)?;
-        guest::clean(&mut rootfs)?;
+        let mut notes = std::mem::take(&mut rootfs.notes);
+        notes.extend(guest::clean(&mut rootfs)?);
         request.given.overlay.apply(&mut rootfs)?;
         let ids = Ids::new(name, arch, &rootfs.tree.digest());
-        let (container, mut notes) = plan::container(&request.container, recipe.service)?;
-        notes.extend(std::mem::take(&mut rootfs.notes));
+        let (container, of_container) = plan::container(&request.container, recipe.service)?;
+        notes.extend(of_container);
         let settings = settings(request, boot, &ids, container.as_ref());
         notes.extend(guest::prepare(&mut rootfs, &settings)?);
         // Links that lead to other links are not followed for ever: then nothing is found.

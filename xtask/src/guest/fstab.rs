@@ -44,7 +44,8 @@ pub(super) fn write(rootfs: &mut Rootfs, init: Init, mounts: &[Mount]) -> Result
         ));
     }
     for line in old.lines() {
-        let ours = |at: &str| mounts.iter().any(|m| m.at == at);
+        let same = |a: &str, b: &str| a.trim_end_matches('/') == b.trim_end_matches('/');
+        let ours = |at: &str| mounts.iter().any(|m| same(&m.at, at));
         let replaced =
             !line.trim_start().starts_with('#') && line.split_whitespace().nth(1).is_some_and(ours);
         // What a Debian base says in a file that nobody filled yet.

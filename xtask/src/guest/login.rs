@@ -94,7 +94,7 @@ impl Logins {
                 accounts::let_be_root(rootfs, account)?;
             }
         }
-        Ok(())
+        accounts::hide_passwords(rootfs)
     }
 
     /// The names of those who have keys for ssh.

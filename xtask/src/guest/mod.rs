@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod boot;
+mod clean;
 mod console;
 mod dhcp;
 mod fstab;
@@ -12,6 +13,7 @@ mod grow;
 pub mod init;
 mod login;
 mod network;
+mod old;
 mod overlay;
 mod place;
 pub mod service;
@@ -28,6 +30,7 @@ use crate::rootfs::{Kind, Meta, Node, Rootfs, TreeError};
 use crate::size::Size;
 pub use boot::BootUpdate;
 use camino::Utf8Path;
+pub use clean::clean;
 pub use fstab::Mount;
 pub use login::{Logins, RootLogin};
 pub use overlay::Overlay;
@@ -138,62 +141,17 @@ impl Init {
     }
 }
 
-/// Removes what belongs to the container and not to its image. Comes before the digest of the
-/// tree is taken: none of it may make two exports of one image differ.
-pub fn clean(rootfs: &mut Rootfs) -> Result<(), Report> {
-    let epoch = rootfs.epoch;
-    let tree = &mut rootfs.tree;
-    for marker in ["/.dockerenv", "/.dockerinit", "/run/.containerenv"] {
-        tree.remove(marker);
-    }
-    // A machine mounts its own file systems there; what a container left would lie below them
-    // for ever.
-    for (dir, mode) in [
-        ("/dev", 0o755),
-        ("/proc", 0o555),
-        ("/sys", 0o555),
-        ("/run", 0o755),
-        ("/tmp", 0o1777),
-    ] {
-        tree.clear(dir);
-        let id = tree.mkdir(dir, mode, epoch).map_err(edit)?;
-        tree.node_mut(id).meta = Meta::root(mode, epoch);
-    }
-    // The engine mounts its own over these: an empty one is only where it was mounted.
-    for file in ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"] {
-        let empty = tree
-            .lookup(file)
-            .is_some_and(|id| match &tree.node(id).kind {
-                Kind::File(content) => content.is_empty(),
-                _ => false,
-            });
-        if empty {
-            tree.remove(file);
-        }
-    }
-    // Everything that was touched above got a new time in its directory.
-    for dir in ["/", "/etc"] {
-        if let Some(id) = tree.resolve(dir) {
-            let time = &mut tree.node_mut(id).meta.mtime;
-            if time.secs >= epoch {
-                *time = crate::rootfs::Time {
-                    secs: epoch,
-                    nanos: 0,
-                };
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Makes a machine of a container. Returns what people should know of it, a line each.
 pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, Report> {
     let mut notes = Vec::new();
     let init = Init::of(rootfs, &settings.kernel_arguments)?;
+    if init == Init::Systemd {
+        old::check_units(rootfs)?;
+    }
     fstab::write(rootfs, init, &settings.mounts)?;
-    network::write(rootfs, settings)?;
+    notes.extend(network::write(rootfs, settings)?);
     notes.extend(dhcp::configure(rootfs, init, settings)?);
-    machine_id(rootfs, init)?;
+    machine_id(rootfs, init, settings)?;
     place::ask_nothing(rootfs, init)?;
     if let Some(zone) = &settings.timezone {
         place::timezone(rootfs, zone)?;
@@ -219,17 +177,19 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
     settings.given.logins.apply(rootfs, settings.image)?;
     notes.extend(sshd::prepare(rootfs, init, settings)?);
     settings.given.overlay.give(rootfs)?;
+    accounts::hide_passwords(rootfs)?;
     Ok(notes)
 }
 
 /// An empty machine-id: the first boot fills it, each machine with its own
 /// (machine-id(5), "First Boot Semantics").
-fn machine_id(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
+fn machine_id(rootfs: &mut Rootfs, init: Init, settings: &Settings) -> Result<(), Report> {
     const ID: &str = "/etc/machine-id";
     const DBUS: &str = "/var/lib/dbus/machine-id";
     let epoch = rootfs.epoch;
     let tree = &mut rootfs.tree;
-    if init == Init::Systemd || tree.exists(ID) {
+    let given = settings.given.overlay.has(ID);
+    if !given && (init == Init::Systemd || tree.exists(ID)) {
         tree.write(ID, &b""[..], 0o444, epoch).map_err(edit)?;
     }
     let dbus_has_its_own = tree
@@ -243,22 +203,30 @@ fn machine_id(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
             tree.remove(DBUS);
         }
     }
-    // The seed of the random number generator must never be shared.
-    tree.remove("/var/lib/systemd/random-seed");
-    tree.remove("/var/lib/seedrng");
     Ok(())
 }
 
-/// Replaces the text of a file and keeps its owner and mode; a new file is root's, 0644. A
-/// link is followed.
+/// Replaces the text of a file and keeps its owner and mode; a new file is root's, 0644. A link to
+/// a file is followed. What is no file, and a link that leads to none, is replaced: the mode of a
+/// link or a device says nothing of a file's.
 fn rewrite(rootfs: &mut Rootfs, path: &str, text: String) -> Result<(), Report> {
     let epoch = rootfs.epoch;
     let tree = &mut rootfs.tree;
-    let real = tree.canonical(path).unwrap_or_else(|| path.to_owned());
-    let mut meta = match tree.lookup(&real) {
-        Some(id) => tree.node(id).meta,
-        None => Meta::root(0o644, epoch),
+    let file = tree.resolve(path).map(|id| tree.node(id));
+    let file = file.filter(|node| matches!(node.kind, Kind::File(_)));
+    let real = file.and_then(|_| tree.canonical(path));
+    let (real, mut meta) = match (real, file) {
+        (Some(real), Some(node)) => (real, node.meta),
+        _ => (path.to_owned(), Meta::root(0o644, epoch)),
     };
+    if let Some(id) = tree.lookup(&real)
+        && matches!(tree.node(id).kind, Kind::Dir(_))
+    {
+        return Err(Report::mistake(format!(
+            "{path} of the root file system is a folder, where a file is needed"
+        ))
+        .hint("remove it in the Dockerfile"));
+    }
     meta.mtime.secs = epoch;
     meta.mtime.nanos = 0;
     let node = Node::new(Kind::bytes(text.into_bytes()), meta);

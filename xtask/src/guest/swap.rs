@@ -39,8 +39,14 @@ pub(super) fn add(
     rootfs.tree.insert(FILE, node).map_err(edit)?;
 
     let fstab = read(rootfs, "/etc/fstab")?;
-    let line = format!("{FILE} none swap defaults 0 0\n");
-    rewrite(rootfs, "/etc/fstab", fstab + &line)?;
+    // systemd refuses a file that is named twice.
+    let mut text: String = fstab
+        .lines()
+        .filter(|line| line.split_whitespace().next() != Some(FILE))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    text.push_str(&format!("{FILE} none swap defaults 0 0\n"));
+    rewrite(rootfs, "/etc/fstab", text)?;
     // systemd makes a unit of the line.
     if init == Init::Systemd || units::enable(rootfs, init, "swap", "boot")? {
         return Ok(None);

@@ -1,9 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
+mod clean;
+mod disks;
+mod fit;
 mod init;
 mod login;
 mod network;
 mod overlay;
+mod owners;
+mod secrets;
 mod start;
 
 use super::*;

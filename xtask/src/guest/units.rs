@@ -18,12 +18,17 @@ pub(super) fn find(rootfs: &Rootfs, init: Init, name: &str) -> Option<String> {
         .find(|path| rootfs.tree.resolve(path).is_some())
 }
 
-/// Whether the author of the root file system forbade the service (`systemctl mask`).
-fn is_masked(rootfs: &Rootfs, name: &str) -> bool {
+/// Whether the author of the root file system forbade the service: `systemctl mask` links it to
+/// /dev/null, and an empty file does the same (systemd.unit(5)).
+pub(super) fn is_masked(rootfs: &Rootfs, name: &str) -> bool {
     let mask = format!("/etc/systemd/system/{name}");
-    rootfs.tree.lookup(&mask).is_some_and(
-        |id| matches!(&rootfs.tree.node(id).kind, Kind::Symlink(t) if &**t == "/dev/null"),
-    )
+    let tree = &rootfs.tree;
+    tree.lookup(&mask)
+        .is_some_and(|id| match &tree.node(id).kind {
+            Kind::Symlink(target) => target.ends_with(b"/dev/null"),
+            Kind::File(content) => content.is_empty(),
+            _ => false,
+        })
 }
 
 /// Whether something starts the service by itself.

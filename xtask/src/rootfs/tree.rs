@@ -367,13 +367,6 @@ impl Tree {
         }
     }
 
-    /// Removes every entry of the directory at `path` (links followed), not the directory.
-    pub fn clear(&mut self, path: &str) {
-        if let Some(dir) = self.resolve(path) {
-            self.prune(dir, |_, _, _| Prune::Remove);
-        }
-    }
-
     /// Writes a file of root's with these bytes; the time is `epoch` (seconds since 1970).
     /// A symbolic link at `path` is replaced, not followed.
     pub fn write(

@@ -9,6 +9,44 @@ pub(super) use table::Names;
 pub(super) use user::{add, authorize, let_be_root};
 
 use super::{Report, Rootfs, read, rewrite};
+use crate::rootfs::{Kind, Meta};
+use table::Table;
+
+/// Where hashes of passwords are, and the copies that passwd(1) and its like keep.
+const SECRETS: [&str; 4] = [
+    "/etc/shadow",
+    "/etc/gshadow",
+    "/etc/shadow-",
+    "/etc/gshadow-",
+];
+
+/// Lets nobody read the hashes of passwords but root and the group that is there for it, whatever
+/// the files were before. Stricter modes stay.
+pub(super) fn hide_passwords(rootfs: &mut Rootfs) -> Result<(), Report> {
+    let groups = Table::read(rootfs, "/etc/group")?;
+    let group = groups
+        .row("shadow")
+        .and_then(|row| groups.get(row, 2).parse().ok());
+    let tree = &mut rootfs.tree;
+    for path in SECRETS {
+        let Some(id) = tree.resolve(path) else {
+            continue;
+        };
+        let node = tree.node_mut(id);
+        if !matches!(node.kind, Kind::File(_)) {
+            continue;
+        }
+        let Meta { mode, uid, gid, .. } = node.meta;
+        let right_group = gid == 0 || Some(gid) == group;
+        if uid == 0 && right_group && mode & !0o640 == 0 {
+            continue;
+        }
+        let most = if group.is_some() { 0o640 } else { 0o600 };
+        (node.meta.uid, node.meta.gid) = (0, group.unwrap_or(0));
+        node.meta.mode = mode & most;
+    }
+    Ok(())
+}
 
 /// Locks every account whose password is empty: on a container's console nobody comes by, on
 /// a machine's anybody does. Returns a note that names them.

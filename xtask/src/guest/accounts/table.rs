@@ -1,8 +1,7 @@
 //! Files of accounts: lines of fields with colons between.
 
-use super::super::{Report, Rootfs, edit, read, rewrite};
-use crate::recipe::{Id, Owner};
-use crate::rootfs::{Kind, Meta, Node};
+use super::super::{Report, Rootfs, read, rewrite};
+use crate::recipe::{Id, Owner, is_reserved_id};
 
 /// One such file. Lines that nobody changes stay as they are.
 pub(super) struct Table {
@@ -79,14 +78,10 @@ impl Table {
         self.lines.len() - 1
     }
 
-    /// Writes the file back if it was changed; a new one gets this owner and mode.
-    pub(super) fn write(self, rootfs: &mut Rootfs, new: Meta) -> Result<(), Report> {
+    /// Writes the file back if it was changed.
+    pub(super) fn write(self, rootfs: &mut Rootfs) -> Result<(), Report> {
         if !self.is_changed {
             return Ok(());
-        }
-        if !self.is_there {
-            let node = Node::new(Kind::bytes(&b""[..]), new);
-            rootfs.tree.insert(self.path, node).map_err(edit)?;
         }
         rewrite(rootfs, self.path, self.lines.join("\n") + "\n")
     }
@@ -112,7 +107,10 @@ impl Names {
     pub(crate) fn owner(&self, owner: &Owner) -> Option<(u32, u32)> {
         let number = |table: &Table, id: &Id| match id {
             Id::Number(n) => Some(*n),
-            Id::Name(name) => table.get(table.row(name)?, 2).parse().ok(),
+            Id::Name(name) => {
+                let id = table.get(table.row(name)?, 2).parse().ok();
+                id.filter(|id| !is_reserved_id(*id))
+            }
         };
         let uid = number(&self.passwd, &owner.user)?;
         let gid = match &owner.group {

@@ -4,7 +4,7 @@ use super::super::login::{Account, Password};
 use super::super::{Report, Rootfs, edit, read};
 use super::hash;
 use super::table::Table;
-use crate::recipe::closest;
+use crate::recipe::{closest, is_reserved_id};
 use crate::rootfs::{Kind, Meta, Node, Time};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -42,24 +42,27 @@ pub(crate) fn add(rootfs: &mut Rootfs, account: &Account, image: Uuid) -> Result
     }
     let damaged = |what: &str| {
         Report::mistake(format!(
-            "the line of {name} in /etc/passwd of the root file system has no {what}"
+            "the line of {name} in /etc/passwd of the root file system has no {what} that a user can have"
         ))
         .hint("repair it in the Dockerfile")
     };
+    let number = |field: usize, what: &str| {
+        let number = passwd.get(row, field).parse().ok();
+        let number = number.filter(|n| !is_reserved_id(*n));
+        number.ok_or_else(|| damaged(what))
+    };
     let home = Home {
         path: passwd.get(row, 5).to_owned(),
-        uid: passwd.get(row, 2).parse().map_err(|_| damaged("number"))?,
-        gid: passwd.get(row, 3).parse().map_err(|_| damaged("group"))?,
+        uid: number(2, "number")?,
+        gid: number(3, "group")?,
     };
     let hidden = hidden(rootfs, account, image)?;
     let mut shadow = Table::read(rootfs, "/etc/shadow")?;
-    let secret = secret_meta(rootfs, &group);
     set_password(&mut passwd, row, &mut shadow, name, hidden, rootfs.epoch);
-    let public = Meta::root(0o644, rootfs.epoch);
-    passwd.write(rootfs, public)?;
-    group.write(rootfs, public)?;
-    gshadow.write(rootfs, secret)?;
-    shadow.write(rootfs, secret)?;
+    passwd.write(rootfs)?;
+    group.write(rootfs)?;
+    gshadow.write(rootfs)?;
+    shadow.write(rootfs)?;
     make_home(rootfs, name, &home)?;
     Ok(home)
 }
@@ -97,7 +100,7 @@ fn create(
         return Ok(passwd.add(format!("root:x:0:0:root:/root:{shell}")));
     }
     let taken = |table: &Table, n: u32| table.row_with(2, &n.to_string()).is_some();
-    let free = |table: &Table| (FIRST_UID..).find(|n| !taken(table, *n));
+    let free = |table: &Table| (FIRST_UID..).find(|n| !taken(table, *n) && !is_reserved_id(*n));
     let uid = match account.uid {
         Some(uid) if taken(passwd, uid) => {
             return Err(Report::mistake(format!(
@@ -209,20 +212,6 @@ fn set_password(
         // For sshd without PAM an account with `!` is locked altogether, keys included; `*` only
         // means that no password fits.
         shadow.set(at, 1, "*");
-    }
-}
-
-/// Owner and mode of a new shadow(5).
-fn secret_meta(rootfs: &Rootfs, group: &Table) -> Meta {
-    let gid = group
-        .row("shadow")
-        .and_then(|row| group.get(row, 2).parse().ok());
-    match gid {
-        Some(gid) => Meta {
-            gid,
-            ..Meta::root(0o640, rootfs.epoch)
-        },
-        None => Meta::root(0o600, rootfs.epoch),
     }
 }
 

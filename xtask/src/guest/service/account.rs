@@ -1,6 +1,7 @@
 //! Whom the image's `USER` means.
 
 use super::super::{Report, Rootfs, read, rewrite};
+use crate::recipe::is_reserved_id;
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -48,7 +49,7 @@ pub(super) fn of(rootfs: &Rootfs, user: Option<&str>) -> Result<Account, Report>
             known: (true, true),
         },
         None => Account {
-            uid: name.parse().map_err(|_| unknown(PASSWD))?,
+            uid: usable(name).ok_or_else(|| unknown(PASSWD))?,
             gid: 0,
             home: "/".to_owned(),
             known: (false, true),
@@ -58,7 +59,7 @@ pub(super) fn of(rootfs: &Rootfs, user: Option<&str>) -> Result<Account, Report>
     if let Some(group) = group {
         account.gid = match find(&groups, group) {
             Some(fields) => number(&fields, 2).ok_or_else(|| unknown(GROUP))?,
-            None => group.parse().map_err(|_| unknown(GROUP))?,
+            None => usable(group).ok_or_else(|| unknown(GROUP))?,
         };
     }
     account.known.1 = find(&groups, &account.gid.to_string()).is_some();
@@ -75,7 +76,12 @@ fn find<'a>(text: &'a str, wanted: &str) -> Option<Vec<&'a str>> {
 }
 
 fn number(fields: &[&str], at: usize) -> Option<u32> {
-    fields.get(at)?.parse().ok()
+    usable(fields.get(at)?)
+}
+
+/// A number that a user or group can have.
+fn usable(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|n| !is_reserved_id(*n))
 }
 
 /// Gives names to a user and a group that are only numbers: OpenRC starts nothing for others.

@@ -129,3 +129,42 @@ fn the_machine_knows_its_own_name() {
     prepare(&mut r, &s).unwrap();
     assert_eq!(text(&r, "/etc/hosts"), hosts);
 }
+
+#[test]
+fn every_machine_knows_localhost() {
+    let hosts = |old: &str| {
+        let mut r = systemd(&[NETWORKD, RESOLVED, ("/etc/hosts", old)]);
+        let mut notes = clean(&mut r).unwrap();
+        notes.extend(prepare(&mut r, &settings()).unwrap());
+        (text(&r, "/etc/hosts"), notes.len())
+    };
+    const FOUR: &str = "127.0.0.1\tlocalhost\n";
+    const SIX: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n";
+    for without in [
+        "# nothing here\n",
+        "10.0.0.1 db localhost.example\n",
+        "#127.0.0.1 localhost\n",
+        "10.0.0.1 db",
+    ] {
+        let (text, notes) = hosts(without);
+        assert!(text.starts_with(without), "{text}");
+        assert!(
+            text.contains(FOUR) && text.contains(SIX) && text.ends_with("\tbox\n"),
+            "{text}"
+        );
+        assert_eq!(notes, 1);
+    }
+    let (text, _) = hosts("::1 localhost\n127.0.1.1 box\n");
+    assert_eq!(text, format!("::1 localhost\n127.0.1.1 box\n{FOUR}"));
+    // The carriage return would be a letter of the name.
+    let (text, notes) = hosts("127.0.0.1 localhost\r\n127.0.1.1 box\r\n");
+    assert_eq!(
+        (text.as_str(), notes),
+        ("127.0.0.1 localhost\n127.0.1.1 box\n", 0)
+    );
+    let (text, notes) = hosts("127.0.0.1 a localhost # x\n");
+    assert_eq!(
+        (text.as_str(), notes),
+        ("127.0.0.1 a localhost # x\n127.0.1.1\tbox\n", 0)
+    );
+}
