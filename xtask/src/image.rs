@@ -147,7 +147,7 @@ impl Assembly {
                 layout.read_metadata(at - start, buf);
                 Ok(())
             };
-            all.extend(fs::free::free(&read, &[start])?);
+            all.extend(fs::free::free(&read, start + partition.len, &[start])?);
         }
         Ok(all)
     }

@@ -158,7 +158,10 @@ fn of_disk(image: &Utf8Path, file: &std::fs::File, size: Option<u64>) -> Result<
         }
     };
     if let Some(size) = size {
-        let end = partitions.iter().map(|p| p.start + p.len).max();
+        let end = partitions
+            .iter()
+            .map(|p| p.start.saturating_add(p.len))
+            .max();
         let table = gpt.map(|g| {
             g.header
                 .backup_lba
@@ -284,7 +287,9 @@ impl Read for Window {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let n = buf.len().min(left);
-        let n = self.file.read_at(&mut buf[..n], self.start + self.at)?;
+        let n = self
+            .file
+            .read_at(&mut buf[..n], self.start.saturating_add(self.at))?;
         self.at += n as u64;
         Ok(n)
     }

@@ -165,7 +165,7 @@ impl Input {
                 None => Ok(()),
             }
         };
-        fs_free::free(&read, &starts).map_err(|e| {
+        fs_free::free(&read, self.size, &starts).map_err(|e| {
             Report::failure(format!("looking for free space in {}", self.name)).because(e)
         })
     }

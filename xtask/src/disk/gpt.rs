@@ -27,12 +27,6 @@ fn tail_len(sector: u64) -> u64 {
     ENTRIES_LEN + sector
 }
 
-/// Reads the GPT of a disk, whichever size its sectors have: the field `sector_size` says which.
-/// The error is that for sectors of 512 bytes.
-pub fn read(disk: &mut (impl Read + Seek + ?Sized)) -> gptman::Result<GPT> {
-    GPT::read_from(disk, 512).or_else(|e| GPT::read_from(disk, 4096).map_err(|_| e))
-}
-
 /// Entries of the table.
 const ENTRIES: u32 = 128;
 
@@ -42,6 +36,46 @@ const NAME_UNITS: usize = 36;
 /// Attribute bit 2, "Legacy BIOS Bootable" (UEFI Specification 2.10, table 5.8): what
 /// SYSLINUX's gptmbr.bin looks for.
 const LEGACY_BIOS_BOOTABLE: u64 = 1 << 2;
+
+/// Most entries that a table may have to be read: every program makes 128.
+const MOST_ENTRIES: u32 = 1024;
+/// Last sector at which entries may begin: far beyond every disk.
+const LAST_SECTOR: u64 = 1 << 48;
+
+/// Reads the GPT of a disk that anybody may have made, or its backup, whichever size its sectors
+/// have: the field `sector_size` says which. The error is that for sectors of 512 bytes.
+pub fn read(disk: &mut (impl Read + Seek + ?Sized)) -> io::Result<GPT> {
+    read_by(disk, 512).or_else(|e| read_by(disk, 4096).map_err(|_| e))
+}
+
+/// The same for sectors of so many bytes.
+///
+/// `gptman` trusts the numbers of a header whose checksum is right: it reserves memory for as
+/// many entries as that names, and takes their size for 128 bytes. So a header (UEFI
+/// Specification 2.10, table 5.5) is looked at before it.
+fn read_by(disk: &mut (impl Read + Seek + ?Sized), sector: u64) -> io::Result<GPT> {
+    let size = disk.seek(SeekFrom::End(0))?;
+    for place in [sector, size.saturating_sub(sector)] {
+        let mut header = [0; 92];
+        disk.seek(SeekFrom::Start(place))?;
+        if disk.read_exact(&mut header).is_err() || !header.starts_with(b"EFI PART") {
+            continue;
+        }
+        let number = |at: usize| {
+            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+        };
+        let first = u64::from(number(72)) | u64::from(number(76)) << 32;
+        if first > LAST_SECTOR || number(80) > MOST_ENTRIES || number(84) != 128 {
+            return Err(io::Error::other(format!(
+                "its header names {} entries of {} bytes at sector {first}",
+                number(80),
+                number(84)
+            )));
+        }
+    }
+    #[allow(clippy::disallowed_methods, reason = "this is the one place")]
+    GPT::read_from(disk, sector).map_err(|e| io::Error::other(e.to_string()))
+}
 
 /// Everything of a disk with a GPT that is not in a partition, as (offset in bytes, bytes): the
 /// protective MBR with `boot_code` (at most 440 bytes) and the table, and the table's backup.
@@ -277,6 +311,27 @@ mod tests {
         assert_eq!(second[56..60], [b'p', 0, b'a', 0]);
         let backup = bytes.len() - 512;
         assert_eq!(&bytes[backup..backup + 8], b"EFI PART");
+    }
+
+    #[test]
+    fn a_header_that_lies_is_refused() {
+        let disk = disk(64 * MIB, vec![partition(1, MIB, 62 * MIB)]);
+        let good = whole(&disk);
+        assert!(read(&mut Cursor::new(&good)).is_ok());
+        for (at, value) in [
+            (72, u64::MAX),
+            (80, u64::from(u32::MAX) | 128 << 32),
+            (80, 128 | 64 << 32),
+            (80, 128),
+        ] {
+            let mut bytes = good.clone();
+            let header = &mut bytes[512..604];
+            header[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            header[16..20].fill(0);
+            let sum = crc32fast::hash(header);
+            header[16..20].copy_from_slice(&sum.to_le_bytes());
+            assert!(read(&mut Cursor::new(&bytes)).is_err(), "{at}");
+        }
     }
 
     #[test]

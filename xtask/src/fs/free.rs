@@ -11,16 +11,21 @@ use std::ops::Range;
 pub type Read<'a> = &'a dyn Fn(u64, &mut [u8]) -> io::Result<()>;
 
 /// The free ranges of the file systems that begin at `starts`, in bytes of the disk: ascending
-/// and disjoint if `starts` ascend.
-pub fn free(read: Read<'_>, starts: &[u64]) -> io::Result<Vec<Range<u64>>> {
+/// and disjoint if `starts` ascend. `size` is the disk's, in bytes: a file system that says that
+/// it is larger, or is laid out as no program does it, has none that are known. So a few bytes of
+/// somebody's image cannot ask for hours of work.
+pub fn free(read: Read<'_>, size: u64, starts: &[u64]) -> io::Result<Vec<Range<u64>>> {
     let mut ranges = Ranges(Vec::new());
     for start in starts {
+        let Some(most) = size.checked_sub(*start).filter(|most| *most >= 2048) else {
+            continue;
+        };
         let mut head = [0; 2048];
         read(*start, &mut head)?;
         if head[1024 + 56..1024 + 58] == [0x53, 0xef] {
-            ext4(read, *start, &head[1024..], &mut ranges)?;
+            ext4(read, *start, most, &head[1024..], &mut ranges)?;
         } else if head[82..90] == *b"FAT32   " && head[510..512] == [0x55, 0xaa] {
-            fat32(read, *start, &head, &mut ranges)?;
+            fat32(read, *start, most, &head, &mut ranges)?;
         }
     }
     Ok(ranges.0)
@@ -52,13 +57,15 @@ const UNREAD: u64 = 0x10 | 0x80;
 /// `EXT4_BG_BLOCK_UNINIT`: the group's bitmap was never written.
 const BLOCK_UNINIT: u64 = 2;
 
-/// ext2, 3 and 4, by the block bitmaps. `sb` is the superblock.
-fn ext4(read: Read<'_>, start: u64, sb: &[u8], ranges: &mut Ranges) -> io::Result<()> {
+/// ext2, 3 and 4, by the block bitmaps. `sb` is the superblock, `most` the size up to the disk's
+/// end.
+fn ext4(read: Read<'_>, start: u64, most: u64, sb: &[u8], ranges: &mut Ranges) -> io::Result<()> {
     let shift = 10 + u32_at(sb, 24);
     let (blocks, first, per_group) = (u32_at(sb, 4), u32_at(sb, 20), u32_at(sb, 32));
     // `RO_COMPAT_BIGALLOC`: bits stand for clusters then.
     let odd = u32_at(sb, 96) & UNREAD != 0 || u32_at(sb, 100) & 0x200 != 0;
-    if odd || shift > 16 || per_group == 0 || per_group > 8 << shift {
+    // A group has as many blocks as a block has bits, wherever it was not asked for otherwise.
+    if odd || shift > 16 || per_group != 8 << shift || blocks > most >> shift || first > 1 {
         return Ok(());
     }
     let block = 1_u64 << shift;
@@ -70,7 +77,11 @@ fn ext4(read: Read<'_>, start: u64, sb: &[u8], ranges: &mut Ranges) -> io::Resul
         if u16_at(&descriptor, 18) & BLOCK_UNINIT != 0 {
             continue;
         }
-        read(start + u32_at(&descriptor, 0) * block, &mut bitmap)?;
+        let place = u32_at(&descriptor, 0);
+        if place >= blocks {
+            continue;
+        }
+        read(start + place * block, &mut bitmap)?;
         let from = first + group * per_group;
         for bit in 0..per_group.min(blocks - from) {
             let byte = bitmap[usize::try_from(bit / 8).map_err(io::Error::other)?];
@@ -82,14 +93,20 @@ fn ext4(read: Read<'_>, start: u64, sb: &[u8], ranges: &mut Ranges) -> io::Resul
     Ok(())
 }
 
-/// FAT32, by the first table. `boot` is the boot sector.
-fn fat32(read: Read<'_>, start: u64, boot: &[u8], ranges: &mut Ranges) -> io::Result<()> {
+/// FAT32, by the first table. `boot` is the boot sector, `most` the size up to the disk's end.
+fn fat32(
+    read: Read<'_>,
+    start: u64,
+    most: u64,
+    boot: &[u8],
+    ranges: &mut Ranges,
+) -> io::Result<()> {
     let sector = u16_at(boot, 11);
     let cluster = u64::from(boot[13]) * sector;
     let table = u16_at(boot, 14) * sector;
     let data = table + u64::from(boot[16]) * u32_at(boot, 36) * sector;
     let size = u32_at(boot, 32) * sector;
-    if cluster == 0 || data > size {
+    if !matches!(sector, 512 | 1024 | 2048 | 4096) || cluster == 0 || data > size || size > most {
         return Ok(());
     }
     let clusters = (size - data) / cluster;
@@ -117,6 +134,34 @@ mod tests {
     use super::free;
 
     #[test]
+    fn a_few_bytes_cannot_ask_for_hours() {
+        // 4 billion blocks in groups of one, and 4 billion clusters of a byte.
+        let mut ext = vec![0; 1 << 20];
+        ext[1024 + 4..1024 + 8].fill(0xff);
+        ext[1024 + 32] = 1;
+        ext[1024 + 56..1024 + 58].copy_from_slice(&[0x53, 0xef]);
+        let mut fat = vec![0; 1 << 20];
+        (fat[11], fat[13]) = (1, 1);
+        fat[32..36].fill(0xff);
+        fat[82..90].copy_from_slice(b"FAT32   ");
+        fat[510..512].copy_from_slice(&[0x55, 0xaa]);
+        for disk in [ext, fat] {
+            let reads = std::cell::Cell::new(0);
+            let read = |at: u64, buf: &mut [u8]| {
+                reads.set(reads.get() + 1);
+                assert!(reads.get() < 1000);
+                buf.fill(0);
+                let at = usize::try_from(at).unwrap().min(disk.len());
+                let n = buf.len().min(disk.len() - at);
+                buf[..n].copy_from_slice(&disk[at..at + n]);
+                Ok(())
+            };
+            let size = disk.len() as u64;
+            assert!(free(&read, size, &[0, u64::MAX]).unwrap().is_empty());
+        }
+    }
+
+    #[test]
     fn what_is_not_known_has_no_free_space() {
         let noise: Vec<u8> = (0..9000_u32).map(|n| (n * 7 % 251) as u8).collect();
         for disk in [vec![0; 9000], noise] {
@@ -125,7 +170,7 @@ mod tests {
                 buf.copy_from_slice(&disk[at..at + buf.len()]);
                 Ok(())
             };
-            assert!(free(&read, &[0, 4096]).unwrap().is_empty());
+            assert!(free(&read, 9000, &[0, 4096]).unwrap().is_empty());
         }
     }
 }

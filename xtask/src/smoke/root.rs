@@ -25,7 +25,10 @@ pub struct State {
 pub fn state(image: &Utf8Path, start: u64) -> Result<State, Report> {
     let mut sb = [0; 1024];
     fs::File::open(image)
-        .and_then(|f| f.file().read_exact_at(&mut sb, start + SUPERBLOCK))
+        .and_then(|f| {
+            f.file()
+                .read_exact_at(&mut sb, start.saturating_add(SUPERBLOCK))
+        })
         .map_err(|e| {
             Report::failure(format!("reading the root file system of {image}")).because(e)
         })?;
