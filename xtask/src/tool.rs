@@ -49,6 +49,8 @@ pub enum Tool {
     Skopeo,
     /// Tests: reads the sections of EFI programs.
     Objdump,
+    /// Tests: compiles libFuzzer.
+    Cxx,
 }
 
 /// A package manager, for the name of the package that brings a program.
@@ -68,7 +70,7 @@ pub enum PackageManager {
 
 impl Tool {
     /// Every program, in the order in which `doctor` lists them.
-    pub const ALL: [Tool; 18] = [
+    pub const ALL: [Tool; 19] = [
         Tool::Docker,
         Tool::Podman,
         Tool::QemuX86,
@@ -87,6 +89,7 @@ impl Tool {
         Tool::Bmaptool,
         Tool::Skopeo,
         Tool::Objdump,
+        Tool::Cxx,
     ];
 
     /// File name of the program.
@@ -110,6 +113,7 @@ impl Tool {
             Tool::Bmaptool => "bmaptool",
             Tool::Skopeo => "skopeo",
             Tool::Objdump => "objdump",
+            Tool::Cxx => "c++",
         }
     }
 
@@ -128,6 +132,7 @@ impl Tool {
             Tool::QemuImg => "check image formats in tests",
             Tool::Bmaptool => "check block maps in tests",
             Tool::Objdump => "check unified kernel images in tests",
+            Tool::Cxx => "build the fuzzer",
             Tool::Mke2fs => "be compared with by the benchmark",
             Tool::Skopeo => "make container images in tests",
             Tool::Extlinux => "compare our EXTLINUX with the original in tests",
@@ -162,6 +167,11 @@ impl Tool {
             (Tool::Python, _) => "python3",
             (Tool::E2fsck | Tool::Mke2fs, _) => "e2fsprogs",
             (Tool::Objdump, _) => "binutils",
+            (Tool::Cxx, Apt | Apk) => "g++",
+            (Tool::Cxx, Dnf) => "gcc-c++",
+            (Tool::Cxx, Pacman) => "gcc",
+            // The compiler that Rust links with brings it.
+            (Tool::Cxx, Brew) => return None,
             (Tool::FsckFat, _) => "dosfstools",
             (Tool::Sfdisk, Apt) => "fdisk",
             (Tool::Sfdisk, Apk) => "sfdisk",

@@ -1,6 +1,7 @@
 //! `ci`: everything that must hold before a change lands. It is what CI runs, and what a
 //! contributor runs.
 
+mod fuzz;
 mod matrix;
 mod steps;
 mod workflows;
@@ -36,6 +37,12 @@ pub(super) struct Args {
     /// Only check the action and the workflows: linters, and real runs under act
     #[arg(long, conflicts_with_all = ["boots_only", "full"])]
     workflows_only: bool,
+    /// Only fuzz what reads other people's input
+    #[arg(long, conflicts_with_all = ["boots_only", "workflows_only", "full"])]
+    fuzz_only: bool,
+    /// Seconds that the fuzzer runs
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    fuzz_seconds: u64,
     /// Build Debian for arm64 and boot it, too: by emulation that takes many minutes, and what
     /// `setup --arm64` installs
     #[arg(long)]
@@ -54,6 +61,10 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     // Every test that lacks something fails from here on instead of passing it over.
     let _ci = sh.push_env("CI", "1");
     let mut steps = Steps::new(console);
+    if args.fuzz_only {
+        steps.run("fuzzing", || fuzz::run(&sh, args.fuzz_seconds));
+        return steps.report(begun.elapsed());
+    }
     if !args.boots_only && !args.workflows_only {
         steps.run("format", || Ok(cmd!(sh, "cargo fmt --all --check").run()?));
         steps.run("lints", || {
@@ -70,6 +81,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             )
             .run()?)
         });
+        steps.run("fuzzing", || fuzz::run(&sh, args.fuzz_seconds));
     }
     if !args.boots_only {
         steps.run("workflows", || workflows::lint(&sh));
