@@ -157,6 +157,7 @@ fn machine_tests(full: bool, sh: &Shell, steps: &mut Steps) {
         ("verdicts on whole machines", "smoke", ALL),
         ("a login for one boot", "boot_verb", ALL),
         ("logins, network and growth", "guest", growth),
+        ("sectors of 4096 bytes", "sectors", ALL),
     ];
     if full {
         tests.push(("kernels in other places", "layouts", ALL));
