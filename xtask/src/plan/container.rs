@@ -1,5 +1,6 @@
 //! What a machine keeps of its container: the command as a service, and what belongs to it.
 
+use super::Signal;
 use crate::error::Report;
 use crate::recipe::Service;
 use crate::rootfs::oci::Config;
@@ -21,8 +22,8 @@ pub struct Container {
     pub user: Option<String>,
     /// The folder it starts in.
     pub working_dir: String,
-    /// The signal that asks it to end, as `SIGTERM`.
-    pub stop_signal: String,
+    /// The signal that asks it to end.
+    pub stop_signal: Signal,
     /// The ports it listens at, as `80/tcp`.
     pub exposed_ports: Vec<String>,
     /// The folders of its data.
@@ -122,10 +123,14 @@ pub fn container(
         user: config.user().map(str::to_owned),
         working_dir,
         stop_signal: match config.stop_signal() {
-            None => "SIGTERM".to_owned(),
-            Some(text) => signal(text).ok_or_else(|| {
-                Report::mistake(format!("the container's stop signal {text:?} is none"))
-                    .hint("mend STOPSIGNAL in its Dockerfile, as STOPSIGNAL SIGTERM")
+            None => Signal::TERM,
+            // Nothing is stopped by it.
+            Some(text) if wanted == Service::Off => Signal::parse(text).unwrap_or(Signal::TERM),
+            Some(text) => Signal::parse(text).ok_or_else(|| {
+                Report::mistake(format!(
+                    "the container's stop signal {text:?} is not a signal of Linux"
+                ))
+                .hint("correct STOPSIGNAL in its Dockerfile, e.g. STOPSIGNAL SIGTERM, or use --service off")
             })?,
         },
         exposed_ports: config.ports(),
@@ -142,33 +147,6 @@ fn is_shell(command: &[String]) -> bool {
         [one] => SHELLS.contains(&one.rsplit('/').next().unwrap_or_default()),
         _ => false,
     }
-}
-
-/// The full name of a signal that is given by name, with or without `SIG`, or by number
-/// (signal(7), the numbers of x86 and ARM).
-fn signal(text: &str) -> Option<String> {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
-        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
-        "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
-    const FIRST_REALTIME: u8 = 34;
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    if let Ok(number) = name.parse::<u8>() {
-        return match number {
-            1..=31 => Some(format!("SIG{}", NAMES[usize::from(number) - 1])),
-            FIRST_REALTIME..=64 => Some(format!("SIGRTMIN+{}", number - FIRST_REALTIME)),
-            _ => None,
-        };
-    }
-    let realtime = |rest: &str| rest.parse::<u8>().is_ok_and(|n| n <= 30);
-    let known = NAMES.contains(&name)
-        || name == "RTMIN"
-        || name == "RTMAX"
-        || name.strip_prefix("RTMIN+").is_some_and(realtime)
-        || name.strip_prefix("RTMAX-").is_some_and(realtime);
-    known.then(|| format!("SIG{name}"))
 }
 
 #[cfg(test)]
@@ -198,7 +176,7 @@ mod tests {
         let always = Some(Some(Restart::Always));
         assert_eq!(kept(false, Some(Service::Always)), always);
         let (c, _) = container(&facts(nginx, true), None).unwrap();
-        assert_eq!(c.unwrap().stop_signal, "SIGQUIT");
+        assert_eq!(c.unwrap().stop_signal.number(), 3);
     }
 
     #[test]
@@ -218,24 +196,13 @@ mod tests {
         let e = container(&none, Some(Service::Auto)).unwrap_err();
         assert!(e.message.contains("names no command"), "{e}");
         assert_eq!(container(&none, None).unwrap().0, None);
-        assert!(container(&facts(r#"{"StopSignal": "SIGFOO"}"#, true), None).is_err());
+        let foo = facts(r#"{"StopSignal": "SIGFOO"}"#, true);
+        let e = container(&foo, None).unwrap_err();
+        assert!(e.message.contains("\"SIGFOO\" is not a signal"), "{e}");
+        // Nobody sends it.
+        assert!(container(&foo, Some(Service::Off)).is_ok());
         assert!(container(&facts(r#"{"Cmd": ["a\u0000b"]}"#, true), None).is_err());
         let e = container(&facts(r#"{"Env": ["A=\u0000"]}"#, true), None).unwrap_err();
         assert!(e.message.contains("NUL"), "{e}");
-    }
-
-    #[test]
-    fn signals() {
-        for (text, name) in [
-            ("15", "SIGTERM"),
-            ("sigint", "SIGINT"),
-            ("RTMIN+3", "SIGRTMIN+3"),
-            ("37", "SIGRTMIN+3"),
-        ] {
-            assert_eq!(signal(text).as_deref(), Some(name));
-        }
-        for text in ["", "0", "65", "SIG", "TERM;", "RTMIN+99"] {
-            assert_eq!(signal(text), None, "{text}");
-        }
     }
 }

@@ -10,6 +10,7 @@ mod decide;
 mod ids;
 mod kernel_file;
 pub mod kernels;
+mod signal;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,8 @@ pub use decide::{
 pub use ids::Ids;
 pub use kernel_file::machine;
 pub use kernels::{BootFile, Kernel, Kernels};
+pub use kernels::{BootFile, Kernel};
+pub use signal::Signal;
 
 use crate::error::Report;
 use crate::recipe::{Arch, BootMode, Format};

@@ -2,7 +2,7 @@
 
 use super::super::{Report, Rootfs, edit};
 use super::{Account, CONSOLE, LAUNCHER, NAME, write};
-use crate::plan::Container;
+use crate::plan::{Container, Signal};
 
 const CONSOLE_TEXT: &str = include_str!("../files/console-openrc.sh");
 
@@ -32,6 +32,7 @@ fn text(container: &Container, account: &Account) -> String {
     } else {
         format!("command_user={owner}\n")
     };
+    let signal = stop_signal(container.stop_signal);
     format!(
         r#"#!/sbin/openrc-run
 # Written by docker-to-linux: the container's command.
@@ -41,7 +42,7 @@ command={LAUNCHER}
 {user}pidfile=/run/{NAME}.pid
 output_log=/run/container/output
 error_log=/run/container/output
-retry="{}/30/SIGKILL/5"
+retry="{signal}/30/SIGKILL/5"
 respawn_delay=2
 respawn_max=0
 
@@ -59,7 +60,16 @@ start_pre() {{
 stop_post() {{
     {CONSOLE} stop
 }}
-"#,
-        container.stop_signal
+"#
     )
+}
+
+/// A signal as supervise-daemon(8) takes it in a schedule: it knows most by name, and every one
+/// by a number with a dash before it; a number alone would be seconds. (OpenRC,
+/// src/shared/schedules.c, `parse_schedule_item` and `parse_signal`.)
+fn stop_signal(signal: Signal) -> String {
+    match signal.name() {
+        Some(name) if name != "STKFLT" => format!("SIG{name}"),
+        _ => format!("-{}", signal.number()),
+    }
 }

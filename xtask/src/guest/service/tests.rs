@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
-use crate::plan::Restart;
+use crate::plan::{Restart, Signal};
 use crate::rootfs::{Kind, Meta, Stores, Tree};
 use proptest::prelude::*;
 use std::io::Read;
@@ -16,7 +16,7 @@ fn container(command: &[&str], env: &[(&str, &str)]) -> Container {
         env: env.iter().map(owned).collect(),
         user: None,
         working_dir: "/".into(),
-        stop_signal: "SIGQUIT".into(),
+        stop_signal: Signal::parse("QUIT").unwrap(),
         exposed_ports: Vec::new(),
         volumes: Vec::new(),
         healthcheck: None,
@@ -295,6 +295,33 @@ fn a_script_of_openrc() {
             .output()
             .unwrap();
         assert!(out.status.success(), "{script}: {out:?}");
+    }
+}
+
+/// supervise-daemon(8) of OpenRC 0.63 was asked which it takes.
+#[test]
+fn every_stop_signal_is_one_for_both_inits() {
+    for (signal, systemd, openrc) in [
+        ("TERM", "SIGTERM", "SIGTERM"),
+        ("28", "SIGWINCH", "SIGWINCH"),
+        ("SIGRTMIN+3", "SIGRTMIN+3", "-37"),
+        ("rtmax-2", "SIGRTMIN+28", "-62"),
+        ("STKFLT", "SIGSTKFLT", "-16"),
+    ] {
+        let mut c = container(&["/run.sh"], &[]);
+        c.stop_signal = Signal::parse(signal).unwrap();
+        let mut r = rootfs(&[]);
+        add(&mut r, Init::Systemd, &c, &[]).unwrap();
+        let unit = text(&r, "/etc/systemd/system/container.service");
+        assert!(
+            unit.contains(&format!("\nKillSignal={systemd}\n")),
+            "{unit}"
+        );
+        let mut r = rootfs(&[]);
+        add(&mut r, Init::OpenRc, &c, &[]).unwrap();
+        let script = text(&r, "/etc/init.d/container");
+        let retry = format!("\nretry=\"{openrc}/30/SIGKILL/5\"\n");
+        assert!(script.contains(&retry), "{script}");
     }
 }
 
