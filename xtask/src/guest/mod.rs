@@ -168,7 +168,8 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
     notes.extend(console::add(rootfs, init, settings)?);
     if let Some(container) = &settings.container {
         let units = &settings.package_units;
-        notes.extend(service::add(rootfs, init, container, units)?);
+        let own = service::own_init(&settings.kernel_arguments);
+        notes.extend(service::add(rootfs, init, container, units, &own)?);
     }
     if let Some(update) = &settings.boot_update {
         notes.extend(boot::add(rootfs, init, update)?);

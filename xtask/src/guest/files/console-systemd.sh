@@ -19,6 +19,8 @@ fi
 
 rm -f "$dir/output"
 mkfifo -m 600 "$dir/output" || exit 1
+# Where the service's user is not the one that runs this.
+[ -z "$CONSOLE_OWNER" ] || chown "$CONSOLE_OWNER" "$dir/output" || exit 1
 # Not a child of the command, and deaf to what ends it: its last words are still to come.
 (
     trap '' HUP INT QUIT TERM USR1 USR2

@@ -5,7 +5,7 @@ use crate::plan::Container;
 use crate::shell::quote;
 
 /// What an engine gives to a command whose image sets no PATH.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A script for any POSIX shell that starts `command` with the container's environment, in its
 /// folder, as the user that runs the script.

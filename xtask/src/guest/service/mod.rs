@@ -7,14 +7,20 @@
 mod account;
 mod environment;
 mod launcher;
+mod nature;
 mod openrc;
+mod process_one;
+mod program;
 mod systemd;
 #[cfg(test)]
 mod tests;
 
 use super::{Init, Report, Rootfs, edit};
-use crate::plan::Container;
+use crate::plan::{Container, Restart};
+use crate::shell::command_line;
 use account::Account;
+use nature::Nature;
+use program::Finder;
 
 /// Name of the service.
 pub const NAME: &str = "container";
@@ -23,8 +29,26 @@ pub const LAUNCHER: &str = "/usr/lib/docker-to-linux/service";
 /// The script that tells by its exit code whether the service is well, if the image has a
 /// check.
 pub const HEALTHCHECK: &str = "/usr/lib/docker-to-linux/healthcheck";
+/// The script that asks a command in a PID namespace of its own to end.
+const PROCESS_ONE: &str = "/usr/lib/docker-to-linux/process-1";
 /// The script that leads the command's output to log and console.
 const CONSOLE: &str = "/usr/lib/docker-to-linux/console";
+
+/// The path of the machine's init, which a kernel argument may name.
+pub(super) fn own_init(kernel_arguments: &[String]) -> String {
+    let mut named = kernel_arguments.iter().rev();
+    let named = named.find_map(|a| a.strip_prefix("init="));
+    named.unwrap_or("/sbin/init").to_owned()
+}
+
+/// How the command is started.
+struct How<'a> {
+    account: &'a Account,
+    restart: Restart,
+    /// The words in front of the launcher that make it process 1 of a PID namespace, as the
+    /// service's user; the service itself is then root's.
+    process_one: Option<String>,
+}
 
 /// Makes the container's command a service, gives its environment to login shells, and makes
 /// its folders. Returns what people should know of it.
@@ -33,6 +57,7 @@ pub(super) fn add(
     init: Init,
     container: &Container,
     package_units: &[String],
+    own_init: &str,
 ) -> Result<Vec<String>, Report> {
     let mut notes = Vec::new();
     folders(rootfs, container)?;
@@ -50,23 +75,40 @@ pub(super) fn add(
     let Some(restart) = container.restart else {
         return Ok(notes);
     };
-    if is_init(rootfs, &container.command) {
-        notes.push(format!(
-            "the container's command is the machine's own init ({}): no service for it",
-            container.command.join(" ")
-        ));
-        return Ok(notes);
-    }
+    let finder = Finder::new(rootfs, container);
+    let process_one = match nature::of(finder, &container.command, own_init) {
+        Nature::Application => None,
+        Nature::Init(program) => {
+            notes.push(format!(
+                "no service for the container's command ({}): it starts {program}, and the machine has an init of its own, which starts the units and services that are enabled",
+                command_line(container.command.iter().map(String::as_str)),
+            ));
+            return Ok(notes);
+        }
+        Nature::ProcessOne(program) => {
+            let start = process_one::start(rootfs, &program, &account)?;
+            process_one::add(rootfs)?;
+            notes.push(format!(
+                "{program} of the container's command must be process 1, so the service runs in a PID namespace of its own"
+            ));
+            Some(start)
+        }
+    };
+    let how = How {
+        account: &account,
+        restart,
+        process_one,
+    };
     let what = "Starts what the container would start.";
     let text = launcher::script(what, container, &container.command, &account);
     match init {
         Init::Systemd => {
-            systemd::add(rootfs, container, restart, &account)?;
+            systemd::add(rootfs, container, &how)?;
             notes.extend(systemd::turn_off(rootfs, package_units));
         }
         Init::OpenRc => {
             account::add_missing(rootfs, &account)?;
-            openrc::add(rootfs, container, &account)?;
+            openrc::add(rootfs, container, &how)?;
         }
         Init::Other => {
             notes.push(format!(
@@ -88,20 +130,6 @@ fn folders(rootfs: &mut Rootfs, container: &Container) -> Result<(), Report> {
         }
     }
     Ok(())
-}
-
-/// Whether the command is what the machine runs as process 1 anyway.
-fn is_init(rootfs: &Rootfs, command: &[String]) -> bool {
-    let tree = &rootfs.tree;
-    let Some(program) = command.first().filter(|p| p.starts_with('/')) else {
-        return false;
-    };
-    // Through a link every applet of busybox is the same file.
-    program == "/sbin/init"
-        || program == "/usr/sbin/init"
-        || tree
-            .canonical(program)
-            .is_some_and(|real| real.ends_with("/systemd/systemd"))
 }
 
 /// Engines let everybody listen at every port, so images of other users than root rely on it.

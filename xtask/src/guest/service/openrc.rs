@@ -1,20 +1,17 @@
 //! The service as a script of OpenRC.
 
 use super::super::{Report, Rootfs, edit};
-use super::{Account, CONSOLE, LAUNCHER, NAME, write};
+use super::process_one::STOP_SECONDS;
+use super::{CONSOLE, How, LAUNCHER, NAME, PROCESS_ONE, write};
 use crate::plan::{Container, Signal};
 
 const CONSOLE_TEXT: &str = include_str!("../files/console-openrc.sh");
 
-pub(super) fn add(
-    rootfs: &mut Rootfs,
-    container: &Container,
-    account: &Account,
-) -> Result<(), Report> {
+pub(super) fn add(rootfs: &mut Rootfs, container: &Container, how: &How<'_>) -> Result<(), Report> {
     let epoch = rootfs.epoch;
     let script = format!("/etc/init.d/{NAME}");
     write(rootfs, CONSOLE, CONSOLE_TEXT.into(), 0o755)?;
-    write(rootfs, &script, text(container, account), 0o755)?;
+    write(rootfs, &script, text(container, how), 0o755)?;
     let link = format!("/etc/runlevels/default/{NAME}");
     rootfs.tree.symlink(&link, &script, epoch).map_err(edit)?;
     Ok(())
@@ -25,12 +22,24 @@ pub(super) fn add(
 ///
 /// Its output goes into a named pipe that belongs to the service's user, so that the command
 /// may open /dev/stdout, as many do; [`CONSOLE`] reads it as root.
-fn text(container: &Container, account: &Account) -> String {
+fn text(container: &Container, how: &How<'_>) -> String {
+    let account = how.account;
     let owner = format!("{}:{}", account.uid, account.gid);
-    let user = if account.is_root() {
-        String::new()
-    } else {
-        format!("command_user={owner}\n")
+    let (mut command, mut stop_pre) = (format!("command={LAUNCHER}\n"), String::new());
+    let user = match &how.process_one {
+        Some(words) => {
+            let (program, arguments) = words.split_once(' ').unwrap_or((words, ""));
+            command = format!("command={program}\ncommand_args=\"{arguments} {LAUNCHER}\"\n");
+            let number = container.stop_signal.number();
+            // The supervisor would signal unshare(1), which passes nothing on.
+            stop_pre = format!(
+                "stop_pre() {{\n    {PROCESS_ONE} \"$(cat /run/{NAME}.pid 2>/dev/null)\" {number} {STOP_SECONDS}\n    return 0\n}}\n\n"
+            );
+            // Only root makes namespaces.
+            String::new()
+        }
+        None if account.is_root() => String::new(),
+        None => format!("command_user={owner}\n"),
     };
     let signal = stop_signal(container.stop_signal);
     format!(
@@ -38,8 +47,7 @@ fn text(container: &Container, account: &Account) -> String {
 # Written by docker-to-linux: the container's command.
 description="Command of the container"
 supervisor=supervise-daemon
-command={LAUNCHER}
-{user}pidfile=/run/{NAME}.pid
+{command}{user}pidfile=/run/{NAME}.pid
 output_log=/run/container/output
 error_log=/run/container/output
 retry="{signal}/30/SIGKILL/5"
@@ -57,7 +65,7 @@ start_pre() {{
     {CONSOLE} start {owner}
 }}
 
-stop_post() {{
+{stop_pre}stop_post() {{
     {CONSOLE} stop
 }}
 "#

@@ -1,23 +1,19 @@
 //! The service as a unit of systemd.
 
 use super::super::{Report, Rootfs, edit};
-use super::{Account, CONSOLE, LAUNCHER, NAME, write};
+use super::process_one::STOP_SECONDS;
+use super::{Account, CONSOLE, How, LAUNCHER, NAME, PROCESS_ONE, write};
 use crate::plan::{Container, Restart};
 use crate::rootfs::Kind;
 
 const DIR: &str = "/etc/systemd/system";
 const CONSOLE_TEXT: &str = include_str!("../files/console-systemd.sh");
 
-pub(super) fn add(
-    rootfs: &mut Rootfs,
-    container: &Container,
-    restart: Restart,
-    account: &Account,
-) -> Result<(), Report> {
+pub(super) fn add(rootfs: &mut Rootfs, container: &Container, how: &How<'_>) -> Result<(), Report> {
     let epoch = rootfs.epoch;
     write(rootfs, CONSOLE, CONSOLE_TEXT.into(), 0o755)?;
     let path = format!("{DIR}/{NAME}.service");
-    write(rootfs, &path, unit(container, restart, account), 0o644)?;
+    write(rootfs, &path, unit(container, how), 0o644)?;
     let link = format!("{DIR}/multi-user.target.wants/{NAME}.service");
     rootfs
         .tree
@@ -28,15 +24,26 @@ pub(super) fn add(
 
 /// The unit (systemd.service(5), systemd.exec(5), systemd.kill(5)). As engines do, it sends the
 /// stop signal to the command alone and kills what is left when that has ended.
-fn unit(container: &Container, restart: Restart, account: &Account) -> String {
-    let restart = match restart {
+fn unit(container: &Container, how: &How<'_>) -> String {
+    let restart = match how.restart {
         Restart::OnFailure => "on-failure",
         Restart::Always => "always",
     };
-    let user = if account.is_root() {
-        String::new()
-    } else {
-        format!("User={}\nGroup={}\n", account.uid, account.gid)
+    let Account { uid, gid, .. } = how.account;
+    let (signal, mut start, mut stop) = (container.stop_signal, LAUNCHER.to_owned(), String::new());
+    let mut kill = signal.to_string();
+    let user = match &how.process_one {
+        Some(words) => {
+            start = format!("{words} {LAUNCHER}");
+            let number = signal.number();
+            stop = format!("ExecStop=-{PROCESS_ONE} ${{MAINPID}} {number} {STOP_SECONDS}\n");
+            // ExecStop= sends the stop signal; what is still there then did not heed it.
+            kill = "SIGKILL".to_owned();
+            // Only root makes namespaces.
+            format!("Environment=CONSOLE_OWNER={uid}:{gid}\n")
+        }
+        None if how.account.is_root() => String::new(),
+        None => format!("User={uid}\nGroup={gid}\n"),
     };
     format!(
         "# Written by docker-to-linux: the container's command.\n\
@@ -48,7 +55,8 @@ fn unit(container: &Container, restart: Restart, account: &Account) -> String {
          StartLimitIntervalSec=0\n\
          \n\
          [Service]\n\
-         ExecStart={CONSOLE} {LAUNCHER}\n\
+         ExecStart={CONSOLE} {start}\n\
+         {stop}\
          ExecStopPost=-{CONSOLE} --drain\n\
          {user}\
          RuntimeDirectory=container\n\
@@ -56,14 +64,13 @@ fn unit(container: &Container, restart: Restart, account: &Account) -> String {
          StandardOutput=journal+console\n\
          SyslogIdentifier={NAME}\n\
          KillMode=mixed\n\
-         KillSignal={}\n\
+         KillSignal={kill}\n\
          TimeoutStopSec=30\n\
          Restart={restart}\n\
          RestartSec=2\n\
          \n\
          [Install]\n\
-         WantedBy=multi-user.target\n",
-        container.stop_signal
+         WantedBy=multi-user.target\n"
     )
 }
 

@@ -23,6 +23,9 @@ fn container(command: &[&str], env: &[(&str, &str)]) -> Container {
     }
 }
 
+/// Where the machine's init is.
+const OWN: &str = "/sbin/init";
+
 fn root() -> Account {
     Account {
         uid: 0,
@@ -229,7 +232,7 @@ fn a_unit_of_systemd() {
         "multi-user.target.wants/nginx.service",
         "x.wants/gone.service",
     ];
-    let notes = add(&mut r, Init::Systemd, &c, &units.map(str::to_owned)).unwrap();
+    let notes = add(&mut r, Init::Systemd, &c, &units.map(str::to_owned), OWN).unwrap();
     assert!(notes[0].contains("nginx.service"), "{notes:?}");
     assert!(!notes[0].contains("gone"), "{notes:?}");
     assert!(!r.tree.exists(format!("{wants}/nginx.service")));
@@ -277,7 +280,7 @@ fn a_script_of_openrc() {
     let mut r = rootfs(&[("/etc/passwd", PASSWD), ("/etc/group", GROUP)]);
     let mut c = container(&["/run.sh"], &[]);
     c.user = Some("77:88".into());
-    assert!(add(&mut r, Init::OpenRc, &c, &[]).unwrap().is_empty());
+    assert!(add(&mut r, Init::OpenRc, &c, &[], OWN).unwrap().is_empty());
     let script = text(&r, "/etc/init.d/container");
     assert!(script.contains("\ncommand_user=77:88\n"), "{script}");
     assert!(
@@ -311,32 +314,246 @@ fn every_stop_signal_is_one_for_both_inits() {
         let mut c = container(&["/run.sh"], &[]);
         c.stop_signal = Signal::parse(signal).unwrap();
         let mut r = rootfs(&[]);
-        add(&mut r, Init::Systemd, &c, &[]).unwrap();
+        add(&mut r, Init::Systemd, &c, &[], OWN).unwrap();
         let unit = text(&r, "/etc/systemd/system/container.service");
         assert!(
             unit.contains(&format!("\nKillSignal={systemd}\n")),
             "{unit}"
         );
         let mut r = rootfs(&[]);
-        add(&mut r, Init::OpenRc, &c, &[]).unwrap();
+        add(&mut r, Init::OpenRc, &c, &[], OWN).unwrap();
         let script = text(&r, "/etc/init.d/container");
         let retry = format!("\nretry=\"{openrc}/30/SIGKILL/5\"\n");
         assert!(script.contains(&retry), "{script}");
     }
 }
 
+/// A root file system with programs (and scripts) in it.
+fn programs(all: &[(&str, &str)]) -> Rootfs {
+    let mut r = rootfs(&[("/etc/passwd", PASSWD), ("/etc/group", GROUP)]);
+    for (path, text) in all {
+        r.tree.write(path, text.as_bytes(), 0o755, 5).unwrap();
+    }
+    r
+}
+
+const MACHINE: [(&str, &str); 6] = [
+    ("/usr/lib/systemd/systemd", "elf"),
+    (
+        "/entrypoint",
+        "#!/bin/sh\nset -e\nmkdir -p /x\nexec \"$@\"\n",
+    ),
+    ("/usr/bin/tini", "elf"),
+    ("/usr/bin/unshare", "elf"),
+    ("/usr/bin/setpriv", "elf"),
+    ("/bin/binary", "elf"),
+];
+
+fn nature(command: &[&str]) -> Nature {
+    let mut r = programs(&MACHINE);
+    for (path, text) in [
+        (
+            "/always",
+            "#!/bin/bash\nexport container=docker\nexec /sbin/init --log-level=info\n",
+        ),
+        (
+            "/either",
+            "#!/bin/sh\nif [ -n \"$A\" ]; then\n exec /sbin/init\nelse\n exec /lib/systemd/systemd\nfi\n",
+        ),
+        ("/app", "#!/bin/sh\nexec >/log 2>&1\nexec gosu app \"$@\"\n"),
+        ("/init", "#!/bin/execlineb -S0\n/etc/s6/init/init-stage1\n"),
+        ("/sbin/my_init", "#!/usr/bin/python3 -u\n"),
+        ("/usr/bin/supervisord", "#!/usr/bin/python3\n"),
+        (
+            "/picky",
+            "#!/bin/sh\nif [ \"$$\" -ne 1 ]; then\n  echo no >&2; exit 1\nfi\nwait\n",
+        ),
+        ("/usr/bin/s6-svscan", "elf"),
+    ] {
+        r.tree.write(path, text.as_bytes(), 0o755, 5).unwrap();
+    }
+    r.tree.symlink("/lib", "usr/lib", 5).unwrap();
+    r.tree
+        .symlink("/sbin/init", "/lib/systemd/systemd", 5)
+        .unwrap();
+    r.tree.symlink("/boot-it", "/sbin/init", 5).unwrap();
+    let c = container(command, &[]);
+    let finder = Finder::new(&r, &c);
+    nature::of(finder, &c.command, OWN)
+}
+
+#[test]
+fn inits_are_known_behind_what_starts_them() {
+    let commands: &[&[&str]] = &[
+        &["/sbin/init"],
+        &["init"],
+        &["/boot-it"],
+        &["/usr/sbin/init"],
+        &["/lib/systemd/systemd"],
+        &[
+            "/usr/lib/systemd/systemd",
+            "--system",
+            "--unit=multi-user.target",
+        ],
+        &["/bin/systemd"],
+        &["openrc-init", "x"],
+        &["/sbin/openrc-init"],
+        &["busybox", "init"],
+        &["/bin/busybox", "linuxrc"],
+        &["/entrypoint", "/sbin/init"],
+        &["/bin/binary", "--verbose", "/sbin/init"],
+        &[
+            "/entrypoint",
+            "env",
+            "container=docker",
+            "-u",
+            "HOME",
+            "/sbin/init",
+        ],
+        &["tini", "--", "/sbin/init"],
+        &[
+            "/usr/bin/tini",
+            "-g",
+            "-p",
+            "SIGTERM",
+            "/entrypoint",
+            "/sbin/init",
+        ],
+        &["dumb-init", "-c", "--", "/usr/sbin/init"],
+        &["catatonit", "--", "/sbin/init"],
+        &["docker-init", "--", "/sbin/init"],
+        &["sh", "-c", "exec /lib/systemd/systemd"],
+        &[
+            "/bin/sh",
+            "-c",
+            "mkdir -p /run/x && exec env A=1 /sbin/init 3",
+        ],
+        &["/bin/bash", "-lc", "A=b exec /sbin/init"],
+        &["sh", "-c", "exec \"$@\"", "--", "/sbin/init"],
+        &["sh", "-c", "exec \"$0\" \"$@\"", "/sbin/init", "--x"],
+        &["sh", "/always"],
+        &["/always"],
+        &["/either"],
+        &["nice", "-n", "5", "setpriv", "--nnp", "/sbin/init"],
+        &["exec", "/sbin/init"],
+    ];
+    for command in commands {
+        let is = nature(command);
+        if command[0] == "openrc-init" {
+            // Not there, and not by its path.
+            assert_eq!(is, Nature::Application, "{command:?}");
+            continue;
+        }
+        assert!(matches!(is, Nature::Init(_)), "{command:?}: {is:?}");
+    }
+}
+
+#[test]
+fn some_must_be_process_one_and_most_need_not() {
+    let commands: &[&[&str]] = &[
+        &["/init"],
+        &["/init", "nginx"],
+        &["/entrypoint", "/init"],
+        &["/sbin/my_init"],
+        &["/sbin/my_init", "--", "nginx"],
+        &["sh", "-c", "exec /init"],
+        &["/picky"],
+        &["env", "A=1", "/picky"],
+        &["runit"],
+        &["dinit", "--container"],
+        &["docker-init", "--", "nginx"],
+        &["catatonit", "--", "nginx"],
+        &["/package/admin/s6-overlay/command/init"],
+    ];
+    for command in commands {
+        let is = nature(command);
+        assert!(matches!(is, Nature::ProcessOne(_)), "{command:?}: {is:?}");
+    }
+    let commands: &[&[&str]] = &[
+        &["nginx", "-g", "daemon off;"],
+        &["/entrypoint", "nginx"],
+        &["/app", "node", "app.js"],
+        &["tini", "--", "nginx"],
+        // In the container tini is process 1 as well.
+        &["tini", "--", "/init"],
+        &["supervisord", "-n"],
+        &["runsvdir", "-P", "/etc/service"],
+        &["s6-svscan", "/etc/services"],
+        &["/bin/binary", "--init", "/sbin/init"],
+        &["/usr/lib/systemd/systemd", "--user"],
+        &["sh", "-c", "echo /sbin/init; sleep infinity"],
+        &["timeout"],
+        &["timeout", "--"],
+        &["gosu", "--"],
+        &[],
+    ];
+    for command in commands {
+        assert_eq!(nature(command), Nature::Application, "{command:?}");
+    }
+}
+
 #[test]
 fn an_init_is_no_service() {
-    for command in ["/sbin/init", "/lib/systemd/systemd"] {
-        let mut r = rootfs(&[("/usr/lib/systemd/systemd", "elf")]);
-        r.tree.symlink("/lib", "usr/lib", 5).unwrap();
+    for command in [&["/sbin/init"][..], &["/entrypoint", "/sbin/init"]] {
+        let mut r = programs(&MACHINE);
         r.tree
-            .symlink("/sbin/init", "/lib/systemd/systemd", 5)
+            .symlink("/sbin/init", "/usr/lib/systemd/systemd", 5)
             .unwrap();
-        let notes = add(&mut r, Init::Systemd, &container(&[command], &[]), &[]).unwrap();
-        assert!(notes[0].contains("own init"), "{notes:?}");
+        let notes = add(&mut r, Init::Systemd, &container(command, &[]), &[], OWN).unwrap();
+        assert!(notes[0].contains("init of its own"), "{notes:?}");
         assert!(!r.tree.exists(LAUNCHER));
     }
+    // The machine's own may have another name.
+    let mut r = programs(&[("/opt/boot", "elf")]);
+    let c = container(&["/opt/boot"], &[]);
+    let notes = add(&mut r, Init::Other, &c, &[], "/opt/boot").unwrap();
+    assert!(notes[0].contains("init of its own"), "{notes:?}");
+}
+
+#[test]
+fn process_one_gets_a_namespace() {
+    let tools = [("/init", "#!/x\n"), ("/bin/busybox", "elf")];
+    let mut c = container(&["/init"], &[]);
+    c.stop_signal = Signal::parse("SIGRTMIN+3").unwrap();
+    let mut r = programs(&[&MACHINE[..], &tools].concat());
+    let notes = add(&mut r, Init::Systemd, &c, &[], OWN).unwrap();
+    assert!(notes[0].contains("/init of the container's command must be process 1"));
+    let unit = text(&r, "/etc/systemd/system/container.service");
+    for line in [
+        "ExecStart=/usr/lib/docker-to-linux/console /usr/bin/unshare --mount-proc --mount --pid -f /usr/lib/docker-to-linux/service",
+        "ExecStop=-/usr/lib/docker-to-linux/process-1 ${MAINPID} 37 30",
+        "KillSignal=SIGKILL",
+    ] {
+        assert!(unit.lines().any(|l| l == line), "{line}\n{unit}");
+    }
+    assert!(r.tree.exists(PROCESS_ONE));
+
+    // As a user who is not root; OpenRC.
+    c.user = Some("app".into());
+    let mut r = programs(&[&MACHINE[..], &tools].concat());
+    add(&mut r, Init::OpenRc, &c, &[], OWN).unwrap();
+    let script = text(&r, "/etc/init.d/container");
+    for line in [
+        "command=/usr/bin/unshare",
+        "command_args=\"--mount-proc --mount --pid -f /usr/bin/setpriv --reuid=1000 --regid=1001 --init-groups /usr/lib/docker-to-linux/service\"",
+        "    /usr/lib/docker-to-linux/process-1 \"$(cat /run/container.pid 2>/dev/null)\" 37 30",
+    ] {
+        assert!(script.lines().any(|l| l == line), "{line}\n{script}");
+    }
+    assert!(!script.contains("command_user"), "{script}");
+
+    // busybox's unshare will do, its setpriv will not.
+    let mut r = programs(&tools);
+    for name in ["/usr/bin/unshare", "/bin/setpriv"] {
+        r.tree.symlink(name, "/bin/busybox", 5).unwrap();
+    }
+    let e = add(&mut r, Init::OpenRc, &c, &[], OWN).unwrap_err();
+    assert!(e.message.contains("no setpriv") && e.hint.unwrap().contains("util-linux"));
+    c.user = None;
+    add(&mut r, Init::OpenRc, &c, &[], OWN).unwrap();
+    let mut r = programs(&tools);
+    let e = add(&mut r, Init::OpenRc, &c, &[], OWN).unwrap_err();
+    assert!(e.message.contains("no unshare"), "{e}");
 }
 
 /// The journal's end of an output is a socket, which cannot be opened by name.

@@ -1,0 +1,53 @@
+//! A command that must be process 1: it runs as that of a PID namespace of its own.
+//!
+//! unshare(1) of util-linux and of busybox make it with the same options. Both stay beside the
+//! command, wait for it and end as it does, and neither passes signals on: [`PROCESS_ONE`] sends
+//! the stop signal to the command itself.
+
+use super::super::{Report, Rootfs};
+use super::program::base;
+use super::{Account, PROCESS_ONE, write};
+
+const TEXT: &str = include_str!("../files/process-1.sh");
+
+/// How long a command may take to end after its stop signal, in seconds.
+pub(super) const STOP_SECONDS: u32 = 30;
+
+/// The words that start the command which follows them as process 1, as the service's user.
+/// Fails if the root file system lacks the programs.
+pub(super) fn start(rootfs: &Rootfs, program: &str, account: &Account) -> Result<String, Report> {
+    let tool = |name: &str| {
+        let places = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(|dir| format!("{dir}/{name}"));
+        places
+            .into_iter()
+            .find(|p| rootfs.tree.resolve(p).is_some())
+    };
+    let missing = |tool: &str| {
+        Report::mistake(format!(
+            "the container's command starts {program}, which must be process 1, and the root file system has no {tool} that can do it"
+        ))
+        .hint("install util-linux (on Alpine: util-linux-misc and setpriv) in its Dockerfile, or use --service off")
+    };
+    let unshare = tool("unshare").ok_or_else(|| missing("unshare"))?;
+    let mut words = format!("{unshare} --mount-proc --mount --pid -f");
+    if !account.is_root() {
+        // busybox's setpriv(1) changes no users.
+        let setpriv = tool("setpriv").filter(|p| {
+            let real = rootfs.tree.canonical(p);
+            real.is_some_and(|real| base(&real) != "busybox")
+        });
+        let setpriv = setpriv.ok_or_else(|| missing("setpriv"))?;
+        let groups = match account.known.0 {
+            true => "--init-groups",
+            false => "--clear-groups",
+        };
+        let Account { uid, gid, .. } = account;
+        words.push_str(&format!(" {setpriv} --reuid={uid} --regid={gid} {groups}"));
+    }
+    Ok(words)
+}
+
+/// Adds the script that asks the command to end.
+pub(super) fn add(rootfs: &mut Rootfs) -> Result<(), Report> {
+    write(rootfs, PROCESS_ONE, TEXT.into(), 0o755)
+}

@@ -1,0 +1,181 @@
+//! Programs of the root file system: where they lie, and what their scripts say.
+
+use super::super::Rootfs;
+use super::launcher;
+use crate::plan::Container;
+use crate::rootfs::Kind;
+
+/// Largest script that is read, in bytes.
+const MAX_SCRIPT: u64 = 64 << 10;
+
+/// Programs that are many: what they do depends on the name they are called by.
+const MULTI_CALL: [&str; 4] = ["busybox", "toybox", "coreutils", "sbase-box"];
+
+/// A program of the root file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Program {
+    /// Its path as it was found, e.g. `/usr/sbin/nginx`.
+    pub path: String,
+    /// The same with every link followed.
+    pub real: String,
+}
+
+impl Program {
+    /// Its file name.
+    pub(super) fn name(&self) -> &str {
+        base(&self.path)
+    }
+
+    /// Whether it is one program with `other`, also by another name or path.
+    pub(super) fn is(&self, other: &Program) -> bool {
+        let many = MULTI_CALL.contains(&base(&self.real));
+        self.real == other.real && (!many || self.name() == other.name())
+    }
+}
+
+/// The last component of a path.
+pub(super) fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Finds programs as a process of the container does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Finder<'a> {
+    pub rootfs: &'a Rootfs,
+    path: &'a str,
+    dir: &'a str,
+}
+
+impl<'a> Finder<'a> {
+    /// With the container's PATH and folder.
+    pub(super) fn new(rootfs: &'a Rootfs, container: &'a Container) -> Finder<'a> {
+        let path = container.env.iter().rev().find(|(name, _)| name == "PATH");
+        Finder {
+            rootfs,
+            path: path.map_or(launcher::PATH, |(_, path)| path.as_str()),
+            dir: &container.working_dir,
+        }
+    }
+
+    /// The executable file that a word of a command means; nothing if there is none.
+    pub(super) fn find(&self, word: &str) -> Option<Program> {
+        match word {
+            "" => None,
+            _ if word.starts_with('/') => self.at(word.to_owned()),
+            _ if word.contains('/') => self.at(format!("{}/{word}", self.dir)),
+            _ => self
+                .path
+                .split(':')
+                .filter(|d| !d.is_empty())
+                .find_map(|dir| self.at(format!("{}/{word}", dir.trim_end_matches('/')))),
+        }
+    }
+
+    fn at(&self, path: String) -> Option<Program> {
+        let tree = &self.rootfs.tree;
+        let real = tree.canonical(&path)?;
+        let node = tree.node(tree.lookup(&real)?);
+        let runs = matches!(node.kind, Kind::File(_)) && node.meta.mode & 0o111 != 0;
+        runs.then_some(Program { path, real })
+    }
+
+    /// The text of a script; nothing for another kind of program, and for one that is too large.
+    pub(super) fn script(&self, path: &str) -> Option<String> {
+        let text = self.rootfs.read_text(path, MAX_SCRIPT).ok()??;
+        text.starts_with("#!").then_some(text)
+    }
+}
+
+/// The simple commands of a shell's text, each as its words: what stands between line ends, `;`,
+/// `&` and `|` that are not quoted. Comments, variables set in front (`A=b command`) and reserved
+/// words are left out. What this cannot read (here-documents, functions) gives words too many.
+pub(super) fn commands(text: &str) -> Vec<Vec<String>> {
+    const RESERVED: [&str; 9] = [
+        "if", "then", "else", "elif", "while", "until", "do", "{", "!",
+    ];
+    let mut all = Vec::new();
+    for piece in pieces(text) {
+        let Some(words) = shlex::split(&piece) else {
+            continue;
+        };
+        let in_front = |word: &String| RESERVED.contains(&word.as_str()) || is_assignment(word);
+        let words: Vec<String> = words.into_iter().skip_while(in_front).collect();
+        if !words.is_empty() {
+            all.push(words);
+        }
+    }
+    all
+}
+
+/// Whether a word sets a variable.
+pub(super) fn is_assignment(word: &str) -> bool {
+    let name = word.split_once('=').map(|(name, _)| name);
+    name.is_some_and(|name| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
+}
+
+fn pieces(text: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let mut quote = None;
+    let mut chars = text.chars().peekable();
+    let mut last = '\n';
+    while let Some(c) = chars.next() {
+        let piece = all.len() - 1;
+        match (quote, c) {
+            (Some(q), _) if c == q => {
+                quote = None;
+                all[piece].push(c);
+            }
+            (None | Some('"'), '\\') => match chars.next() {
+                // A line that goes on.
+                Some('\n') => all[piece].push(' '),
+                next => {
+                    all[piece].push(c);
+                    all[piece].extend(next);
+                }
+            },
+            (Some(_), _) => all[piece].push(c),
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                all[piece].push(c);
+            }
+            (None, '#') if last.is_whitespace() || last == ';' => {
+                while chars.peek().is_some_and(|c| *c != '\n') {
+                    chars.next();
+                }
+            }
+            (None, '\n' | ';' | '&' | '|' | '(' | ')') => all.push(String::new()),
+            (None, _) => all[piece].push(c),
+        }
+        last = c;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::commands;
+
+    #[test]
+    fn the_commands_of_a_script() {
+        let text = "#!/bin/sh\nset -e # first\nA=1 B='x y' run --flag \"a; b\" &\nif test -e /x; then\n  exec go \\\n    on\nfi\ncmd1 && cmd2 || (cmd3 'it;s' | cmd4)\n";
+        let found = commands(text);
+        let found: Vec<Vec<&str>> = found
+            .iter()
+            .map(|c| c.iter().map(String::as_str).collect())
+            .collect();
+        let wanted: Vec<Vec<&str>> = vec![
+            vec!["set", "-e"],
+            vec!["run", "--flag", "a; b"],
+            vec!["test", "-e", "/x"],
+            vec!["exec", "go", "on"],
+            vec!["fi"],
+            vec!["cmd1"],
+            vec!["cmd2"],
+            vec!["cmd3", "it;s"],
+            vec!["cmd4"],
+        ];
+        assert_eq!(found, wanted);
+    }
+}
