@@ -239,7 +239,6 @@ fn settings(
         given: request.given.clone(),
         image: ids.image,
         container: container.cloned(),
-        package_units: request.container.package_units.clone(),
     }
 }
 

@@ -29,6 +29,15 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             fs::remove_dir_all(folder).context("removing what was made")?;
         }
     }
+    // Where there is no engine, there are no containers.
+    if let Ok(engine) = Engine::find(None) {
+        let removed = engine::remove_leftovers(&engine);
+        if removed > 0 {
+            console.stage(&format!(
+                "removed {removed} containers of runs of this program that were killed"
+            ));
+        }
+    }
     if args.engine {
         let engine = Engine::find(None)?;
         for image in engine::own_images(&engine)? {

@@ -68,7 +68,10 @@ impl Args {
                 "--name {name:?} cannot name an image"
             ))
             .hint("use letters, digits, `.`, `-` and `_`, a letter or digit first")),
-            _ => Ok(()),
+            _ => match &self.container {
+                Some(image) => engine::check_image(image, "--container"),
+                None => Ok(()),
+            },
         }
     }
 
@@ -109,9 +112,11 @@ impl Args {
         let facts = ContainerFacts {
             config: Some(engine.config(&base)?),
             given: true,
-            package_units: package_units(&files),
         };
         let hostname = hostname(&name);
+        let arguments: Vec<&str> = around.build_args.keys().map(String::as_str).collect();
+        let arguments = [&arguments[..], &ARGUMENTS].concat();
+        let base = engine::neutral(engine, &base, arch, &arguments, &|t| console.stage(t))?;
         let recipe = Recipe {
             base: Some(base),
             hostname: hostname.or(family.recipe.hostname),
@@ -193,6 +198,9 @@ fn fetch(engine: &Engine, image: &str, arch: Arch, console: Console) -> Result<S
         })
 }
 
+/// Build arguments of recipes: a variable of the image with such a name would win over them.
+const ARGUMENTS: [&str; 2] = ["KERNEL", "BASE"];
+
 /// Programs that can install a kernel.
 const PACKAGE_MANAGERS: [&str; 12] = [
     "/usr/bin/apt-get",
@@ -241,14 +249,6 @@ fn family(files: &Files<'_>, image: &str) -> Result<Found, Report> {
         ));
     }
     recipe::serving(&ids)
-}
-
-/// The units that Debian's packages turn on when they are installed: there is a record of each
-/// (deb-systemd-helper(1p)). None of them ever ran in the container.
-fn package_units(files: &Files<'_>) -> Vec<String> {
-    let all = files.below("/var/lib/systemd/deb-systemd-helper-enabled");
-    let is_link = |p: &String| p.contains(".wants/") && p.ends_with(".service");
-    all.into_iter().filter(is_link).collect()
 }
 
 fn hostname(name: &str) -> Option<String> {

@@ -175,6 +175,7 @@ fn build_args(args: &Args) -> Result<BTreeMap<String, String>, Report> {
 fn overridden(mut found: Found, args: &Args) -> Result<Found, Report> {
     let recipe = &mut found.recipe;
     if let Some(base) = &args.base {
+        engine::check_image(base, "--base")?;
         recipe.base = Some(base.clone());
     }
     if let Some(arch) = args.arch {

@@ -1,6 +1,7 @@
 //! The base image: local, pulled, or made by the recipe's `bootstrap`.
 
 use super::build::host_arch;
+use super::names::check_image;
 use super::{Engine, Kind, guarded, last_line, send};
 use crate::error::Report;
 use crate::printable;
@@ -50,6 +51,7 @@ pub fn ensure_base(
     bootstrap: Option<&Utf8Path>,
     say: &dyn Fn(&str),
 ) -> Result<Base, Report> {
+    check_image(base, "the base image")?;
     let own = own_name(base, arch);
     if has_arch(engine, base, arch) {
         return Ok(Base::plain(base, arch));

@@ -1,6 +1,6 @@
 //! `docker build`.
 
-use super::{Engine, guarded, last_line, send};
+use super::{Engine, Kind, guarded, last_line, send};
 use crate::cleanup::Guard;
 use crate::error::Report;
 use crate::printable;
@@ -65,7 +65,8 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<S
     ]
     .map(str::to_owned)
     .into();
-    arguments.extend(["--file".into(), dockerfile.into_string()]);
+    let here = if dockerfile.is_absolute() { "" } else { "./" };
+    arguments.push(format!("--file={here}{dockerfile}"));
     if let Some(arch) = what.platform {
         arguments.push(format!("--platform=linux/{arch}"));
     }
@@ -76,7 +77,11 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<S
         arguments.push("--build-arg".into());
         arguments.push(format!("{name}={value}"));
     }
-    arguments.push(what.context.to_string());
+    arguments.extend(to_the_engine(engine));
+    // Never an option, standard input or a URL.
+    let context = what.context.as_str();
+    let here = if context.starts_with('/') { "" } else { "./" };
+    arguments.extend(["--".to_owned(), format!("{here}{context}")]);
 
     tracing::debug!("{} {}", engine.path, arguments.join(" "));
     let build = engine
@@ -119,7 +124,37 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<S
         return Err(Report::failure(format!("{doing}: {last}")).hint(hint(&tail)));
     }
     let id = fs_err::read_to_string(&*id_file).map_err(failed)?;
-    Ok(id.trim().to_owned())
+    let id = id.trim();
+    // Some builders report another digest than the one that the engine calls the image by.
+    let found = [id, &what.tag]
+        .into_iter()
+        .find(|name| engine.has_image(name));
+    found.map(str::to_owned).ok_or_else(|| {
+        Report::failure(format!(
+            "{doing}: the build went well, but the builder left no image in {}",
+            engine.kind().tool().name()
+        ))
+        .hint("use the engine's own builder: `docker buildx use default`, and unset BUILDX_BUILDER")
+    })
+}
+
+/// What makes `docker build` put the image into the engine, where it builds by buildx: people
+/// may use a builder in a container of its own by default (the driver docker-container), which
+/// keeps its images to itself and does not see the engine's. The engine's own builder has the name
+/// of the context (docker buildx, "Builders"). The old builder knows neither option.
+fn to_the_engine(engine: &Engine) -> Vec<String> {
+    let help = engine.run(["build", "--help"], "asking for the options of the builder");
+    let help = help.unwrap_or_default();
+    let knows = |option: &str| help.split_whitespace().any(|w| w == option);
+    if engine.kind() != Kind::Docker || !knows("--load") {
+        return Vec::new();
+    }
+    let mut options = vec!["--load".to_owned()];
+    let context = engine.run(["context", "show"], "asking for the engine's context");
+    if let Some(context) = context.ok().filter(|c| !c.is_empty() && knows("--builder")) {
+        options.push(format!("--builder={context}"));
+    }
+    options
 }
 
 fn hint(tail: &[String]) -> &'static str {

@@ -1,12 +1,13 @@
 //! `docker create` and `docker export`: an image as a stream of tar.
 
+use super::owner::{self, remove_leftovers};
 use super::{Engine, guarded, last_line, temporary_name};
 use crate::cleanup::Guard;
 use crate::error::Report;
 use duct::Expression;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 /// The tar of a container's root file system. The container is removed when this is dropped.
@@ -34,22 +35,17 @@ pub(super) fn make(engine: &Engine, image: &str, purpose: &str) -> Result<Made, 
     let doing = format!("making a container of {image}");
     let failed = |e: io::Error| Report::failure(doing.clone()).because(e);
     let name = temporary_name(purpose);
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        remove_leftovers(engine);
+    });
     let quiet = |command: Expression| apart(command.stdin_null().unchecked());
-    let create = quiet(
-        engine
-            // The command is never started; an image without one would be refused.
-            .command([
-                "create",
-                "--name",
-                &name,
-                "--network",
-                "none",
-                image,
-                "/bin/true",
-            ])
-            .stdout_null()
-            .stderr_capture(),
-    );
+    let label = owner::label();
+    let mut arguments = vec!["create", "--name", &name, "--network", "none"];
+    arguments.extend(label.as_deref());
+    // The command is never started; an image without one would be refused.
+    arguments.extend([image, "/bin/true"]);
+    let create = quiet(engine.command(arguments).stdout_null().stderr_capture());
     let remove = quiet(
         engine
             .command(["rm", "--force", "--volumes", &name])

@@ -7,16 +7,21 @@ mod base;
 mod build;
 mod export;
 mod inspect;
+mod names;
+mod neutral;
+mod owner;
 
 pub use base::{Base, ensure_base};
 pub use build::{Build, build, host_arch};
 pub use export::{Exported, export};
 pub use inspect::{Files, Seen};
+pub use names::{check_image, tag};
+pub use neutral::neutral;
+pub use owner::remove_leftovers;
 
 use crate::cleanup::Guard;
 use crate::error::Report;
 use crate::printable;
-use crate::recipe::Arch;
 use crate::tool::{self, Tool};
 use camino::{Utf8Path, Utf8PathBuf};
 use duct::Expression;
@@ -173,14 +178,6 @@ impl Kind {
     }
 }
 
-/// Prefix of the tags of images that recipes are built into.
-const TAGS: &str = "docker-to-linux/";
-
-/// The tag of the image that a recipe is built into.
-pub fn tag(name: &str, arch: Arch) -> String {
-    format!("{TAGS}{}:{arch}", name.to_ascii_lowercase())
-}
-
 /// Every image that a recipe was built into.
 pub fn own_images(engine: &Engine) -> Result<Vec<String>, Report> {
     let all = engine.run(
@@ -190,7 +187,7 @@ pub fn own_images(engine: &Engine) -> Result<Vec<String>, Report> {
     Ok(all
         .lines()
         // podman puts `localhost/` in front.
-        .filter(|l| l.trim_start_matches("localhost/").starts_with(TAGS))
+        .filter(|l| l.trim_start_matches("localhost/").starts_with(names::TAGS))
         .map(str::to_owned)
         .collect())
 }

@@ -69,8 +69,6 @@ pub struct Settings {
     pub image: Uuid,
     /// What it keeps of its container.
     pub container: Option<Container>,
-    /// Units that the container's packages would start by themselves.
-    pub package_units: Vec<String>,
 }
 
 impl Settings {
@@ -90,7 +88,6 @@ impl Settings {
             given: Given::default(),
             image: Uuid::nil(),
             container: None,
-            package_units: Vec::new(),
         }
     }
 }
@@ -150,6 +147,10 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
     }
     fstab::write(rootfs, init, &settings.mounts)?;
     notes.extend(network::write(rootfs, settings)?);
+    let own_init = service::own_init(&settings.kernel_arguments);
+    if let Some(container) = &settings.container {
+        notes.extend(service::disable_rivals(rootfs, init, container, &own_init)?);
+    }
     notes.extend(dhcp::configure(rootfs, init, settings)?);
     machine_id(rootfs, init, settings)?;
     place::ask_nothing(rootfs, init)?;
@@ -167,9 +168,7 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
     }
     notes.extend(console::add(rootfs, init, settings)?);
     if let Some(container) = &settings.container {
-        let units = &settings.package_units;
-        let own = service::own_init(&settings.kernel_arguments);
-        notes.extend(service::add(rootfs, init, container, units, &own)?);
+        notes.extend(service::add(rootfs, init, container, &own_init)?);
     }
     if let Some(update) = &settings.boot_update {
         notes.extend(boot::add(rootfs, init, update)?);

@@ -51,9 +51,6 @@ pub struct ContainerFacts {
     /// service unless the recipe says otherwise. A recipe's own image becomes one only if the
     /// recipe asks for it.
     pub given: bool,
-    /// Units that the image's packages would start by themselves on a machine, and that never
-    /// ran in the container.
-    pub package_units: Vec<String>,
 }
 
 /// Decides what the machine keeps, and says what people should know of it.
@@ -158,7 +155,6 @@ mod tests {
         ContainerFacts {
             config: Some(serde_json::from_str(json).unwrap()),
             given,
-            package_units: Vec::new(),
         }
     }
 

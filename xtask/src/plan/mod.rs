@@ -22,7 +22,6 @@ pub use decide::{
 pub use ids::Ids;
 pub use kernel_file::machine;
 pub use kernels::{BootFile, Kernel, Kernels};
-pub use kernels::{BootFile, Kernel};
 pub use signal::Signal;
 
 use crate::error::Report;

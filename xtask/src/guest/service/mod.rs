@@ -9,8 +9,10 @@ mod environment;
 mod launcher;
 mod nature;
 mod openrc;
+mod packages;
 mod process_one;
 mod program;
+mod rivals;
 mod systemd;
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,22 @@ pub(super) fn own_init(kernel_arguments: &[String]) -> String {
     named.unwrap_or("/sbin/init").to_owned()
 }
 
+/// Disables the units and services that would compete with the container's command; a note that
+/// names them. Comes before the network's means are chosen: they are not chosen to be disabled.
+pub(super) fn disable_rivals(
+    rootfs: &mut Rootfs,
+    init: Init,
+    container: &Container,
+    own_init: &str,
+) -> Result<Option<String>, Report> {
+    let finder = Finder::new(rootfs, container);
+    let nature = nature::of(finder, &container.command, own_init);
+    if container.restart.is_none() || matches!(nature, Nature::Init(_)) {
+        return Ok(None);
+    }
+    rivals::disable(rootfs, init, container)
+}
+
 /// How the command is started.
 struct How<'a> {
     account: &'a Account,
@@ -56,7 +74,6 @@ pub(super) fn add(
     rootfs: &mut Rootfs,
     init: Init,
     container: &Container,
-    package_units: &[String],
     own_init: &str,
 ) -> Result<Vec<String>, Report> {
     let mut notes = Vec::new();
@@ -104,7 +121,6 @@ pub(super) fn add(
     match init {
         Init::Systemd => {
             systemd::add(rootfs, container, &how)?;
-            notes.extend(systemd::turn_off(rootfs, package_units));
         }
         Init::OpenRc => {
             account::add_missing(rootfs, &account)?;

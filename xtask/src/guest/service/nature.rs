@@ -147,6 +147,14 @@ const HANDLES_FILES: [&str; 19] = [
     "which", "grep", "sed", "chmod", "chown", "touch",
 ];
 
+/// Whether a program of that name only starts others, as shells and wrappers do: it is not what the
+/// command is about.
+pub(super) fn starts_others(name: &str) -> bool {
+    SHELLS.contains(&name)
+        || PROCESS_ONE.contains(&name)
+        || WRAPPERS.iter().any(|wrapper| wrapper.name == name)
+}
+
 /// Finds out what `command` is. `own` is the path of the machine's init.
 pub(super) fn of(finder: Finder<'_>, command: &[String], own: &str) -> Nature {
     let own = finder.rootfs.tree.canonical(own);

@@ -9,7 +9,6 @@ use crate::rootfs::Kind;
 const MAX_SCRIPT: u64 = 64 << 10;
 
 /// Programs that are many: what they do depends on the name they are called by.
-#[allow(dead_code)]
 const MULTI_CALL: [&str; 4] = ["busybox", "toybox", "coreutils", "sbase-box"];
 
 /// A program of the root file system.
@@ -21,7 +20,6 @@ pub(super) struct Program {
     pub real: String,
 }
 
-#[allow(dead_code)]
 impl Program {
     /// Its file name.
     pub(super) fn name(&self) -> &str {

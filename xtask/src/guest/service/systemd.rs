@@ -4,7 +4,6 @@ use super::super::{Report, Rootfs, edit};
 use super::process_one::STOP_SECONDS;
 use super::{Account, CONSOLE, How, LAUNCHER, NAME, PROCESS_ONE, write};
 use crate::plan::{Container, Restart};
-use crate::rootfs::Kind;
 
 const DIR: &str = "/etc/systemd/system";
 const CONSOLE_TEXT: &str = include_str!("../files/console-systemd.sh");
@@ -72,31 +71,4 @@ fn unit(container: &Container, how: &How<'_>) -> String {
          [Install]\n\
          WantedBy=multi-user.target\n"
     )
-}
-
-/// Turns off units that packages of the image turned on; a note that names them.
-///
-/// Their links would start on the machine what never ran in the container, as the nginx of the
-/// package beside the nginx of the command: both want the same port.
-pub(super) fn turn_off(rootfs: &mut Rootfs, units: &[String]) -> Option<String> {
-    let mut off = Vec::new();
-    for unit in units {
-        let link = format!("{DIR}/{unit}");
-        let is_link = rootfs
-            .tree
-            .lookup(&link)
-            .is_some_and(|id| matches!(rootfs.tree.node(id).kind, Kind::Symlink(_)));
-        if is_link && rootfs.tree.remove(&link) {
-            let name = unit.rsplit('/').next().unwrap_or(unit);
-            if !off.contains(&name) {
-                off.push(name);
-            }
-        }
-    }
-    (!off.is_empty()).then(|| {
-        format!(
-            "turned off {}: a package of the container would start it, which never ran there (`systemctl enable` in the machine turns it on)",
-            off.join(", ")
-        )
-    })
 }

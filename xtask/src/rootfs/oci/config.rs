@@ -17,6 +17,9 @@ pub struct Config {
     working_dir: Option<String>,
     stop_signal: Option<String>,
     healthcheck: Option<Healthcheck>,
+    // Docker's own, as the one above.
+    on_build: Option<Vec<String>>,
+    shell: Option<Vec<String>>,
 }
 
 /// The `HEALTHCHECK` of a Dockerfile. Not OCI's, but Docker's and podman's.
@@ -71,6 +74,17 @@ impl Config {
             .iter()
             .flat_map(|v| v.keys().cloned())
             .collect()
+    }
+
+    /// Whether builds that start from the image run instructions of its own (`ONBUILD`).
+    pub fn has_triggers(&self) -> bool {
+        self.on_build.as_ref().is_some_and(|t| !t.is_empty())
+    }
+
+    /// What reads the `RUN` lines of builds that start from the image (`SHELL`); nothing if the
+    /// image does not say.
+    pub fn shell(&self) -> Option<&[String]> {
+        self.shell.as_deref().filter(|s| !s.is_empty())
     }
 
     /// What tells whether it is well, as a command; nothing if there is no check.

@@ -1,0 +1,179 @@
+//! Names of images: what an engine takes, and what it must not be given.
+
+use crate::error::Report;
+use crate::recipe::Arch;
+use sha2::{Digest, Sha256};
+
+/// Prefix of the tags of images that recipes are built into.
+pub(super) const TAGS: &str = "docker-to-linux/";
+
+/// Longest name of a recipe in a tag; the whole may have 255 characters.
+const MAX_NAME: usize = 100;
+
+/// The tag of the image that a recipe is built into.
+///
+/// Engines take lower-case letters and digits, and between them one `.`, one or two `_`, or any
+/// number of `-` (distribution's reference grammar, "path-component"). A name that is not like
+/// that is changed, and gets a digest of itself, so that two never share a tag by it.
+pub fn tag(name: &str, arch: Arch) -> String {
+    let lower = name.to_ascii_lowercase();
+    let last = lower.rsplit('/').next().unwrap_or_default();
+    if lower.split('/').all(is_component) && last.len() <= MAX_NAME {
+        return format!("{TAGS}{lower}:{arch}");
+    }
+    let parts: Vec<String> = lower.split('/').map(component).collect();
+    let digest: String = Sha256::digest(name)[..4]
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    format!("{TAGS}{}-{digest}:{arch}", parts.join("/"))
+}
+
+/// Whether a text can be a part of a name between slashes.
+fn is_component(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let between = |s: &&str| !s.is_empty();
+    text.starts_with(plain)
+        && text.ends_with(plain)
+        && text
+            .split(plain)
+            .filter(between)
+            .all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
+}
+
+/// The nearest text that can be one.
+fn component(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let words: Vec<&str> = text
+        .split(|c| !plain(c))
+        .filter(|w| !w.is_empty())
+        .collect();
+    let mut name = words.join("-");
+    name.truncate(MAX_NAME);
+    match name.trim_end_matches('-') {
+        "" => "x".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Refuses a text that cannot name an image. It would reach the engine as an option, or be
+/// refused there in words that do not say where it came from. `whose` says that, e.g.
+/// `--container`.
+pub fn check_image(text: &str, whose: &str) -> Result<(), Report> {
+    let why = if text.is_empty() {
+        "is empty"
+    } else if text.starts_with('-') {
+        "begins with `-`, as an option does"
+    } else if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        "has a space or a control character in it"
+    } else if !text.is_ascii() {
+        "has other characters than those of ASCII in it"
+    } else if text.contains("://") {
+        "is a URL"
+    } else if is_upper(text) {
+        "has upper-case letters in it"
+    } else if text.len() > 512 {
+        "is longer than 512 characters"
+    } else {
+        return Ok(());
+    };
+    Err(Report::mistake(format!(
+        "{whose} {text:?} cannot name a container image: it {why}"
+    ))
+    .hint("write NAME, NAME:TAG, HOST/NAME:TAG or NAME@sha256:DIGEST, e.g. debian:trixie-slim"))
+}
+
+/// Whether the part of a name that must be lower-case is not: all but host, tag and digest.
+fn is_upper(text: &str) -> bool {
+    let name = text.split('@').next().unwrap_or_default();
+    let slash = name.rfind('/').map_or(0, |at| at + 1);
+    let name = match name[slash..].find(':') {
+        Some(colon) => &name[..slash + colon],
+        None => name,
+    };
+    let path = match name.split_once('/') {
+        // A host has a dot, a port, or upper-case letters.
+        Some((first, path)) if first.contains(['.', ':']) || first != first.to_lowercase() => path,
+        _ => name,
+    };
+    path.chars().any(|c| c.is_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_what_engines_take() {
+        assert_eq!(tag("debian", Arch::Amd64), "docker-to-linux/debian:amd64");
+        let odd = [
+            "Box",
+            "a.b",
+            "a_b",
+            "a__b",
+            "a--b",
+            "container/web_app",
+            "a.",
+            "a-",
+            "a_",
+            "a..b",
+            "a___b",
+            "a._b",
+            "_a",
+            "-a",
+            "Mein Projekt",
+            "ż",
+            "日本",
+            "",
+            "container/",
+            "a.-b",
+        ];
+        let long = "x".repeat(300);
+        for name in odd.into_iter().chain([long.as_str()]) {
+            let tag = tag(name, Arch::Amd64);
+            let path = tag.strip_suffix(":amd64").unwrap_or_default();
+            assert!(path.len() < 128, "{tag}");
+            assert!(path.split('/').all(is_component), "{name:?}: {tag}");
+        }
+        // Two names, two tags.
+        assert_ne!(tag("a.", Arch::Amd64), tag("a-", Arch::Amd64));
+        assert_eq!(tag("a_b", Arch::Amd64), "docker-to-linux/a_b:amd64");
+    }
+
+    #[test]
+    fn what_cannot_name_an_image_is_refused() {
+        for name in [
+            "nginx",
+            "nginx:1.27",
+            "localhost/x",
+            "registry.example:5000/team/web_app:V2",
+            "Host/x:T",
+            "web@sha256:0123",
+            "sha256:0123456789abcdef",
+            "0123456789ab",
+        ] {
+            assert!(check_image(name, "--container").is_ok(), "{name}");
+        }
+        for name in [
+            "--help",
+            "-",
+            "-v",
+            "",
+            " x",
+            "a b",
+            "x\n",
+            "żółw",
+            "Nginx",
+            "docker.io/Library/x",
+            "https://example.org/x",
+        ] {
+            let e = check_image(name, "--container");
+            let said = e.map_err(|e| (e.class, e.message.clone()));
+            let Err((class, message)) = said else {
+                unreachable!("{name}");
+            };
+            assert_eq!(class, crate::error::Class::Mistake);
+            assert!(message.starts_with("--container "), "{message}");
+        }
+    }
+}

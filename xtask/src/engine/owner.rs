@@ -1,0 +1,158 @@
+//! Whose a container is: so that those of a program that was killed are found and removed.
+
+use super::Engine;
+
+/// The label of the containers that are made here. It says whose they are.
+const LABEL: &str = "docker-to-linux.owner";
+
+/// Whose a container is: a process of this host or of another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owner {
+    host: String,
+    /// The start of the kernel (proc_sys_kernel(5), "random/boot_id").
+    boot: String,
+    /// The PID namespace that the number counts in.
+    namespace: String,
+    pid: u32,
+    /// When the process started, in clock ticks since the kernel did (proc_pid_stat(5), field 22):
+    /// numbers are used again.
+    start: u64,
+}
+
+impl Owner {
+    /// This process; nothing where /proc does not tell.
+    fn this() -> Option<Owner> {
+        let pid = std::process::id();
+        let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
+        Some(Owner {
+            host: read("/proc/sys/kernel/hostname")?,
+            boot: read("/proc/sys/kernel/random/boot_id")?,
+            namespace: namespace.to_str()?.to_owned(),
+            pid,
+            start: started(pid)?,
+        })
+    }
+
+    fn parse(text: &str) -> Option<Owner> {
+        let mut parts = text.split('/');
+        let owner = Owner {
+            host: parts.next()?.to_owned(),
+            boot: parts.next()?.to_owned(),
+            namespace: parts.next()?.to_owned(),
+            pid: parts.next()?.parse().ok()?,
+            start: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(owner)
+    }
+
+    /// Whether it surely does not run any more, as `this` process sees it. Of another host, and
+    /// of another container of this host, nobody can tell from here.
+    fn is_gone(&self, this: &Owner) -> bool {
+        if self.host != this.host {
+            return false;
+        }
+        if self.boot != this.boot {
+            return true;
+        }
+        self.namespace == this.namespace && started(self.pid) != Some(self.start)
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Owner {
+            host,
+            boot,
+            namespace,
+            pid,
+            start,
+        } = self;
+        write!(f, "{host}/{boot}/{namespace}/{pid}/{start}")
+    }
+}
+
+fn read(path: &str) -> Option<String> {
+    Some(std::fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+/// When a process started; nothing if there is none of that number.
+fn started(pid: u32) -> Option<u64> {
+    let stat = read(&format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything; after it comes field 3.
+    let rest = stat.rsplit_once(") ")?.1;
+    rest.split(' ').nth(19)?.parse().ok()
+}
+
+/// The label for a container that this process makes.
+pub(super) fn label() -> Option<String> {
+    Some(format!("--label={LABEL}={}", Owner::this()?))
+}
+
+/// Removes the containers of processes that were killed before they could do it. Returns how many.
+pub fn remove_leftovers(engine: &Engine) -> usize {
+    let Some(this) = Owner::this() else {
+        return 0;
+    };
+    let filter = format!("label={LABEL}");
+    let format = format!("{{{{.ID}}}} {{{{.Label \"{LABEL}\"}}}}");
+    let doing = "looking for containers that were left behind";
+    let list = [
+        "ps",
+        "--all",
+        "--no-trunc",
+        "--filter",
+        &filter,
+        "--format",
+        &format,
+    ];
+    // What cannot be listed or removed now may be next time.
+    let list = engine.run(list, doing).unwrap_or_default();
+    let gone = |line: &&str| {
+        let owner = line
+            .split_once(' ')
+            .and_then(|(_, owner)| Owner::parse(owner));
+        owner.is_some_and(|owner| owner.is_gone(&this))
+    };
+    let ids = list
+        .lines()
+        .filter(gone)
+        .filter_map(|l| l.split(' ').next());
+    ids.filter(|id| {
+        tracing::debug!("removing the container {id}, whose program was killed");
+        engine
+            .run(["rm", "--force", "--volumes", id], doing)
+            .is_ok()
+    })
+    .count()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_what_surely_ended_is_gone() {
+        let this = Owner::this().unwrap();
+        assert_eq!(Owner::parse(&this.to_string()), Some(this.clone()));
+        assert!(!this.is_gone(&this));
+        let other = |change: fn(&mut Owner)| {
+            let mut owner = this.clone();
+            change(&mut owner);
+            owner.is_gone(&this)
+        };
+        // The number was used again; there is no such process; the host was started again.
+        assert!(other(|o| o.start += 1));
+        assert!(other(|o| o.pid = u32::MAX));
+        assert!(other(|o| o.boot = "x".into()));
+        // Nobody can tell.
+        assert!(!other(|o| o.host = "x".into()));
+        assert!(!other(|o| {
+            o.pid = u32::MAX;
+            o.namespace = "pid:[1]".into()
+        }));
+        for text in ["", "a/b/c/d/e", "a/b/c/1", "a/b/c/1/2/3"] {
+            assert_eq!(Owner::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Which package a file belongs to, where dpkg's lists tell.
+
+use super::super::Rootfs;
+
+/// Largest of dpkg's files that is read, in bytes.
+const LIMIT: u64 = 64 << 20;
+
+/// Whether one of the programs and the file come from packages of one source: what the package
+/// of the program installs belongs to it. `false` where there are no lists.
+pub(super) fn share_source<'a>(
+    rootfs: &Rootfs,
+    programs: impl Iterator<Item = &'a str>,
+    file: &str,
+) -> bool {
+    let file = owners(rootfs, file);
+    if file.is_empty() {
+        return false;
+    }
+    let mine: Vec<String> = programs.flat_map(|p| owners(rootfs, p)).collect();
+    if mine.is_empty() {
+        return false;
+    }
+    let status = rootfs.read_text("/var/lib/dpkg/status", LIMIT);
+    let status = status.ok().flatten().unwrap_or_default();
+    let source = |package: &String| source(&status, package);
+    let mine: Vec<String> = mine.iter().map(source).collect();
+    file.iter().map(source).any(|s| mine.contains(&s))
+}
+
+/// The packages that have a file, with or without `/usr` in front of it: lists have the path that
+/// was packed, and the folders may have been merged since.
+fn owners(rootfs: &Rootfs, path: &str) -> Vec<String> {
+    const DIR: &str = "/var/lib/dpkg/info";
+    let plain = path.strip_prefix("/usr").unwrap_or(path);
+    let mut all = Vec::new();
+    for (name, _) in rootfs.tree.entries(DIR) {
+        let Some(package) = name.strip_suffix(".list") else {
+            continue;
+        };
+        let list = rootfs.read_text(&format!("{DIR}/{name}"), LIMIT);
+        let list = list.ok().flatten().unwrap_or_default();
+        if list
+            .lines()
+            .any(|l| l.strip_prefix("/usr").unwrap_or(l) == plain)
+        {
+            // `libc6:amd64`
+            all.push(package.split(':').next().unwrap_or(package).to_owned());
+        }
+    }
+    all
+}
+
+/// The source of a package (deb-control(5), "Source"): its own name if it names none.
+fn source(status: &str, package: &str) -> String {
+    let wanted = format!("Package: {package}\n");
+    let stanzas = status.split("\n\n");
+    let mut stanza = stanzas.filter(|s| format!("{s}\n").contains(&wanted));
+    let source = stanza.next().and_then(|s| {
+        let line = s.lines().find_map(|l| l.strip_prefix("Source: "))?;
+        // `nginx (1.26-1)`
+        line.split_whitespace().next().map(str::to_owned)
+    });
+    source.unwrap_or_else(|| package.to_owned())
+}
