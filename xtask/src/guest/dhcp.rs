@@ -7,9 +7,11 @@
 use super::{Init, Report, Rootfs, Settings, edit, read, rewrite, units};
 use crate::rootfs::Kind;
 
+mod static_config;
+
 /// What keeps the network up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Means {
+pub(super) enum Means {
     NetworkManager,
     Networkd,
     Dhcpcd,
@@ -52,7 +54,7 @@ pub(super) fn configure(
         // Nothing is on: the author's configuration tells what it is for.
         None => ALL
             .into_iter()
-            .find(|m| is_configured(rootfs, *m))
+            .find(|m| is_there(rootfs, init, *m) && is_configured(rootfs, *m))
             .or_else(|| ALL.into_iter().find(|m| is_there(rootfs, init, *m))),
     };
     match means {
@@ -68,7 +70,9 @@ pub(super) fn configure(
 fn is_there(rootfs: &Rootfs, init: Init, means: Means) -> bool {
     let (name, _) = service(means, init);
     let right_init = means != Means::Networkd || init == Init::Systemd;
-    right_init && units::find(rootfs, init, name).is_some()
+    right_init
+        && units::find(rootfs, init, name).is_some()
+        && !(init == Init::Systemd && units::is_masked(rootfs, name))
 }
 
 /// Whether it starts by itself. `networking` alone is not enough: it brings up the loopback
@@ -153,7 +157,35 @@ fn networkd(rootfs: &mut Rootfs) -> Result<(), Report> {
         units::enable(rootfs, Init::Systemd, name, at)?;
     }
     let alias = "/etc/systemd/system/dbus-org.freedesktop.network1.service";
-    alias_of(rootfs, alias, "systemd-networkd.service", epoch)
+    alias_of(rootfs, alias, "systemd-networkd.service", epoch)?;
+    online_by_one(rootfs)
+}
+
+/// The machine is online when one of its interfaces is: without this, one without a cable lets
+/// everything wait for two minutes that waits for the network (systemd-networkd-wait-online(8),
+/// "--any"). NetworkManager and dhcpcd do so by themselves. Who changed the unit means it.
+fn online_by_one(rootfs: &mut Rootfs) -> Result<(), Report> {
+    const UNIT: &str = "systemd-networkd-wait-online.service";
+    let own = format!("/etc/systemd/system/{UNIT}");
+    let Some(file) = units::find(rootfs, Init::Systemd, UNIT) else {
+        return Ok(());
+    };
+    if file == own || rootfs.tree.exists(format!("{own}.d")) {
+        return Ok(());
+    }
+    let text = read(rootfs, &file)?;
+    let start = text.lines().find_map(|l| l.strip_prefix("ExecStart="));
+    // It lies elsewhere where /lib is not a part of /usr.
+    let Some(program) = start.and_then(|s| s.split_whitespace().next()) else {
+        return Ok(());
+    };
+    rewrite(
+        rootfs,
+        &format!("{own}.d/10-any.conf"),
+        format!(
+            "# Written by docker-to-linux: online is a machine with one interface that is.\n[Service]\nExecStart=\nExecStart={program} --any --timeout=60\n"
+        ),
+    )
 }
 
 fn alias_of(rootfs: &mut Rootfs, alias: &str, unit: &str, epoch: i64) -> Result<(), Report> {
@@ -191,8 +223,8 @@ fn interfaces(rootfs: &mut Rootfs, stanza: &str) -> Result<(), Report> {
 }
 
 /// /etc/resolv.conf: systemd-resolved's stub where that runs, else a file that the DHCP client
-/// fills. A link of the image stays, and what lies in files/; a file may be the build host's and
-/// goes.
+/// fills. A link of the image stays, and what lies in files/. A file stays where nothing would fill
+/// it again and somebody wrote it; otherwise it may be the build host's and goes.
 fn resolv_conf(
     rootfs: &mut Rootfs,
     init: Init,
@@ -209,23 +241,46 @@ fn resolv_conf(
         let alias = "/etc/systemd/system/dbus-org.freedesktop.resolve1.service";
         alias_of(rootfs, alias, RESOLVED, epoch)?;
     }
-    let runs = resolved && units::is_enabled(rootfs, init, RESOLVED);
-    let tree = &mut rootfs.tree;
-    let is_link = tree
+    let runs = resolved
+        && units::is_enabled(rootfs, init, RESOLVED)
+        && !units::is_masked(rootfs, RESOLVED);
+    let is_link = rootfs
+        .tree
         .lookup(FILE)
-        .is_some_and(|id| matches!(tree.node(id).kind, Kind::Symlink(_)));
+        .is_some_and(|id| matches!(rootfs.tree.node(id).kind, Kind::Symlink(_)));
     if is_link || settings.given.overlay.has(FILE) {
         return Ok(None);
     }
+    let asks = means.is_some_and(|means| static_config::asks_for_addresses(rootfs, means));
+    // systemd-resolved takes the servers of a file that is not its own (resolved.conf(5)).
+    if !asks && static_config::has_servers(&read(rootfs, FILE)?) {
+        return Ok(None);
+    }
+    let tree = &mut rootfs.tree;
     if runs {
         let stub = "../run/systemd/resolve/stub-resolv.conf";
         tree.symlink(FILE, stub, epoch).map_err(edit)?;
         return Ok(None);
     }
-    let text = "# Filled by the DHCP client.\n";
+    let (text, note) = match (means, asks) {
+        (Some(Means::Networkd), _) => (
+            FILLED,
+            Some(
+                "nothing fills /etc/resolv.conf in this root file system: install systemd-resolved in the Dockerfile, or put an etc/resolv.conf into files/",
+            ),
+        ),
+        (Some(_), false) => (
+            EMPTY,
+            Some(
+                "the addresses of this root file system are fixed, and it has no name servers: write them into /etc/resolv.conf in the Dockerfile, or put an etc/resolv.conf into files/",
+            ),
+        ),
+        _ => (FILLED, None),
+    };
     tree.write(FILE, text.as_bytes(), 0o644, epoch)
         .map_err(edit)?;
-    Ok((means == Some(Means::Networkd)).then(|| {
-        "nothing fills /etc/resolv.conf in this root file system: install systemd-resolved in the Dockerfile, or put an etc/resolv.conf into files/".into()
-    }))
+    Ok(note.map(str::to_owned))
 }
+
+const FILLED: &str = "# Filled by the DHCP client.\n";
+const EMPTY: &str = "# No name servers are configured.\n";
