@@ -1091,3 +1091,59 @@ fn a_signal_during_an_export() {
     pids.into_iter().for_each(containers_of);
     base.is_clean();
 }
+
+/// SIGKILL leaves nobody to clear up: the next run does it, and `clean`.
+#[test]
+fn a_kill_during_an_export() {
+    let Some(p) = Place::new() else { return };
+    let Some(base) = Base::new("kill") else {
+        return;
+    };
+    base.recipe(&p, "RUN :");
+    let containers = |pid: u32| {
+        let mut all = listed(&["ps", "-a", "--format", "{{.Names}}"]);
+        all.retain(|name| {
+            name.starts_with("docker-to-linux-") && name.contains(&format!("-{pid}-"))
+        });
+        all
+    };
+    // Kills a run while it has a container; returns its number.
+    let killed = || {
+        for _ in 0..20 {
+            let mut run = p.image(["./box", "--engine", "docker"]);
+            let mut child = run
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let pid = child.id();
+            while containers(pid).is_empty() && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            std::thread::sleep(Duration::from_secs(1));
+            if !containers(pid).is_empty() {
+                return pid;
+            }
+        }
+        panic!("no run was killed while it had a container");
+    };
+    let by_the_next_run = killed();
+    let out = p
+        .image(["-q", "./box", "--engine", "docker"])
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", common::said(&out));
+    assert_eq!(containers(by_the_next_run), [""; 0]);
+    let by_clean = killed();
+    let mut clean = common::xtask();
+    let out = clean.arg("clean").current_dir(&p.dir).output().unwrap();
+    assert!(out.status.success(), "{}", common::said(&out));
+    assert!(
+        common::said(&out).contains("removed 1 container"),
+        "{}",
+        common::said(&out)
+    );
+    assert_eq!(containers(by_clean), [""; 0]);
+}

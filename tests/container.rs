@@ -9,7 +9,7 @@
 mod common;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use common::machine;
+use common::machine::{self, Guest};
 use common::{Entry, content, file, skipped, temp};
 use docker_to_linux::boot::{Firmware, Forward, Machine, Network, Session};
 use docker_to_linux::engine::{self, Engine};
@@ -78,12 +78,18 @@ struct Running {
 
 /// Boots it until its console says `text`.
 fn boot(image: &Utf8Path, text: &str) -> Running {
+    boot_with(image, text, Vec::new())
+}
+
+/// The same with further arguments for QEMU.
+fn boot_with(image: &Utf8Path, text: &str, extra: Vec<String>) -> Running {
     // Free a moment ago; nobody else on this host takes ports of that range by chance.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
     let machine = Machine {
         snapshot: false,
+        extra,
         network: Network::User {
             forwards: vec![Forward {
                 host: port,
@@ -95,6 +101,55 @@ fn boot(image: &Utf8Path, text: &str) -> Running {
     let (session, _) = machine::up(&machine, image, &[text]);
     Running { session, port }
 }
+
+/// Arguments of a second network card, whose cable is pulled as soon as QEMU listens at `socket`.
+fn second_card(socket: &Utf8Path) -> Vec<String> {
+    let path = socket.to_owned();
+    std::thread::spawn(move || {
+        // Attempts of a boot that fails make a new socket each.
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+            let Ok(mut qmp) = std::os::unix::net::UnixStream::connect(&path) else {
+                continue;
+            };
+            let pulled = qmp.write_all(
+                b"{\"execute\": \"qmp_capabilities\"}\n{\"execute\": \"set_link\", \"arguments\": {\"name\": \"second\", \"up\": false}}\n",
+            );
+            // Until QEMU ends.
+            if pulled.is_ok() {
+                let _ = std::io::copy(&mut qmp, &mut std::io::sink());
+            }
+        }
+    });
+    [
+        "-netdev",
+        "hubport,id=net1,hubid=1",
+        "-device",
+        "virtio-net-pci,netdev=net1,id=second,romfile=",
+        "-qmp",
+        &format!("unix:{socket},server=on,wait=off"),
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+/// An `/init` that works as process 1 only, tells what it sees, and ends by SIGRTMIN+3.
+const INIT: &str = r#"#!/bin/sh
+echo "init is process $$ of $(uname -n)" >/dev/stdout
+[ $$ -eq 1 ] || exit 1
+trap 'echo "SIGRTMIN+3 came to process $$"; exit 0' 37
+if command -v systemctl >/dev/null; then
+    get() { systemctl show "$1" -p "$2" --value; }
+    unit=systemd-networkd-wait-online.service
+    begun=$(get $unit InactiveExitTimestampMonotonic) done=$(get $unit ActiveEnterTimestampMonotonic)
+    echo "cables: $(cat /sys/class/net/e*/carrier | sort | tr '\n' ' ')"
+    echo "waited $(((done - begun) / 1000000)) s, $(get $unit Result)."
+    getent hosts localhost >/dev/null && ls -l /etc/resolv.conf
+fi
+echo "ready: $(cat /proc/1/comm)"
+while :; do sleep 0.2; done
+"#;
 
 impl Running {
     #[track_caller]
@@ -231,6 +286,19 @@ fn what_is_asked_wrongly_is_told_at_once() {
         &["cannot name an image"],
     );
     refused(&[], &["<RECIPE>"]);
+    // Nothing reaches the engine as an option of its own.
+    for image in ["--help", "-v", "", "a b", "Nginx", "--privileged=true"] {
+        let container = format!("--container={image}");
+        refused(
+            &[&container],
+            &["--container", "cannot name a container image"],
+        );
+        let base = format!("--base={image}");
+        refused(
+            &["debian", &base],
+            &["--base", "cannot name a container image"],
+        );
+    }
 }
 
 /// nginx as its official image has it: an entry point that is a script, logs in /dev/stdout.
@@ -329,4 +397,85 @@ CMD ["./serve", "with  two spaces"]
     assert!(answer.ends_with("hello from a container\n"), "{answer}");
     let said = machine.off();
     assert!(said.contains("SIGTERM came to the service's own"), "{said}");
+}
+
+/// s6-overlay's /init and its like: process 1 on systemd, asked to end by their own signal. The image
+/// does all that breaks a build on it: triggers, a shell that is not there, a PATH without sbin, a
+/// variable called as a build argument. And the machine has a second network card without a cable.
+#[test]
+#[ignore = "builds and boots a machine: minutes"]
+fn an_init_of_its_own_on_debian_is_process_one() {
+    let (_guard, dir) = temp();
+    const TAG: &str = "docker-to-linux/test-init:latest";
+    let files: Files<'_> = &[
+        (
+            "Dockerfile",
+            r#"FROM debian:trixie-slim
+COPY init /init
+ENV PATH=/usr/local/bin:/usr/bin:/bin KERNEL=nonsense LD_LIBRARY_PATH=/nowhere
+ONBUILD RUN exit 7
+SHELL ["/bin/powershell", "-Command"]
+STOPSIGNAL SIGRTMIN+3
+ENTRYPOINT ["/init"]
+"#,
+            false,
+        ),
+        ("init", INIT, true),
+    ];
+    let Some(()) = application(&dir, "debian:trixie-slim", TAG, files) else {
+        return;
+    };
+    let kernel = ["--build-arg", "KERNEL=linux-image-cloud-amd64"];
+    let image = machine_of(&dir, "own", &[&["--container", TAG], &kernel[..]].concat());
+    let extra = second_card(&dir.join("qmp"));
+    let mut machine = boot_with(&image, "init is process 1 of own", extra);
+    machine.says("cables: 0 1");
+    machine.says("waited ");
+    machine.says("ready: init");
+    let said = machine.session.transcript();
+    let waited = said.split("waited ").nth(1).unwrap();
+    let (seconds, rest) = waited.split_once(" s, ").unwrap();
+    assert!(seconds.parse::<u32>().unwrap() < 60, "{said}");
+    assert!(rest.starts_with("success."), "{said}");
+    let said = machine.off();
+    assert!(said.contains("SIGRTMIN+3 came to process 1"), "{said}");
+}
+
+/// The same on OpenRC, whose supervisor does not know the signal by its name. It also starts where a
+/// start that failed left the reader of its output behind.
+#[test]
+#[ignore = "builds and boots a machine: minutes"]
+fn an_init_of_its_own_on_alpine_is_process_one() {
+    let (_guard, dir) = temp();
+    const TAG: &str = "docker-to-linux/test-init-alpine:latest";
+    let files: Files<'_> = &[
+        (
+            "Dockerfile",
+            "FROM alpine:3.23\nCOPY init /init\nSTOPSIGNAL 37\nENTRYPOINT [\"/init\"]\n",
+            false,
+        ),
+        ("init", INIT, true),
+    ];
+    let Some(()) = application(&dir, "alpine:3.23", TAG, files) else {
+        return;
+    };
+    let password = machine::root_by_password(&dir).password_file.unwrap();
+    let image = machine_of(
+        &dir,
+        "own",
+        &[
+            "--container",
+            TAG,
+            "--root-password-file",
+            password.as_str(),
+        ],
+    );
+    let mut machine = boot(&image, "ready: init");
+    machine.says("login: ");
+    let mut guest = Guest::open(&mut machine.session, "root", machine::PASSWORD);
+    guest.run("rc-service container stop");
+    guest.run("grep -q 'SIGRTMIN+3 came to process 1' /var/log/messages && ! pgrep -f 'sh /init'");
+    guest.run("/usr/lib/docker-to-linux/console start 0:0");
+    guest.run("rc-service container start && sleep 5 && rc-service container status");
+    machine.off();
 }

@@ -294,7 +294,7 @@ fn old_scripts(rootfs: &Rootfs) -> Vec<Enabled> {
             let unit = format!("{name}.service");
             let known = all.iter().any(|e| e.name == unit);
             let has_unit = units::find(rootfs, Init::Systemd, &unit).is_some();
-            if !known && !has_unit && tree.resolve(&format!("/etc/init.d/{name}")).is_some() {
+            if !known && !has_unit && tree.resolve(format!("/etc/init.d/{name}")).is_some() {
                 all.push(Enabled {
                     name: unit,
                     links: Vec::new(),
