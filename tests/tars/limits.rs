@@ -37,6 +37,19 @@ fn more_names_than_a_file_can_have() {
     assert!(e.hint.unwrap().contains("--hard-dereference"));
 }
 
+/// As long as such names cannot be written, the error names the file.
+#[test]
+fn a_name_that_cannot_be_written() {
+    let (_guard, at) = temp();
+    let mut tar = Raw512::default();
+    let tar = tar.records(b'x', &[("path", b"etc/caf\xe9.conf")]);
+    let rootfs = load(&tar.file("x", b"2").end()).unwrap();
+    if let Err(e) = ext4_file(rootfs, &at) {
+        assert!(e.message.contains(r#""/etc/caf\xe9.conf""#), "{e}");
+        assert!(e.hint.unwrap().contains("rename"));
+    }
+}
+
 #[test]
 fn an_old_lost_and_found() {
     let (_guard, at) = temp();
@@ -47,7 +60,10 @@ fn an_old_lost_and_found() {
         dir("lost+found/#13"),
     ];
     let e = ext4_file(tree_of(&full, &at), &at).unwrap_err();
-    assert!(e.message.contains("/lost+found has 2 entries"), "{e}");
+    assert!(
+        e.message.contains("/lost+found is not empty (2 in it)"),
+        "{e}"
+    );
     assert!(e.hint.unwrap().contains("--exclude=./lost+found"));
     let e = ext4_file(tree_of(&[file("lost+found", "x")], &at), &at).unwrap_err();
     assert!(e.message.contains("is a file"), "{e}");

@@ -117,7 +117,10 @@ pub(super) fn read(from: From<'_>, console: Console) -> Result<(Rootfs, Option<C
 /// The error for what `--from` names and what is no whole tar.
 fn bad_tar(from: &str, error: TarError) -> Report {
     // Somebody named the wrong file; what is merely damaged may be nobody's fault.
-    let mistaken = matches!(error, TarError::Empty | TarError::Header { at: 0 });
+    let mistaken = matches!(
+        error,
+        TarError::Empty | TarError::Header { at: 0 } | TarError::Foreign { .. }
+    );
     let mut report = Report::from(error);
     report.message = format!("reading the root file system from {from}");
     if mistaken {

@@ -205,7 +205,7 @@ fn lost_and_found(old: &Kind) -> Result<(), Report> {
     let what = match old {
         Kind::Dir(children) if children.is_empty() => return Ok(()),
         Kind::Dir(children) => format!(
-            "has {} entries; they come from a file system check of an earlier disk",
+            "is not empty ({} in it); a file system check of an earlier disk put that there",
             children.len()
         ),
         other => format!("is a {}, not a directory", other.name()),
@@ -225,7 +225,7 @@ fn not_utf8(dir: &[u8], name: &[u8]) -> Report {
     let (what, path) = if name.is_empty() {
         ("the target of the symbolic link", dir.to_vec())
     } else {
-        ("the name", [dir, b"/", name].concat())
+        ("the name", [dir, name].concat())
     };
     Report::failure(format!(
         "{what} \"{}\" is not UTF-8, and the ext4 file systems written here hold only UTF-8 names",

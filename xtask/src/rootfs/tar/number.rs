@@ -8,7 +8,7 @@ use crate::rootfs::Time;
 /// Forms: octal digits (POSIX.1-2017, `pax`, "ustar Interchange Format"); GNU's base-256, where
 /// the first bit is set and the rest is one number in two's complement (GNU tar, "Basic Tar
 /// Format"). Writers differ in what is around the digits: spaces or NULs before them (GNU tar
-/// and Go read past those), a minus sign (Python), anything behind them (libarchive).
+/// and Go read past those), a sign (Python), anything behind them (libarchive).
 pub(super) fn field(bytes: &[u8]) -> Option<i64> {
     let (first, rest) = bytes.split_first()?;
     if first & 0x80 != 0 {
@@ -25,6 +25,7 @@ pub(super) fn field(bytes: &[u8]) -> Option<i64> {
     };
     let (negative, digits) = match text.split_first() {
         Some((b'-', rest)) => (true, rest),
+        Some((b'+', rest)) => (false, rest),
         _ => (false, text),
     };
     let len = digits.iter().take_while(|b| is_octal(**b)).count();
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn fields_as_others_write_them() {
-        let cases: [(&[u8], Option<i64>); 22] = [
+        let cases: [(&[u8], Option<i64>); 23] = [
             (b"0000644\0", Some(0o644)),
             (b"   644 \0", Some(0o644)),
             (b"644     ", Some(0o644)),
@@ -117,6 +118,7 @@ mod tests {
             (b"644\0junk", Some(0o644)),
             (b"644 junk", Some(0o644)),
             (b"-0000002", Some(-2)),
+            (b"+0000002", Some(2)),
             (b"0000648\0", None),
             (b"garbage\0", None),
             (b"0x1a4\0\0\0", Some(0)),
