@@ -223,13 +223,24 @@ impl Plan {
 /// On-Disk Format" 1.03, `DIR_FileSize`), and more than EXTLINUX can load.
 const MOST_TO_LOAD: u64 = (1 << 32) - 1;
 
-/// Most bytes of an EFI system partition: what FAT32 can count in sectors.
-const ESP_MOST: u64 = MBR_MOST - MIB;
+/// Most bytes of all kernels and initrds: they have no holes on the disk, so a small tar could
+/// make a disk of any size.
+const MOST_OF_ALL: u64 = 16 << 30;
 
-/// Fails if a boot loader could not load one of the files of an entry.
+/// Fails if a boot loader could not load one of the files of an entry, or if there are too many.
 fn check_lengths(entries: &[BootEntry]) -> Result<(), Report> {
-    let files = entries.iter().flat_map(|e| [&e.linux, &e.initrd]);
-    match files.into_iter().find(|file| file.len > MOST_TO_LOAD) {
+    let files = || entries.iter().flat_map(|e| [&e.linux, &e.initrd]);
+    let all = files().fold(0_u64, |sum, file| sum.saturating_add(file.len));
+    if all > MOST_OF_ALL && files().all(|file| file.len <= MOST_TO_LOAD) {
+        return Err(Report::mistake(format!(
+            "the {} kernels and their initrds have {} together; more than {} make no sense",
+            entries.len(),
+            Size(all),
+            Size(MOST_OF_ALL)
+        ))
+        .hint("leave some of the kernels out of the root file system"));
+    }
+    match files().find(|file| file.len > MOST_TO_LOAD) {
         None => Ok(()),
         Some(file) => Err(Report::mistake(format!(
             "{} has {}, more than the 4 GiB that a boot loader can load",
@@ -253,14 +264,6 @@ fn disk(
     } else {
         esp_len(facts, recipe.sector_size)
     };
-    if esp_len > ESP_MOST {
-        return Err(Report::mistake(format!(
-            "the EFI system partition would take {} for {} kernels and their initrds, more than the 2 TiB that FAT32 reaches",
-            Size(esp_len),
-            facts.entries.len()
-        ))
-        .hint("leave some of the kernels out of the root file system"));
-    }
     let tail = match table {
         TableKind::Mbr => 0,
         TableKind::Gpt => GPT_TAIL,
