@@ -72,6 +72,14 @@ fn read_by(disk: &mut (impl Read + Seek + ?Sized), sector: u64) -> io::Result<GP
                 number(84)
             )));
         }
+        // Nor does it expect a partition at sector 0, where the MBR lies.
+        let mut entries = vec![0; number(80) as usize * 128];
+        disk.seek(SeekFrom::Start(first * sector))?;
+        let there = disk.read_exact(&mut entries).is_ok();
+        let at_zero = |e: &[u8]| e[..16] != [0; 16] && e[32..40] == [0; 8];
+        if there && entries.chunks_exact(128).any(at_zero) {
+            return Err(io::Error::other("a partition begins at sector 0"));
+        }
     }
     #[allow(clippy::disallowed_methods, reason = "this is the one place")]
     GPT::read_from(disk, sector).map_err(|e| io::Error::other(e.to_string()))
@@ -332,6 +340,20 @@ mod tests {
             header[16..20].copy_from_slice(&sum.to_le_bytes());
             assert!(read(&mut Cursor::new(&bytes)).is_err(), "{at}");
         }
+    }
+
+    #[test]
+    fn a_partition_at_sector_0_is_refused() {
+        let disk = disk(64 * MIB, vec![partition(1, MIB, 62 * MIB)]);
+        let mut bytes = whole(&disk);
+        bytes[1024 + 32..1024 + 40].fill(0);
+        let entries = crc32fast::hash(&bytes[1024..1024 + 128 * 128]);
+        let header = &mut bytes[512..604];
+        header[88..92].copy_from_slice(&entries.to_le_bytes());
+        header[16..20].fill(0);
+        let sum = crc32fast::hash(header);
+        header[16..20].copy_from_slice(&sum.to_le_bytes());
+        assert!(read(&mut Cursor::new(&bytes)).is_err());
     }
 
     #[test]
