@@ -95,6 +95,7 @@ fn boot_with(image: &Utf8Path, text: &str, extra: Vec<String>) -> Running {
                 host: port,
                 guest: 80,
             }],
+            restricted: false,
         },
         ..Machine::new(Arch::Amd64, Firmware::Bios)
     };

@@ -81,6 +81,7 @@ impl Made {
             snapshot: false,
             network: Network::User {
                 forwards: forwards.into_iter().collect(),
+                restricted: false,
             },
             ..Machine::new(Arch::Amd64, firmware)
         };

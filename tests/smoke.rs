@@ -221,7 +221,7 @@ impl Place {
         folders
             .flat_map(|d| d.unwrap().path().read_dir_utf8().unwrap())
             .map(|e| e.unwrap().file_name().to_owned())
-            .filter(|name| name.starts_with(".disk"))
+            .filter(|name| name.ends_with(".partial"))
             .collect()
     }
 }

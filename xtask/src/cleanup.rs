@@ -7,8 +7,9 @@
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 type Action = Box<dyn FnOnce() + Send>;
 
@@ -55,20 +56,60 @@ impl Guard {
 
     /// Forgets the action: there is nothing left to undo.
     pub fn disarm(self) {
-        drop(take(self.0));
+        let action = take_from(&mut actions(), self.0);
+        drop(action);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(action) = take(self.0) {
+        let mut all = actions();
+        if let Some(action) = take_from(&mut all, self.0) {
+            let _running = Running::new();
+            // Without the lock: others need not wait for it.
+            drop(all);
             action();
         }
     }
 }
 
-fn take(id: u64) -> Option<Action> {
+/// Actions of guards that were dropped, and that are not done yet.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// How long a signal waits for them.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Running;
+
+impl Running {
+    fn new() -> Running {
+        RUNNING.fetch_add(1, Ordering::SeqCst);
+        Running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Does a step that must not be left half done: a signal comes before it or after it. If it
+/// succeeds, what `guards` would undo is done for good; if it fails, they undo it.
+///
+/// `step` must be quick and must not make or drop guards.
+pub fn settle<T, E>(guards: Vec<Guard>, step: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    // As in `Guard::after`.
     let mut all = actions();
+    let done = step();
+    if done.is_ok() {
+        all.retain(|(id, _)| !guards.iter().any(|guard| guard.0 == *id));
+    }
+    drop(all);
+    done
+}
+
+fn take_from(all: &mut Vec<(u64, Action)>, id: u64) -> Option<Action> {
     let place = all.iter().position(|(i, _)| *i == id)?;
     Some(all.swap_remove(place).1)
 }
@@ -90,6 +131,9 @@ pub fn on_signals() -> io::Result<()> {
         // Set by the handler itself, so before anything that the signal causes is seen.
         signal_hook::flag::register(signal, Arc::clone(&SIGNALLED))?;
     }
+    // A write past `ulimit -f` then fails with EFBIG, instead of killing us with all undone. A
+    // handler, and not SIG_IGN, because children would inherit that.
+    signal_hook::flag::register(libc::SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new(ALL)?;
     std::thread::Builder::new()
         .name("signals".into())
@@ -100,6 +144,11 @@ pub fn on_signals() -> io::Result<()> {
                 all.sort_by_key(|(id, _)| *id);
                 while let Some((_, action)) = all.pop() {
                     action();
+                }
+                // What began before the signal came is brought to its end.
+                let begun = Instant::now();
+                while RUNNING.load(Ordering::SeqCst) > 0 && begun.elapsed() < PATIENCE {
+                    std::thread::sleep(Duration::from_millis(1));
                 }
                 let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
                 let _ = writeln!(

@@ -35,6 +35,9 @@ pub struct Assembly {
     pub plan: Plan,
     /// What people should know of it.
     pub notes: Vec<String>,
+    /// Whether its root file system holds password hashes: then the image's files are for their
+    /// owner alone.
+    pub has_password_hashes: bool,
     stores: Stores,
     table: Vec<(u64, Vec<u8>)>,
     esp: Option<Layout>,
@@ -61,6 +64,14 @@ impl Assembly {
         notes.extend(of_container);
         let settings = settings(request, boot, &ids, container.as_ref());
         notes.extend(guest::prepare(&mut rootfs, &settings)?);
+        let has_password_hashes =
+            guest::hashes::found(|path| rootfs.read(path, guest::hashes::LARGEST));
+        if has_password_hashes {
+            notes.push(
+                "the image holds password hashes, so only you may read its files on this host (mode 0600)"
+                    .to_owned(),
+            );
+        }
         // Links that lead to other links are not followed for ever: then nothing is found.
         rootfs.tree.check_steps()?;
         let found = kernels::find(&rootfs, arch, boot)?;
@@ -124,6 +135,7 @@ impl Assembly {
         Ok(Assembly {
             plan,
             notes,
+            has_password_hashes,
             stores,
             table,
             esp,

@@ -19,6 +19,7 @@ pub mod fs;
 pub mod guest;
 pub mod image;
 pub mod output;
+pub mod plain;
 pub mod plan;
 pub mod printable;
 pub mod publish;

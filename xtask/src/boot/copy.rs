@@ -1,40 +1,41 @@
 //! A private copy of an image, so that the image itself is never written.
 
-use crate::cleanup::Guard;
 use crate::disk::write_error;
 use crate::error::Report;
 use crate::format::{Sink, raw};
-use camino::{Utf8Path, Utf8PathBuf};
+use crate::output::{Access, Folder, Pending};
+use camino::Utf8Path;
 use fs_err as fs;
+use std::fs::File;
 use std::io;
 
-/// A copy that is removed at any end.
+/// A copy that only its owner may read, and that is removed at any end.
 #[derive(Debug)]
-pub(crate) struct Copy {
-    pub(crate) path: Utf8PathBuf,
-    _guard: Guard,
-}
+pub(crate) struct Copy(Pending);
 
 impl Copy {
-    /// Copies a raw image to `path`: by reference where the file system can, else with its
-    /// holes.
-    pub(crate) fn of(image: &Utf8Path, path: Utf8PathBuf) -> Result<Copy, Report> {
-        let doomed = path.clone();
-        // First the guard: a signal must not find half a copy without one.
-        let guard = Guard::new(move || {
-            let _ = std::fs::remove_file(doomed);
-        });
-        copy(image, &path).map_err(|e| write_error(&path, e))?;
-        Ok(Copy {
-            path,
-            _guard: guard,
-        })
+    /// Copies a raw image into the folder `dir`: by reference where the file system can, else
+    /// with its holes. Copies that killed runs left there are removed first.
+    pub(crate) fn of(image: &Utf8Path, dir: &Utf8Path) -> Result<Copy, Report> {
+        let failed = |e| write_error(dir, e);
+        Folder::lock(dir)
+            .and_then(|folder| folder.sweep())
+            .map_err(failed)?;
+        let name = image.file_name().unwrap_or("image");
+        let copy = Pending::create_as(&dir.join(name), Access::Private).map_err(failed)?;
+        let to = copy.file().map_err(failed)?;
+        fill(image, to).map_err(|e| write_error(copy.partial(), e))?;
+        Ok(Copy(copy))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Utf8Path {
+        self.0.partial()
     }
 }
 
-fn copy(image: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
+fn fill(image: &Utf8Path, to: File) -> io::Result<()> {
     let from = fs::File::open(image)?.into_parts().0;
-    let to = fs::File::create(path)?.into_parts().0;
     #[cfg(target_os = "linux")]
     if rustix::fs::ioctl_ficlone(&to, &from).is_ok() {
         return Ok(());

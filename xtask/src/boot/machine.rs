@@ -107,7 +107,35 @@ pub enum Network {
     User {
         /// Ports that lead into the guest.
         forwards: Vec<Forward>,
+        /// Whether the guest reaches nothing but that router's DHCP: neither this host nor what
+        /// it is connected to. Ports that lead into the guest work all the same.
+        restricted: bool,
     },
+}
+
+impl Network {
+    /// The same network, with a way out only if `leads_out`.
+    #[must_use]
+    pub fn with_way_out(self, leads_out: bool) -> Network {
+        match self {
+            Network::None => Network::None,
+            Network::User { forwards, .. } => Network::User {
+                forwards,
+                restricted: !leads_out,
+            },
+        }
+    }
+
+    /// Whether the guest reaches the host's network.
+    pub fn leads_out(&self) -> bool {
+        matches!(
+            self,
+            Network::User {
+                restricted: false,
+                ..
+            }
+        )
+    }
 }
 
 /// The machine's screen.
@@ -195,6 +223,7 @@ impl Machine {
             cpus: 2,
             network: Network::User {
                 forwards: Vec::new(),
+                restricted: false,
             },
             snapshot: true,
             display: Display::None,
@@ -305,8 +334,14 @@ impl Machine {
         args.add("-boot", "strict=on");
         match &self.network {
             Network::None => args.add("-nic", "none"),
-            Network::User { forwards } => {
+            Network::User {
+                forwards,
+                restricted,
+            } => {
                 let mut netdev = "user,id=net0".to_owned();
+                if *restricted {
+                    netdev.push_str(",restrict=on");
+                }
                 for f in forwards {
                     netdev.push_str(&format!(",hostfwd=tcp:127.0.0.1:{}-:{}", f.host, f.guest));
                 }

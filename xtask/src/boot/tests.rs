@@ -85,6 +85,7 @@ fn arguments_of_an_interactive_arm_machine() {
                 host: 2222,
                 guest: 22,
             }],
+            restricted: false,
         },
         snapshot: false,
         ..Machine::new(Arch::Arm64, Firmware::Uefi)
@@ -120,6 +121,32 @@ fn arguments_of_an_interactive_arm_machine() {
 -serial mon:stdio
 "
     );
+}
+
+/// What is booted for a test reaches nothing but QEMU's DHCP, and what leads in still does.
+#[test]
+fn a_network_without_a_way_out() {
+    let forward = Forward {
+        host: 2222,
+        guest: 22,
+    };
+    let open = Network::User {
+        forwards: vec![forward],
+        restricted: false,
+    };
+    assert!(open.leads_out());
+    let closed = open.clone().with_way_out(false);
+    assert!(!closed.leads_out() && !Network::None.with_way_out(true).leads_out());
+    assert_eq!(closed.clone().with_way_out(true), open);
+    let machine = Machine {
+        network: closed,
+        ..Machine::new(Arch::Amd64, Firmware::Bios)
+    };
+    let args = machine
+        .arguments(Utf8Path::new("/i"), Accel::Tcg, None, &pipes())
+        .unwrap();
+    let netdev = "user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22";
+    assert!(args.iter().any(|a| a == netdev), "{args:?}");
 }
 
 #[test]

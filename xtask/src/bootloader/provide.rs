@@ -5,6 +5,7 @@ use super::files::{From, Loaders};
 use crate::engine::{self, Build, Engine};
 use crate::error::Report;
 use crate::output::Pending;
+use crate::plain::PlainName;
 use crate::recipe::{self, Arch, BootMode};
 use crate::rootfs::{Kind, tar};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -115,6 +116,8 @@ fn build(engine: &Engine, wanted: &Wanted<'_>, cache: &Utf8Path) -> Result<(), R
         .map(|(name, _)| name.to_owned())
         .collect();
     for name in names {
+        let name = PlainName::new(name)
+            .map_err(|e| Report::failure("keeping the boot loaders' files").because(e))?;
         let path: Utf8PathBuf = cache.join(&name);
         let failed =
             |e| Report::failure(format!("keeping the boot loader's file {path}")).because(e);

@@ -98,6 +98,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<ExitCode> {
         cpus: args.cpus,
         network: Network::User {
             forwards: args.forward.clone(),
+            restricted: false,
         },
         snapshot: !args.persist,
         display: if args.gui {
@@ -114,7 +115,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<ExitCode> {
         console.stage(&format!(
             "root's password in this machine, and only there: {password}"
         ));
-        boot::interactive(&machine, &copy.path, &flags, &mut std::io::stderr())?;
+        boot::interactive(&machine, copy.path(), &flags, &mut std::io::stderr())?;
     } else {
         boot::interactive(&machine, &image, &flags, &mut std::io::stderr())?;
     }
@@ -136,10 +137,8 @@ fn with_root_login(
     let (ImageFormat::Raw, Some((root, _))) = (format, claims.root) else {
         return Err(cannot("it takes a raw image with an ext4 file system"));
     };
-    let name = image.file_name().unwrap_or("image");
-    let place = image.with_file_name(format!(".{name}.{}", std::process::id()));
-    let copy = Copy::of(image, place)?;
-    let password = throwaway::add(&copy.path, root)?.map_err(|why| cannot(&why))?;
+    let copy = Copy::of(image, &crate::plain::folder(image))?;
+    let password = throwaway::add(copy.path(), root)?.map_err(|why| cannot(&why))?;
     Ok((copy, password))
 }
 

@@ -2,13 +2,19 @@
 
 use super::console::Console;
 use crate::engine::{self, Engine};
+use crate::error::Report;
+use crate::output::Folder;
 use anyhow::Context;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 /// Options of `clean`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Folders in which killed runs may have left temporary files; nothing else in them is
+    /// removed
+    #[arg(value_name = "DIR")]
+    dirs: Vec<Utf8PathBuf>,
     /// Also remove the container images that recipes were built into
     #[arg(long)]
     engine: bool,
@@ -22,12 +28,44 @@ const FOLDERS: [&str; 4] = [
     "target/smoke",
 ];
 
+/// Whether another run has files in a folder, or in one of those that are in it.
+fn in_use(folder: &Utf8Path) -> anyhow::Result<bool> {
+    let mut folders = vec![folder.to_owned()];
+    for entry in folder.read_dir_utf8()? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            folders.push(entry.into_path());
+        }
+    }
+    for folder in folders {
+        if Folder::lock(&folder)?.is_in_use()? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     for folder in FOLDERS.map(Utf8Path::new) {
         if folder.exists() {
+            if in_use(folder)? {
+                console.note(&format!("{folder} stays: another run is writing there"));
+                continue;
+            }
             console.stage(&format!("removing {folder}"));
             fs::remove_dir_all(folder).context("removing what was made")?;
         }
+    }
+    for dir in &args.dirs {
+        let failed =
+            |e| Report::failure(format!("looking for temporary files in {dir}")).because(e);
+        if !dir.is_dir() {
+            return Err(Report::mistake(format!("{dir} is no folder")).into());
+        }
+        let swept = Folder::lock(dir)
+            .and_then(|folder| folder.sweep())
+            .map_err(failed)?;
+        console.stage(&format!("{dir}: {swept}"));
     }
     // Where there is no engine, there are no containers.
     if let Ok(engine) = Engine::find(None) {

@@ -8,7 +8,10 @@ use crate::error::Report;
 use crate::format::digest::hex;
 use crate::format::{self, Compression, Sink, ova::Machine, raw};
 use crate::fs::free as fs_free;
+use crate::output::Access;
+use crate::plain::{self, folder};
 use crate::publish::manifest::{self, Manifest};
+use crate::publish::secret;
 use crate::publish::verify::check_table;
 use crate::publish::{Delivery, Paper, Papers, artifact};
 use crate::recipe::{self, BootMode, Format};
@@ -22,6 +25,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 use uuid::Uuid;
+
+/// What is said of files that only their owner may read.
+pub(super) const PRIVATE: &str = "the image holds password hashes, or only you may read it: so only you may read its files (mode 0600)";
 
 /// Size of a sector in bytes.
 const SECTOR: u64 = 512;
@@ -59,14 +65,24 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     input.check_output(args, &dir)?;
     let mut options = input.options(args)?;
     args.files.threads(&mut options);
+    let set = Files::set(&dir, &input.name, console)?;
+    let access = input.access()?;
+    if access == Access::Private {
+        console.note(PRIVATE);
+    }
     console.stage(&format!(
         "{}: a disk of {} for {dir}",
         args.image,
         Size(input.size)
     ));
-    let job = args
-        .files
-        .job(&dir, input.size, &args.format, &options, input.free()?);
+    let job = args.files.job(
+        &dir,
+        input.size,
+        &args.format,
+        &options,
+        input.free()?,
+        access,
+    );
     let emit = |sink: &mut dyn Sink| raw::emit(&input.file, sink);
     let artifacts = artifact::write(&job, &emit, &|text| console.stage(text))?;
     let sums = job.sums;
@@ -81,19 +97,12 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
         sums,
         stale: Vec::new(),
     };
-    let paths = delivery.commit(&dir)?;
+    let paths = delivery.commit(&set)?;
     console.stage(&format!("done in {:.1} s", begun.elapsed().as_secs_f64()));
     for path in paths {
         print(path.as_str())?;
     }
     Ok(())
-}
-
-fn folder(file: &Utf8Path) -> Utf8PathBuf {
-    match file.parent() {
-        Some(dir) if !dir.as_str().is_empty() => dir.to_owned(),
-        _ => ".".into(),
-    }
 }
 
 /// The image that is converted.
@@ -137,11 +146,7 @@ impl Input {
                     .hint("give another by --name: letters, digits, `.`, `-`, `_`"),
             );
         }
-        let path = folder(image).join(manifest::file_name(&name));
-        let manifest = match path.is_file() {
-            true => Some(Manifest::read(&path)?),
-            false => None,
-        };
+        let manifest = manifest_in(&folder(image), &name)?;
         Ok(Input {
             file,
             size,
@@ -150,6 +155,16 @@ impl Input {
             name,
             head,
         })
+    }
+
+    /// Who may read what is made of it.
+    fn access(&self) -> Result<Access, Report> {
+        let mut starts = partitions(&self.head);
+        if starts.is_empty() {
+            starts.push(0);
+        }
+        secret::access_of(&self.file, &starts)
+            .map_err(|e| Report::failure(format!("looking at {}", self.name)).because(e))
     }
 
     /// The free space of the file systems in its partitions.
@@ -276,6 +291,39 @@ fn not_raw(head: &[u8]) -> Option<&'static str> {
     found.map(|(.., what)| what)
 }
 
+/// The manifest of the image `name` in a folder, if there is one.
+///
+/// Anybody may have written it: it is believed only in what it says of files that are called
+/// after that image.
+fn manifest_in(dir: &Utf8Path, name: &str) -> Result<Option<Manifest>, Report> {
+    let path = dir.join(manifest::file_name(name));
+    match path.symlink_metadata() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // What is no file is an error that the reader tells.
+        Ok(_) | Err(_) => {}
+    }
+    let manifest = Manifest::read(&path)?;
+    let wrong = |why: String| {
+        Err(Report::failure(format!("reading the manifest {path}: {why}")).hint(format!(
+            "make the image anew; or remove {path}, and the image is converted without its metadata"
+        )))
+    };
+    if manifest.name != name {
+        return wrong(format!("it is about another image, {:?}", manifest.name));
+    }
+    let list = manifest::spdx_name(name);
+    match &manifest.packages {
+        Some(packages) if *packages.file != *list => wrong(format!(
+            "its list of packages is {:?}, not {list:?}",
+            packages.file.as_str()
+        )),
+        _ => Ok(Some(manifest)),
+    }
+}
+
+/// Largest list of packages that is copied, in bytes.
+const MOST_PACKAGES: u64 = 256 << 20;
+
 /// The papers that the image has, for the folder `to`.
 fn papers(
     manifest: &Manifest,
@@ -289,18 +337,14 @@ fn papers(
         matches!((from.canonicalize_utf8(), to.canonicalize_utf8()), (Ok(a), Ok(b)) if a == b);
     if !same {
         // What was converted to that folder before stays in its manifest.
-        let there = to.join(manifest::file_name(&manifest.name));
-        manifest.artifacts = match there.is_file() {
-            true => Some(Manifest::read(&there)?)
-                .filter(|old| old.id == manifest.id)
-                .map(|old| old.artifacts)
-                .unwrap_or_default(),
-            false => Vec::new(),
-        };
+        manifest.artifacts = manifest_in(to, &manifest.name)?
+            .filter(|old| old.id == manifest.id)
+            .map(|old| old.artifacts)
+            .unwrap_or_default();
         if let Some(packages) = &manifest.packages {
             let failed =
                 |e| Report::failure(format!("copying {} to {to}", packages.file)).because(e);
-            let text = fs::read(from.join(&packages.file)).map_err(failed)?;
+            let text = plain::read(&from.join(&packages.file), MOST_PACKAGES).map_err(failed)?;
             others.push(Paper::new(&to.join(&packages.file), text).map_err(failed)?);
         }
     }

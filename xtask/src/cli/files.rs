@@ -1,8 +1,11 @@
 //! Options about the files of an image that `image` and `convert` share.
 
+use super::console::Console;
+use crate::disk::write_error;
 use crate::error::Report;
 use crate::format;
 use crate::format::pack::Packing;
+use crate::output::{Access, Set};
 use crate::publish::artifact::Job;
 use crate::recipe::Format;
 use crate::size::{MIB, Size};
@@ -60,6 +63,7 @@ impl Files {
         formats: &'a [Format],
         options: &'a format::Options,
         free: Vec<Range<u64>>,
+        access: Access,
     ) -> Job<'a> {
         Job {
             dir,
@@ -70,7 +74,13 @@ impl Files {
             split: self.split.map(|size| size.0),
             free: self.bmap.then_some(free),
             sums: !self.no_papers,
+            access,
         }
+    }
+
+    /// Takes the folder for the files of the image `name`; waits for another run that has it.
+    pub(super) fn set(dir: &Utf8Path, name: &str, console: Console) -> Result<Set, Report> {
+        Set::open(dir, name, &|text| console.note(text)).map_err(|e| write_error(dir, e))
     }
 
     /// The threads that were asked for.

@@ -11,6 +11,7 @@ use crate::error::Report;
 use crate::format::{self, Sink};
 use crate::guest;
 use crate::image::{Assembly, Request};
+use crate::output::{Access, Set};
 use crate::plan::{self, ContainerFacts, Plan};
 use crate::publish::manifest::{self, Manifest};
 use crate::publish::sbom::{self, Inventory};
@@ -247,6 +248,11 @@ fn make(
     };
     let given = guest::Given::read(&found.recipe, &found.dir, &args.login.root()?)?;
     let loaders = loaders(found, engine.as_ref(), args, console)?;
+    // Nobody waits for a build whose image then has no place to go to.
+    let set = match args.plan {
+        true => None,
+        false => Some(Files::set(&args.output, name, console)?),
+    };
     let (mut rootfs, base) = match (&args.from, &engine) {
         (Some(from), _) => {
             let from = from::From {
@@ -286,14 +292,14 @@ fn make(
         console.note(note);
     }
     let smoke = found.recipe.smoke.clone();
-    if args.plan {
+    let Some(set) = set else {
         print_json(&assembly.plan)?;
         let plan = assembly.plan;
         let files = Vec::new();
         return Ok(Made { plan, smoke, files });
-    }
+    };
     console.stage(&summary(&assembly.plan));
-    let files = deliver(found, &assembly, inventory, base, args, console)?;
+    let files = deliver(found, &assembly, inventory, base, (args, &set), console)?;
     console.stage(&format!(
         "{name}: done in {:.1} s",
         begun.elapsed().as_secs_f64()
@@ -431,7 +437,7 @@ fn deliver(
     assembly: &Assembly,
     inventory: Option<Inventory>,
     base: Option<manifest::Base>,
-    args: &Args,
+    (args, set): (&Args, &Set),
     console: Console,
 ) -> Result<Vec<Utf8PathBuf>, Report> {
     let plan = &assembly.plan;
@@ -447,9 +453,18 @@ fn deliver(
             .map_err(|e| Report::failure("looking for the free space of the disk").because(e))?,
         false => Vec::new(),
     };
-    let job = args
-        .files
-        .job(&args.output, plan.disk.size, &plan.formats, &options, free);
+    let access = match assembly.has_password_hashes {
+        true => Access::Private,
+        false => Access::Shared,
+    };
+    let job = args.files.job(
+        &args.output,
+        plan.disk.size,
+        &plan.formats,
+        &options,
+        free,
+        access,
+    );
     let emit = |sink: &mut dyn Sink| assembly.write(sink, &|n| bar.add(n));
     let artifacts = artifact::write(&job, &emit, &|text| console.stage(text))?;
     drop(bar);
@@ -474,5 +489,5 @@ fn deliver(
         papers,
         sums: job.sums,
     };
-    delivery.commit(&args.output)
+    delivery.commit(set)
 }

@@ -139,6 +139,7 @@ pub fn main() -> ExitCode {
     cleanup::wait_if_signalled();
     match result {
         Ok(code) => code,
+        Err(e) if e.is::<StdoutClosed>() => ExitCode::from(BY_SIGPIPE),
         Err(e) => {
             let (line, class) = error::describe(&e);
             print_error(&line);
@@ -198,7 +199,11 @@ fn one_line(text: &str) -> String {
 fn print(text: &str) -> anyhow::Result<()> {
     use anyhow::Context;
     let text = printable::without_commands(printable::lines(text.trim_end()));
-    writeln!(std::io::stdout(), "{text}").context("writing to stdout")
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(StdoutClosed.into()),
+        other => other.context("writing to stdout"),
+    }
 }
 
 /// Writes a result to stdout as JSON.
@@ -245,3 +250,11 @@ fn log_to_stderr() {
         .with_target(false)
         .init();
 }
+
+/// Whoever read our results has gone, as `head` does: no news for anybody.
+#[derive(Debug, thiserror::Error)]
+#[error("writing to stdout: nobody reads it any more")]
+struct StdoutClosed;
+
+/// Exit code of a program that SIGPIPE ended, as a shell tells it.
+const BY_SIGPIPE: u8 = 128 + 13;

@@ -6,7 +6,7 @@ use super::{print, print_json};
 use crate::boot::{DiskBus, Firmware, ImageFormat, Machine, accel, claims};
 use crate::disk::write_error;
 use crate::error::Report;
-use crate::output::Pending;
+use crate::output;
 use crate::recipe::Arch;
 use crate::small;
 use crate::smoke::{self, Credentials, Event, Job, Outcome, evidence_dir, paper};
@@ -57,6 +57,9 @@ pub(super) struct Args {
     /// File with the user's password in its first line
     #[arg(long, value_name = "FILE", requires = "login")]
     password_file: Option<Utf8PathBuf>,
+    /// Let the guest reach this host's network, as `smoke: network:` of a recipe does
+    #[arg(long)]
+    network: bool,
     /// Run this command in the guest, too; it must end with exit code 0
     #[arg(long, value_name = "COMMAND")]
     run: Vec<String>,
@@ -201,6 +204,7 @@ fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec
     }
     let mut smoke = recipe.map(|found| found.recipe.smoke).unwrap_or_default();
     smoke.run.extend(args.run.iter().cloned());
+    smoke.network |= args.network;
     if let Some(memory) = args.memory {
         smoke.memory = memory;
     }
@@ -256,11 +260,5 @@ fn report(outcomes: &[Outcome], args: &Args) -> anyhow::Result<()> {
 }
 
 fn write(path: &Utf8Path, text: &str) -> Result<(), Report> {
-    let failed = |e| write_error(path, e);
-    let pending = Pending::create(path).map_err(failed)?;
-    pending
-        .file()
-        .and_then(|mut f| f.write_all(text.as_bytes()))
-        .map_err(failed)?;
-    pending.commit().map_err(failed)
+    output::write(path, text.as_bytes()).map_err(|e| write_error(path, e))
 }

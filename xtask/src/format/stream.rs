@@ -110,6 +110,7 @@ mod tests {
     use crate::format::target::Target;
     use crate::format::tests::options;
     use crate::format::{self, Checked, Sink};
+    use crate::output::Access;
     use crate::recipe::Format;
     use camino::Utf8Path;
     use clap::ValueEnum;
@@ -148,7 +149,9 @@ mod tests {
                     wanted.clear();
                     pack(&plain[..], &mut wanted, how, 1).unwrap();
                 }
-                let target = Target::create(&dir.join("streamed"), packing, None, 2).unwrap();
+                let target =
+                    Target::create(&dir.join("streamed"), Access::Shared, packing, None, 2)
+                        .unwrap();
                 let (sink, whole) = open(format, target, size, &options()).unwrap();
                 fill(&mut Checked::new(sink, size), size);
                 let file = whole.recv().unwrap().files.remove(0);

@@ -4,7 +4,7 @@
 use super::batch::Batch;
 use super::digest::{Hasher, ZEROS};
 use super::pack::{Packer, Packing};
-use crate::output::Pending;
+use crate::output::{Access, Pending};
 use crate::shell::quote;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::io::{self, Write};
@@ -45,16 +45,17 @@ enum Out {
 }
 
 impl Target {
-    /// Starts the file that will be `path`, compressed by `threads` threads if `packing` says
+    /// Starts the file that will be `path`, readable by whom `access` says, compressed by `threads` threads if `packing` says
     /// so. If it becomes larger than `limit` bytes, it is cut into parts of that size, whose
     /// names [`part_name`] gives.
     pub fn create(
         path: &Utf8Path,
+        access: Access,
         packing: Option<Packing>,
         limit: Option<u64>,
         threads: usize,
     ) -> io::Result<Target> {
-        let parts = Parts::create(path, limit)?;
+        let parts = Parts::create(path, access, limit)?;
         Ok(Target(match packing {
             None => Out::Plain(Box::new(parts)),
             Some(how) => Out::Packed(Box::new(Packer::new(parts, how, threads)?)),
@@ -106,6 +107,7 @@ impl Write for Target {
 #[derive(Debug)]
 struct Parts {
     path: Utf8PathBuf,
+    access: Access,
     limit: Option<u64>,
     open: Option<Part>,
     done: Vec<Written>,
@@ -122,9 +124,10 @@ struct Part {
 }
 
 impl Parts {
-    fn create(path: &Utf8Path, limit: Option<u64>) -> io::Result<Parts> {
+    fn create(path: &Utf8Path, access: Access, limit: Option<u64>) -> io::Result<Parts> {
         let mut parts = Parts {
             path: path.to_owned(),
+            access,
             limit: limit.map(|limit| limit.max(1)),
             open: None,
             done: Vec::new(),
@@ -148,7 +151,7 @@ impl Parts {
             None => self.path.clone(),
             Some(_) => self.path.with_file_name(part_name(name, self.done.len())),
         };
-        let pending = Pending::create(&path)?;
+        let pending = Pending::create_as(&path, self.access)?;
         self.open = Some(Part {
             file: Batch::new(pending.file()?),
             pending,
@@ -267,6 +270,7 @@ mod tests {
     use super::{Target, is_part_of, join_command, part_name};
     use crate::format::digest::sha256;
     use crate::format::pack::Packing;
+    use crate::output::Access;
     use camino::{Utf8Path, Utf8PathBuf};
     use std::io::Write;
     use std::process::Command;
@@ -281,7 +285,8 @@ mod tests {
     fn parts_are_joined_by_the_command_that_is_named() {
         let (_dir, dir) = dir();
         let name = "it's an image.img";
-        let mut target = Target::create(&dir.join(name), None, Some(10_000), 1).unwrap();
+        let mut target =
+            Target::create(&dir.join(name), Access::Shared, None, Some(10_000), 1).unwrap();
         let text: Vec<u8> = (0..7_777_u32).flat_map(u32::to_le_bytes).collect();
         for piece in text.chunks(777) {
             target.write_all(piece).unwrap();
@@ -312,7 +317,8 @@ mod tests {
         let (_dir, dir) = dir();
         let path = dir.join("a.img.gz");
         for limit in [None, Some(10_000)] {
-            let mut target = Target::create(&path, Some(Packing::Gzip), limit, 1).unwrap();
+            let mut target =
+                Target::create(&path, Access::Private, Some(Packing::Gzip), limit, 1).unwrap();
             target.zeros(4 << 20).unwrap();
             let mut whole = target.finish().unwrap();
             assert_eq!(whole.files.len(), 1);
@@ -331,7 +337,7 @@ mod tests {
     #[test]
     fn too_many_parts_are_refused_and_nothing_is_left() {
         let (_dir, dir) = dir();
-        let mut target = Target::create(&dir.join("x"), None, Some(1), 1).unwrap();
+        let mut target = Target::create(&dir.join("x"), Access::Shared, None, Some(1), 1).unwrap();
         let error = target.zeros(1001).unwrap_err();
         assert!(error.to_string().contains("--split"), "{error}");
         drop(target);

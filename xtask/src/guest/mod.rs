@@ -10,6 +10,7 @@ mod console;
 mod dhcp;
 mod fstab;
 mod grow;
+pub mod hashes;
 pub mod init;
 mod login;
 mod network;

@@ -8,7 +8,7 @@ use crate::format::digest::{DiskHash, sha256_file};
 use crate::format::pack::Packing;
 use crate::format::target::{Target, Whole, Written, is_part_of, join_command};
 use crate::format::{self, Compression, Several, Sink, stream};
-use crate::output::Pending;
+use crate::output::{Access, Pending, check_replaceable};
 use crate::recipe::Format;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::File;
@@ -36,6 +36,8 @@ pub struct Job<'a> {
     pub free: Option<Vec<Range<u64>>>,
     /// Whether checksums are wanted. (Those of parts and compressed files come by themselves.)
     pub sums: bool,
+    /// Who may read the image's files on the host.
+    pub access: Access,
 }
 
 /// One format of an image, complete, but without its name yet.
@@ -81,6 +83,7 @@ enum Way {
 /// On a file system that is full, the error says how much is missing; for that `emit` is
 /// called a second time.
 pub fn write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Artifact>, Report> {
+    check_names(job)?;
     try_write(job, emit, say).map_err(|(path, error)| {
         // By now everything that was half written is gone.
         if error.kind() == io::ErrorKind::StorageFull {
@@ -152,6 +155,16 @@ fn try_write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Ar
     Ok(artifacts)
 }
 
+/// Refuses an image whose files would replace what is no file.
+fn check_names(job: &Job<'_>) -> Result<(), Report> {
+    let names = job.formats.iter().map(|format| path_of(job, *format));
+    let map = job.free.as_ref().map(|_| map_path(job));
+    for path in names.chain(map) {
+        check_replaceable(&path).map_err(|e| disk::write_error(&path, e))?;
+    }
+    Ok(())
+}
+
 /// The file that an artifact is, or would be without parts.
 fn path_of(job: &Job<'_>, format: Format) -> Utf8PathBuf {
     let mut name = format.file_name(&job.options.name);
@@ -189,6 +202,16 @@ fn complete(pending: Pending) -> io::Result<Written> {
     })
 }
 
+fn target(job: &Job<'_>, path: &Utf8Path) -> io::Result<Target> {
+    Target::create(
+        path,
+        job.access,
+        job.packing,
+        job.split,
+        job.options.threads,
+    )
+}
+
 fn start(
     job: &Job<'_>,
     format: Format,
@@ -197,7 +220,7 @@ fn start(
 ) -> io::Result<Way> {
     let handled = job.packing.is_some() || job.split.is_some();
     if handled && stream::ascends(format) {
-        let target = Target::create(path, job.packing, job.split, job.options.threads)?;
+        let target = target(job, path)?;
         let (sink, whole) = stream::open(format, target, job.size, job.options)?;
         sinks.push(sink);
         return Ok(Way::Streamed(whole));
@@ -205,7 +228,7 @@ fn start(
     if handled {
         // Under the name of the plain file: the packed one is made beside it.
         let plain = format.file_name(&job.options.name);
-        let pending = Pending::create(&job.dir.join(format!("{plain}.plain")))?;
+        let pending = Pending::create_as(&job.dir.join(format!("{plain}.plain")), job.access)?;
         sinks.push(format::open(
             format,
             pending.file()?,
@@ -214,7 +237,7 @@ fn start(
         )?);
         return Ok(Way::Detour(pending));
     }
-    let pending = Pending::create(path)?;
+    let pending = Pending::create_as(path, job.access)?;
     sinks.push(format::open(
         format,
         pending.file()?,
@@ -250,7 +273,7 @@ fn direct(pending: Pending, hash: Option<Receiver<String>>) -> io::Result<Whole>
 }
 
 fn detour(job: &Job<'_>, path: &Utf8Path, plain: &Pending) -> io::Result<Whole> {
-    let mut target = Target::create(path, job.packing, job.split, job.options.threads)?;
+    let mut target = target(job, path)?;
     copy(&plain.file()?, &mut target)?;
     target.finish()
 }
@@ -304,26 +327,25 @@ impl Artifact {
     pub fn join_command(&self) -> Option<String> {
         self.is_split().then(|| join_command(&self.file))
     }
+}
 
-    /// Removes from `dir` what an earlier artifact of the same name left there and this one
-    /// does not replace: a join of new parts with an old one makes a disk that does not boot.
-    pub fn remove_stale(&self, dir: &Utf8Path) -> io::Result<()> {
-        let ours = |name: &str| {
-            self.files
-                .iter()
-                .any(|f| f.pending.path().file_name() == Some(name))
+/// What an earlier artifact of the name `file` may have left in `dir`: its parts, and the script
+/// that joins them; or the whole file, if the new one is `split`. A join of new parts with an old
+/// one makes a disk that does not boot.
+pub fn stale(dir: &Utf8Path, file: &str, split: bool) -> io::Result<Vec<String>> {
+    let mut stale = Vec::new();
+    for entry in fs_err::read_dir(dir)? {
+        // A name that is not UTF-8 is none of ours.
+        let name = entry?.file_name().into_string().unwrap_or_default();
+        let other_form = match split {
+            true => name == file,
+            false => name == join_name(file),
         };
-        for entry in dir.read_dir_utf8()? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let stale =
-                is_part_of(name, &self.file) || (!self.is_split() && name == join_name(&self.file));
-            if stale && !ours(name) {
-                fs_err::remove_file(entry.path())?;
-            }
+        if is_part_of(&name, file) || other_form {
+            stale.push(name);
         }
-        Ok(())
     }
+    Ok(stale)
 }
 
 /// Name of the script that joins the parts of `file`.

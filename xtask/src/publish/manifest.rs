@@ -8,13 +8,18 @@ use crate::error::Report;
 use crate::format::Compression;
 use crate::format::digest::sha256;
 use crate::format::pack::Packing;
+use crate::format::target::join_command;
+use crate::plain::{self, PlainName};
 use crate::plan::{self, Plan};
-use crate::recipe::{Arch, BootMode, Format, Found};
+use crate::recipe::{self, Arch, BootMode, Format, Found};
 use camino::Utf8Path;
 use fs_err as fs;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io;
+
+/// Largest manifest that is read, in bytes.
+const MOST: u64 = 16 << 20;
 
 /// Version of the layout.
 pub const VERSION: u32 = 1;
@@ -179,7 +184,7 @@ pub struct BootEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Packages {
     /// Name of the file.
-    pub file: String,
+    pub file: PlainName,
     /// Its format: `SPDX-2.3`, as JSON.
     pub format: String,
     /// How many packages it lists.
@@ -190,7 +195,7 @@ pub struct Packages {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Artifact {
     /// Name of the file. If there are `parts`, only those exist, and joined they make it.
-    pub file: String,
+    pub file: PlainName,
     /// Its format.
     pub format: Format,
     /// How the clusters in it are compressed, for qcow2.
@@ -209,14 +214,14 @@ pub struct Artifact {
     pub join: Option<String>,
     /// Name of the block map for bmaptool, of the raw image as it is uncompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bmap: Option<String>,
+    pub bmap: Option<PlainName>,
 }
 
 /// A part of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Part {
     /// Name of the file.
-    pub file: String,
+    pub file: PlainName,
     /// Its size in bytes.
     pub size: u64,
     /// Its SHA-256, in lower-case hexadecimal.
@@ -272,15 +277,28 @@ impl Manifest {
         }
     }
 
-    /// Reads a manifest.
+    /// Reads a manifest. It may be anybody's: it is a regular file of a bounded size, and every
+    /// name in it is a plain file name.
     pub fn read(path: &Utf8Path) -> Result<Manifest, Report> {
-        let text = fs::read(path)
-            .map_err(|e| Report::failure(format!("reading the manifest {path}")).because(e))?;
+        let failed = || Report::failure(format!("reading the manifest {path}"));
+        let text = plain::read(path, MOST).map_err(|e| failed().because(e))?;
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| {
-            Report::failure(format!("reading the manifest {path}"))
+            failed()
                 .because(e)
                 .hint("it is damaged, or of another version of this program: make the image anew")
         })?;
+        if !recipe::is_name(&manifest.name) {
+            let why = format!("{:?} cannot be a name of images", manifest.name);
+            return Err(failed().because(why).hint("make the image anew"));
+        }
+        for artifact in &manifest.artifacts {
+            // Somebody runs it in a shell.
+            let join = (!artifact.parts.is_empty()).then(|| join_command(&artifact.file));
+            if artifact.join != join {
+                let why = format!("{} has another command that joins its parts", artifact.file);
+                return Err(failed().because(why).hint("make the image anew"));
+            }
+        }
         Ok(manifest)
     }
 
@@ -292,39 +310,45 @@ impl Manifest {
     }
 
     /// Takes up artifacts, in the place of those of the same names.
-    pub fn record(&mut self, artifacts: &[artifact::Artifact]) {
+    pub fn record(&mut self, artifacts: &[artifact::Artifact]) -> Result<(), Report> {
         self.artifacts
-            .retain(|old| artifacts.iter().all(|new| new.file != old.file));
-        self.artifacts.extend(artifacts.iter().map(Artifact::of));
+            .retain(|old| artifacts.iter().all(|new| new.file != *old.file));
+        for artifact in artifacts {
+            let new = Artifact::of(artifact)
+                .map_err(|e| Report::failure("writing the manifest").because(e))?;
+            self.artifacts.push(new);
+        }
         self.artifacts.sort_by(|a, b| a.file.cmp(&b.file));
+        Ok(())
     }
 }
 
 impl Artifact {
-    fn of(artifact: &artifact::Artifact) -> Artifact {
-        let part = |file: &crate::format::target::Written| Part {
-            file: file.pending.path().file_name().unwrap_or_default().into(),
-            size: file.size,
-            sha256: file.sha256.clone(),
+    fn of(artifact: &artifact::Artifact) -> io::Result<Artifact> {
+        let part = |file: &crate::format::target::Written| {
+            Ok(Part {
+                file: plain::name_of(file.pending.path())?,
+                size: file.size,
+                sha256: file.sha256.clone(),
+            })
         };
-        Artifact {
-            file: artifact.file.clone(),
+        Ok(Artifact {
+            file: plain::name_of(Utf8Path::new(&artifact.file))?,
             format: artifact.format,
             compression: artifact.compression,
             packing: artifact.packing,
             size: artifact.size,
             sha256: artifact.sha256.clone(),
             parts: match artifact.is_split() {
-                true => artifact.files.iter().map(part).collect(),
+                true => artifact.files.iter().map(part).collect::<io::Result<_>>()?,
                 false => Vec::new(),
             },
             join: artifact.join_command(),
-            bmap: artifact
-                .map
-                .as_ref()
-                .and_then(|map| map.pending.path().file_name())
-                .map(str::to_owned),
-        }
+            bmap: match &artifact.map {
+                Some(map) => Some(plain::name_of(map.pending.path())?),
+                None => None,
+            },
+        })
     }
 
     /// The files that it lies in, in their order.

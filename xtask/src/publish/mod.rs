@@ -6,13 +6,15 @@ pub mod github;
 pub mod manifest;
 pub mod room;
 pub mod sbom;
+pub mod secret;
 pub mod sums;
 pub mod verify;
 
 use crate::disk;
 use crate::error::Report;
 use crate::format::digest;
-use crate::output::Pending;
+use crate::output::{Folder, Pending, Set};
+use crate::plain::PlainName;
 use artifact::{Artifact, join_name};
 use camino::{Utf8Path, Utf8PathBuf};
 use manifest::Manifest;
@@ -45,11 +47,12 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Writes the papers, and then gives every file its name in `dir`. Returns the files of
-    /// the artifacts.
+    /// Writes the metadata files, and then gives every file its name in the folder of `set`: all
+    /// of them, or none. Returns the files of the artifacts.
     ///
     /// Checksums that `SHA256SUMS` has for other files stay in it.
-    pub fn commit(self, dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Report> {
+    pub fn commit(self, set: &Set) -> Result<Vec<Utf8PathBuf>, Report> {
+        let dir = set.dir();
         let failed = |e: io::Error| disk::write_error(dir, e);
         // Everything is written before anything gets its name.
         let mut extra = self.others;
@@ -63,53 +66,85 @@ impl Delivery {
         if let Some(papers) = self.papers {
             extra.extend(papers.write(dir, &self.artifacts)?);
         }
-        let lock = sums::Lock::of(dir).map_err(failed)?;
         let mut lines = Vec::new();
         let mut images = Vec::new();
+        let mut files = Vec::new();
+        let mut replaced = Vec::new();
         for artifact in self.artifacts {
-            artifact.remove_stale(dir).map_err(failed)?;
             if let Some(map) = artifact.map {
                 lines.push((file_name(&map.pending), map.sha256));
-                named(map.pending)?;
+                files.push(map.pending);
             }
+            replaced.push((artifact.file, artifact.files.len() > 1));
             for file in artifact.files {
                 images.push(file.pending.path().to_owned());
                 lines.push((file_name(&file.pending), file.sha256));
-                named(file.pending)?;
+                files.push(file.pending);
             }
         }
         for paper in extra {
             lines.push((file_name(&paper.pending), paper.sha256));
-            named(paper.pending)?;
+            files.push(paper.pending);
         }
-        for name in &self.stale {
-            match fs_err::remove_file(dir.join(name)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
-                Ok(()) | Err(_) => {}
-            }
+        sync_all(&files).map_err(failed)?;
+        // From here on nobody else changes names in the folder.
+        let folder = Folder::lock(dir).map_err(failed)?;
+        let mut remove = Vec::new();
+        for (file, split) in &replaced {
+            remove.extend(artifact::stale(dir, file, *split).map_err(failed)?);
         }
-        if !self.sums {
-            let replaced: Vec<String> = lines.drain(..).map(|(name, _)| name).collect();
-            lock.forget(&replaced).map_err(failed)?;
-        } else {
-            named(lock.merge(&lines).map_err(failed)?)?;
+        remove.extend(self.stale);
+        let is_new = |name: &String| lines.iter().any(|(new, _)| new == name);
+        remove.retain(|name| !is_new(name));
+        let gone: Vec<String> = match self.sums {
+            true => remove.clone(),
+            false => remove
+                .iter()
+                .chain(lines.iter().map(|(n, _)| n))
+                .cloned()
+                .collect(),
+        };
+        let lines = if self.sums { &lines[..] } else { &[] };
+        if let Some(sums) = sums::updated(dir, lines, &gone)? {
+            files.push(sums);
         }
+        folder.commit(set.name(), files, &remove).map_err(failed)?;
         Ok(images)
     }
 }
+
+/// Waits until all files are on the disk: each in a thread of its own, as disks like it.
+fn sync_all(files: &[Pending]) -> io::Result<()> {
+    std::thread::scope(|scope| {
+        let mut running = Vec::new();
+        for files in files.chunks(files.len().div_ceil(SYNCS).max(1)) {
+            let sync = move || files.iter().try_for_each(Pending::sync);
+            running.push(std::thread::Builder::new().spawn_scoped(scope, sync)?);
+        }
+        for task in running {
+            let died = |_| io::Error::other("a thread that waits for the disk has died");
+            task.join().map_err(died)??;
+        }
+        Ok(())
+    })
+}
+
+/// How many files are waited for at once.
+const SYNCS: usize = 8;
 
 impl Papers {
     fn write(self, dir: &Utf8Path, artifacts: &[Artifact]) -> Result<Vec<Paper>, Report> {
         let failed = |e: io::Error| disk::write_error(dir, e);
         let mut manifest = self.manifest;
-        manifest.record(artifacts);
+        manifest.record(artifacts)?;
         let mut papers = Vec::new();
         if let Some(inventory) = &self.inventory {
             let name = manifest::spdx_name(&manifest.name);
             let text = sbom::spdx(inventory, &manifest)?;
             papers.push(Paper::new(&dir.join(&name), text).map_err(failed)?);
+            let failed = |e| Report::failure("writing the list of packages").because(e);
             manifest.packages = Some(manifest::Packages {
-                file: name,
+                file: PlainName::new(name).map_err(failed)?,
                 format: sbom::FORMAT.into(),
                 count: inventory.packages.len() as u64,
             });
@@ -118,11 +153,6 @@ impl Papers {
         papers.push(Paper::new(&path, manifest.text()?).map_err(failed)?);
         Ok(papers)
     }
-}
-
-fn named(file: Pending) -> Result<(), Report> {
-    let path = file.path().to_owned();
-    file.commit().map_err(|e| disk::write_error(&path, e))
 }
 
 fn file_name(file: &Pending) -> String {

@@ -1,84 +1,71 @@
 //! `SHA256SUMS`: the checksums of everything in a folder, as `sha256sum -c` reads them.
 
+use crate::error::Report;
 use crate::output::Pending;
-use camino::{Utf8Path, Utf8PathBuf};
-use fs_err as fs;
-use rustix::fs::{FlockOperation, flock};
+use crate::plain::{self, PlainName};
+use camino::Utf8Path;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Write};
 
 /// Name of the file.
 pub const NAME: &str = "SHA256SUMS";
 
-/// Keeps two runs from changing the sums of one folder at once. The lock ends with the value,
-/// and with the process.
-#[derive(Debug)]
-pub struct Lock {
-    dir: Utf8PathBuf,
-    _handle: File,
+/// The largest list that is read, in bytes: some hundred thousand lines.
+const MOST: u64 = 32 << 20;
+
+/// Reads the list of a folder. What is no regular file, or too large, is an error.
+pub fn read(dir: &Utf8Path) -> io::Result<String> {
+    plain::read_text(&dir.join(NAME), MOST)
 }
 
-impl Lock {
-    /// Waits until nobody else changes the sums of that folder; makes the folder if need be.
-    pub fn of(dir: &Utf8Path) -> io::Result<Lock> {
-        let dir = if dir.as_str().is_empty() {
-            Utf8Path::new(".")
-        } else {
-            dir
-        };
-        fs::create_dir_all(dir)?;
-        let handle = File::open(dir)?;
-        match flock(&handle, FlockOperation::LockExclusive) {
-            // Some network file systems have no locks: then two runs at once are at their own
-            // risk, as they were before.
-            Err(rustix::io::Errno::NOTSUP | rustix::io::Errno::NOLCK) | Ok(()) => {}
-            Err(e) => return Err(e.into()),
+/// The new `SHA256SUMS` of a folder: what it says of other files that are still there, without
+/// `gone`, and with `lines`, as (name, SHA-256 in hexadecimal). It has no name yet. `None` if
+/// there is none and none is needed.
+///
+/// The caller has the folder's lock ([`crate::output::Folder`]).
+pub fn updated(
+    dir: &Utf8Path,
+    lines: &[(String, String)],
+    gone: &[String],
+) -> Result<Option<Pending>, Report> {
+    let path = dir.join(NAME);
+    let old = match read(dir) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound && lines.is_empty() => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(e) => return Err(refused(&path).because(e)),
+    };
+    let mut all = BTreeMap::new();
+    for (sum, name) in parse(&old) {
+        let name = PlainName::new(name).map_err(|e| refused(&path).because(e))?;
+        if dir.join(&name).symlink_metadata().is_ok() && !gone.iter().any(|g| *g == *name) {
+            all.insert(name.as_str().to_owned(), sum.to_owned());
         }
-        Ok(Lock {
-            dir: dir.to_owned(),
-            _handle: handle,
-        })
     }
-
-    /// Takes these files out of `SHA256SUMS`, if there is one.
-    pub fn forget(&self, names: &[String]) -> io::Result<()> {
-        if !self.dir.join(NAME).exists() {
-            return Ok(());
-        }
-        self.write(|all| all.retain(|name, _| !names.contains(name)))?
-            .commit()
+    all.extend(lines.iter().cloned());
+    let mut text = String::new();
+    for (name, sum) in all {
+        text.push_str(&format!("{sum}  {name}\n"));
     }
-
-    /// The new `SHA256SUMS`: what it says of other files that are still there, and `lines`, as
-    /// (name, SHA-256 in hexadecimal). It has no name yet.
-    pub fn merge(&self, lines: &[(String, String)]) -> io::Result<Pending> {
-        self.write(|all| all.extend(lines.iter().cloned()))
-    }
-
-    fn write(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> io::Result<Pending> {
-        let path = self.dir.join(NAME);
-        let old = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(e),
-        };
-        let mut all: BTreeMap<String, String> = parse(&old)
-            .filter(|(_, name)| self.dir.join(name).exists())
-            .map(|(sum, name)| (name.to_owned(), sum.to_owned()))
-            .collect();
-        change(&mut all);
-        let mut text = String::new();
-        for (name, sum) in all {
-            text.push_str(&format!("{sum}  {name}\n"));
-        }
+    let write = || {
         let pending = Pending::create(&path)?;
         pending.file()?.write_all(text.as_bytes())?;
+        pending.sync()?;
         Ok(pending)
-    }
+    };
+    write()
+        .map(Some)
+        .map_err(|e| crate::disk::write_error(&path, e))
 }
 
-/// The lines of such a file, as (SHA-256, name).
+fn refused(path: &Utf8Path) -> Report {
+    Report::failure(format!("adding to {path}")).hint(format!(
+        "it lists the files of its folder by their names: mend or remove {path}, or choose another folder with --output"
+    ))
+}
+
+/// The lines of such a file, as (SHA-256, name). The names are as they stand there: see
+/// [`PlainName`].
 pub fn parse(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(|line| {
         let (sum, name) = line.split_once(' ')?;
@@ -93,7 +80,7 @@ pub fn parse(text: &str) -> impl Iterator<Item = (&str, &str)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{Lock, NAME, parse};
+    use super::{NAME, parse, updated};
     use camino::Utf8Path;
     use fs_err as fs;
 
@@ -111,15 +98,18 @@ mod tests {
         );
         fs::write(dir.join(NAME), old).unwrap();
         let lines = [("box.img".to_owned(), sum('d'))];
-        let lock = Lock::of(dir).unwrap();
-        lock.merge(&lines).unwrap().commit().unwrap();
+        let write = |lines: &[(String, String)], gone: &[String]| {
+            let new = updated(dir, lines, gone).unwrap().unwrap();
+            new.commit().unwrap();
+        };
+        write(&lines, &[]);
         let text = fs::read_to_string(dir.join(NAME)).unwrap();
         assert_eq!(
             text,
             format!("{}  box.img\n{}  other.img\n", sum('d'), sum('b'))
         );
         assert_eq!(parse(&text).count(), 2);
-        lock.forget(&["box.img".to_owned()]).unwrap();
+        write(&[], &["box.img".to_owned()]);
         let text = fs::read_to_string(dir.join(NAME)).unwrap();
         assert_eq!(text, format!("{}  other.img\n", sum('b')));
     }

@@ -6,10 +6,11 @@ use crate::disk::gpt;
 use crate::error::Report;
 use crate::format::digest::{sha256, sha256_file};
 use crate::format::pack::Packing;
+use crate::output;
+use crate::plain::{self, PlainName};
 use crate::recipe::Format;
 use crate::size::MIB;
 use camino::Utf8Path;
-use fs_err as fs;
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 use std::sync::{Mutex, PoisonError};
@@ -37,13 +38,22 @@ pub struct Outcome {
 /// An error only if there is nothing to check against; what does not agree is in the outcome.
 pub fn verify(dir: &Utf8Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Outcome, Report> {
     let path = dir.join(sums::NAME);
-    let text = fs::read_to_string(&path).map_err(|e| {
-        let report = Report::mistake(format!("there is nothing to check {dir} against")).because(e);
+    let text = sums::read(dir).map_err(|e| {
+        let report = Report::mistake(format!("there is nothing to check {dir} against"));
+        let report = report.because(format!("reading {path}: {e}"));
         report.hint("give the folder that `cargo xtask image` or `convert` wrote to")
     })?;
     let mut outcome = Outcome::default();
-    let said: BTreeMap<&str, &str> = sums::parse(&text).map(|(sum, name)| (name, sum)).collect();
-    if said.is_empty() {
+    outcome.problems.extend(output::half_named(dir));
+    let mut said = Said::new();
+    for (sum, name) in sums::parse(&text) {
+        // Whoever wrote the list decides nothing about files that are elsewhere.
+        match PlainName::new(name) {
+            Ok(name) => drop(said.insert(name, sum)),
+            Err(e) => outcome.problems.push(format!("in {path}: {e}")),
+        }
+    }
+    if said.is_empty() && outcome.problems.is_empty() {
         outcome.problems.push(format!("{path} names no file"));
     }
     check_sums(dir, &said, &mut outcome, progress);
@@ -54,7 +64,7 @@ pub fn verify(dir: &Utf8Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Outcome
                 check_manifest(dir, name, &manifest, &said, &mut outcome.problems);
             }
             // A file that is gone was told already.
-            Err(_) if !dir.join(name).exists() => {}
+            Err(_) if dir.join(name).symlink_metadata().is_err() => {}
             Err(report) => {
                 let line = crate::error::describe(&report.into()).0;
                 outcome.problems.push(line);
@@ -64,10 +74,13 @@ pub fn verify(dir: &Utf8Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Outcome
     Ok(outcome)
 }
 
+/// The list of checksums: by name, as it gives them.
+type Said<'a> = BTreeMap<PlainName, &'a str>;
+
 /// Computes all sums, on all cores.
 fn check_sums(
     dir: &Utf8Path,
-    said: &BTreeMap<&str, &str>,
+    said: &Said<'_>,
     outcome: &mut Outcome,
     progress: &(dyn Fn(u64) + Sync),
 ) {
@@ -79,7 +92,7 @@ fn check_sums(
             let next = todo.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((name, sum)) = next else { return };
             let check = || {
-                let file = fs::File::open(dir.join(name))?.into_parts().0;
+                let file = plain::open_in(dir, name)?;
                 let len = file.metadata()?.len();
                 let same = sha256_file(&file)?.eq_ignore_ascii_case(sum);
                 progress(len);
@@ -87,7 +100,7 @@ fn check_sums(
             };
             let result = check();
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.push(((*name).to_owned(), result));
+            found.push((name.as_str().to_owned(), result));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -121,7 +134,7 @@ fn check_manifest(
     dir: &Utf8Path,
     name: &str,
     manifest: &Manifest,
-    said: &BTreeMap<&str, &str>,
+    said: &Said<'_>,
     problems: &mut Vec<String>,
 ) {
     if manifest.manifest != manifest::VERSION {
@@ -158,13 +171,13 @@ fn check_artifact(
     dir: &Utf8Path,
     name: &str,
     artifact: &Artifact,
-    said: &BTreeMap<&str, &str>,
+    said: &Said<'_>,
     problems: &mut Vec<String>,
 ) {
     let files = artifact.files();
     let mut whole = 0;
     for file in &files {
-        whole += file.size;
+        whole = file.size.saturating_add(whole);
         match said.get(&file.file[..]) {
             None => problems.push(format!("{} has no checksum", file.file)),
             Some(sum) if !sum.eq_ignore_ascii_case(&file.sha256) => problems.push(format!(
@@ -174,8 +187,8 @@ fn check_artifact(
             )),
             Some(_) => {}
         }
-        match fs::metadata(dir.join(&file.file)) {
-            Ok(m) if m.len() != file.size => problems.push(format!(
+        match dir.join(&file.file).symlink_metadata() {
+            Ok(m) if m.is_file() && m.len() != file.size => problems.push(format!(
                 "{} has {} bytes, in {name} {}",
                 file.file,
                 m.len(),
@@ -185,7 +198,7 @@ fn check_artifact(
             Ok(_) | Err(_) => {}
         }
     }
-    if let Some(map) = artifact.bmap.as_deref().filter(|m| !said.contains_key(m)) {
+    if let Some(map) = artifact.bmap.as_deref().filter(|m| !said.contains_key(*m)) {
         problems.push(format!("{map} has no checksum"));
     }
     if whole != artifact.size {
@@ -213,7 +226,7 @@ fn check_artifact(
 fn open(dir: &Utf8Path, artifact: &Artifact) -> io::Result<Box<dyn Read>> {
     let mut all: Box<dyn Read> = Box::new(io::empty());
     for file in artifact.files() {
-        all = Box::new(all.chain(fs::File::open(dir.join(file.file))?));
+        all = Box::new(all.chain(plain::open_in(dir, &file.file)?));
     }
     Ok(all)
 }
@@ -246,12 +259,18 @@ fn check_raw(
     );
 }
 
+/// Most memory that unpacking xz may take, in bytes. What `xz -9` made takes 65 MiB (xz(1)).
+const XZ_MEMORY: u64 = 128 << 20;
+
 /// The first MiB of a raw image.
 fn head(file: Box<dyn Read>, packing: Option<Packing>) -> io::Result<Vec<u8>> {
     let plain: Box<dyn Read> = match packing {
         None => file,
         Some(Packing::Zstd) => Box::new(zstd::stream::read::Decoder::new(file)?),
-        Some(Packing::Xz) => Box::new(liblzma::read::XzDecoder::new(file)),
+        Some(Packing::Xz) => {
+            let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0)?;
+            Box::new(liblzma::read::XzDecoder::new_stream(file, stream))
+        }
         Some(Packing::Gzip) => Box::new(flate2::read::GzDecoder::new(file)),
     };
     let mut head = Vec::new();
@@ -343,24 +362,40 @@ pub fn check_table(disk: &Disk, head: &[u8]) -> Vec<String> {
     wrong
 }
 
+/// Largest list of packages that is read, in bytes.
+const MOST_PACKAGES: u64 = 256 << 20;
+
+/// What counts of a list of packages. Of the packages themselves nothing is kept in memory.
+#[derive(serde::Deserialize)]
+struct Document {
+    #[serde(rename = "spdxVersion", default)]
+    version: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    packages: Vec<serde::de::IgnoredAny>,
+}
+
 fn check_packages(
     dir: &Utf8Path,
     manifest: &Manifest,
     packages: &manifest::Packages,
 ) -> Result<(), String> {
-    let text = fs::read(dir.join(&packages.file)).map_err(|e| e.to_string())?;
-    let document: serde_json::Value =
-        serde_json::from_slice(&text).map_err(|e| format!("no JSON: {e}"))?;
-    let said = document["spdxVersion"].as_str().unwrap_or_default();
-    if said != packages.format {
-        return Err(format!("is {said:?}, not {}", packages.format));
+    let file = plain::open_in(dir, &packages.file).map_err(|e| e.to_string())?;
+    let document: Document = serde_json::from_reader(io::BufReader::new(file.take(MOST_PACKAGES)))
+        .map_err(|e| format!("is no list of packages as JSON: {e}"))?;
+    if document.version != packages.format {
+        return Err(format!(
+            "is {:?}, not {}",
+            document.version, packages.format
+        ));
     }
-    if document["name"].as_str() != Some(&manifest.name) {
+    if document.name != manifest.name {
         return Err("is about another image".into());
     }
     // The image itself is one of them.
-    let count = document["packages"].as_array().map_or(0, Vec::len) as u64;
-    if count != packages.count + 1 {
+    let count = document.packages.len() as u64;
+    if Some(count) != packages.count.checked_add(1) {
         return Err(format!(
             "lists {} packages, not {}",
             count.saturating_sub(1),

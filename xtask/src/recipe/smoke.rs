@@ -17,6 +17,9 @@ pub struct Smoke {
     /// Seconds until the login prompt must be there, on real hardware; where the guest is
     /// emulated, five times as many.
     pub timeout: u32,
+    /// Whether the guest reaches the network of the host that tests it. Without it there is a
+    /// network that gives addresses (DHCP) and leads nowhere.
+    pub network: bool,
     /// Services that failed to start.
     pub failed_units: Policy,
     /// A root file system that is read-only when the machine is up.
@@ -32,6 +35,7 @@ impl Default for Smoke {
             memory: 1024,
             cpus: 2,
             timeout: 120,
+            network: false,
             failed_units: Policy::Fail,
             read_only_root: Policy::Fail,
             missing_fsck: Policy::Warn,

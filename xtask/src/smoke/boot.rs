@@ -9,7 +9,7 @@ use crate::boot::copy::Copy;
 use crate::boot::stage::Stage;
 use crate::boot::throwaway;
 use crate::boot::trouble::{self, Cause, Failed};
-use crate::boot::{Display, ImageFormat, Login, Machine, PROMPT, Session};
+use crate::boot::{Display, ImageFormat, Login, Machine, Network, PROMPT, Session};
 use crate::error::Report;
 use crate::printable::plain;
 use crate::tool::Tool;
@@ -52,6 +52,7 @@ struct Run<'a> {
     accel: Accel,
     /// Who may log in.
     login: Option<Credentials>,
+    network: Network,
     verdict: Verdict,
     detail: Option<String>,
     by_emulator: bool,
@@ -75,6 +76,7 @@ fn attempt(job: &Job) -> Result<(Outcome, bool), Report> {
         evidence: Evidence::new(&job.evidence)?,
         accel: accel::choose(job.machine.arch)?.accel,
         login: job.login.clone(),
+        network: job.machine.network.clone().with_way_out(job.smoke.network),
         verdict: Verdict::Booted,
         detail: None,
         by_emulator: false,
@@ -87,16 +89,13 @@ fn attempt(job: &Job) -> Result<(Outcome, bool), Report> {
     };
     // Of other formats QEMU itself makes the throwaway overlay; nothing in it can be edited.
     let copy = match job.machine.format {
-        ImageFormat::Raw => {
-            let name = format!(".disk.{}", std::process::id());
-            Some(Copy::of(&job.image, run.evidence.dir.join(name))?)
-        }
+        ImageFormat::Raw => Some(Copy::of(&job.image, &run.evidence.dir)?),
         _ => None,
     };
     let root = copy
         .as_ref()
         .zip(job.root)
-        .map(|(c, (at, _))| (c.path.clone(), at));
+        .map(|(c, (at, _))| (c.path().to_owned(), at));
     let before = match &root {
         Some((disk, at)) => Some(root::state(disk, *at)?),
         None => None,
@@ -108,9 +107,11 @@ fn attempt(job: &Job) -> Result<(Outcome, bool), Report> {
     let machine = Machine {
         snapshot: copy.is_none(),
         display: Display::Hidden,
+        // An image may be anybody's, and who boots it to test it has not asked to let it out.
+        network: run.network.clone(),
         ..job.machine.clone()
     };
-    let disk = copy.as_ref().map_or(&job.image, |c| &c.path);
+    let disk = copy.as_ref().map_or(job.image.as_path(), Copy::path);
     match Session::start(&machine, disk, &job.firmware, trouble::BOOT, None) {
         Ok(session) => run.follow(session)?,
         Err(report) => run.judge(report)?,
@@ -235,11 +236,10 @@ impl Run<'_> {
             }
         };
         self.logged_in = Some(started.elapsed());
-        let network = &self.job.machine.network;
         match checks::run(
             &mut login,
             &self.job.smoke,
-            network,
+            &self.network,
             patience,
             &mut self.inside,
         ) {

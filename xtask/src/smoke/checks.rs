@@ -141,6 +141,11 @@ pub(super) fn run(
                 .findings
                 .warnings
                 .push("the guest has no network address".into());
+        } else if !network.leads_out() {
+            inside.findings.notes.push(
+                "name resolution was not tried: the guest has no way out (`smoke: network: true` or --network gives it one)"
+                    .into(),
+            );
         } else if !host_resolves_names() {
             inside
                 .findings

@@ -3,9 +3,11 @@
 use super::Outcome;
 use crate::disk::write_error;
 use crate::error::Report;
+use crate::output::Pending;
 use crate::printable::{lines, plain};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
+use std::io::Write;
 
 /// What the folder may hold; nothing else in it is touched.
 const FILES: [&str; 6] = [
@@ -29,7 +31,8 @@ impl Evidence {
         fs::create_dir_all(dir).map_err(|e| write_error(dir, e))?;
         for file in FILES {
             let old = dir.join(file);
-            if old.exists() {
+            // Also a link that leads nowhere.
+            if old.symlink_metadata().is_ok() {
                 fs::remove_file(&old).map_err(|e| write_error(&old, e))?;
             }
         }
@@ -39,8 +42,7 @@ impl Evidence {
     }
 
     fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> Result<(), Report> {
-        let path = self.dir.join(name);
-        fs::write(&path, bytes).map_err(|e| write_error(&path, e))
+        write(&self.dir.join(name), bytes.as_ref())
     }
 
     /// What the serial console said, as it came and as plain text; and what a BIOS showed.
@@ -70,5 +72,15 @@ pub(super) fn outcome(outcome: &Outcome) -> Result<(), Report> {
     let path = outcome.evidence.join("verdict.json");
     // Its types cannot fail to become JSON.
     let json = serde_json::to_string_pretty(outcome).unwrap_or_default();
-    fs::write(&path, json + "\n").map_err(|e| write_error(&path, e))
+    write(&path, (json + "\n").as_bytes())
+}
+
+/// Replaces a file, or a link in its place.
+fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), Report> {
+    let write = || {
+        let pending = Pending::create(path)?;
+        pending.file()?.write_all(bytes)?;
+        pending.commit()
+    };
+    write().map_err(|e| write_error(path, e))
 }

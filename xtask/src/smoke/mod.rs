@@ -37,7 +37,7 @@ pub struct Job {
     /// Where its ext4 root file system lies, as (offset, length) in bytes, if it has one and is
     /// raw.
     pub root: Option<(u64, u64)>,
-    /// The machine. Screen and snapshot are set by [`boot()`].
+    /// The machine. Screen, snapshot and whether its network leads out are set by [`boot()`].
     pub machine: Machine,
     /// UEFI firmware that the command line names.
     pub firmware: firmware::Flags,

@@ -1,0 +1,95 @@
+//! Whether a root file system holds password hashes: then its image is for its owner's eyes.
+
+use std::io;
+
+/// Files with passwords in the second field of their lines: passwd(5), shadow(5) and gshadow(5),
+/// the copies that shadow-utils makes of them, and Debian's daily ones.
+const FILES: [&str; 9] = [
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/passwd",
+    "/etc/passwd-",
+    "/var/backups/shadow.bak",
+    "/var/backups/gshadow.bak",
+    "/var/backups/passwd.bak",
+];
+
+/// The largest of these files that is read, in bytes.
+pub const LARGEST: u64 = 16 << 20;
+
+/// Whether one of those files has a password hash in it. `read` gives the content of a file, or
+/// nothing if there is no such file; one that cannot be read counts as one with a hash.
+pub fn found(mut read: impl FnMut(&str) -> io::Result<Option<Vec<u8>>>) -> bool {
+    FILES.iter().any(|path| match read(path) {
+        Ok(Some(text)) => text.split(|b| *b == b'\n').any(has_hash),
+        Ok(None) => false,
+        Err(_) => true,
+    })
+}
+
+fn has_hash(line: &[u8]) -> bool {
+    let field = line.split(|b| *b == b':').nth(1).unwrap_or_default();
+    // passwd(1) and usermod(8) lock an account by a mark in front of its hash.
+    let marks = field.iter().take_while(|b| b"!*".contains(b)).count();
+    let field = &field[marks..];
+    let by_des = |len| {
+        let letter = |b: &u8| b.is_ascii_alphanumeric() || b"./".contains(b);
+        field.len() == len && field.iter().all(letter)
+    };
+    // What systemd writes for an account that nobody has set up (PASSWORD_UNPROVISIONED of its
+    // user-util.h).
+    if field == b"unprovisioned" {
+        return false;
+    }
+    // crypt(5): all kinds of today begin with `$`; BSDi's is `_` and 19 letters, DES has 13.
+    field.starts_with(b"$") || (field.starts_with(b"_") && field.len() == 20) || by_des(13)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::found;
+
+    fn with(path: &str, text: &str) -> bool {
+        found(|asked| Ok((asked == path).then(|| text.as_bytes().to_vec())))
+    }
+
+    #[test]
+    fn hashes_are_told_from_locks() {
+        for line in [
+            "root:$6$salt$hash:1:0:99999:7:::",
+            "root:$y$j9T$x$y:1::::::",
+            "root:!$6$salt$hash:1::::::",
+            "root:!!$1$a$b:1::::::",
+            "old:rl0uE0pIIfXMg:1::::::",
+            "bsd:_J9..rasmBYk8r9AiWNc:1::::::",
+            "b:*:1\na:$2b$05$x:1",
+        ] {
+            for path in [
+                "/etc/shadow",
+                "/etc/shadow-",
+                "/etc/passwd",
+                "/etc/gshadow",
+                "/var/backups/shadow.bak",
+            ] {
+                assert!(with(path, line), "{line}");
+            }
+            assert!(!with("/etc/motd", line), "{line}");
+        }
+        for line in [
+            "",
+            "root",
+            "root:*:19000:0:99999:7:::",
+            "root:!:1",
+            "root:!*:1",
+            "root::1",
+            "root:x:0:0:root:/root:/bin/sh",
+            "core:!unprovisioned:1",
+            "app:!locked:1",
+        ] {
+            assert!(!with("/etc/shadow", line), "{line}");
+        }
+        assert!(found(|_| Err(std::io::Error::other("damaged"))));
+    }
+}

@@ -1,0 +1,54 @@
+//! Who may read the files of an image that exists, on the host.
+
+use crate::guest::hashes;
+use crate::output::Access;
+use ext4_view::{Ext4, Ext4Read};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+/// A file system in an image.
+struct Part {
+    file: File,
+    /// Where it begins, in bytes.
+    start: u64,
+}
+
+impl Ext4Read for Part {
+    fn read(
+        &mut self,
+        start_byte: u64,
+        dst: &mut [u8],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
+        let at = self.start.checked_add(start_byte);
+        let at = at.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        Ok(self.file.read_exact_at(dst, at)?)
+    }
+}
+
+/// Who may read what is made of the raw image `file`: nobody but its owner if only the owner may
+/// read the image itself, or if a file system at one of `starts` (in bytes) holds password hashes.
+pub fn access_of(file: &File, starts: &[u64]) -> io::Result<Access> {
+    let private = file.metadata()?.mode() & 0o077 == 0;
+    Ok(
+        match private || starts.iter().any(|start| has_hashes(file, *start)) {
+            true => Access::Private,
+            false => Access::Shared,
+        },
+    )
+}
+
+/// Whether an ext4 file system at `start` holds password hashes. What is no ext4, or is damaged,
+/// holds none that anybody could find there.
+fn has_hashes(file: &File, start: u64) -> bool {
+    let Ok(file) = file.try_clone() else {
+        return true;
+    };
+    let Ok(fs) = Ext4::load(Box::new(Part { file, start })) else {
+        return false;
+    };
+    hashes::found(|path| {
+        let is_small = fs.metadata(path).is_ok_and(|m| m.len() <= hashes::LARGEST);
+        Ok(if is_small { fs.read(path).ok() } else { None })
+    })
+}
