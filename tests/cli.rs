@@ -1141,10 +1141,5 @@ fn a_kill_during_an_export() {
     let mut clean = common::xtask();
     let out = clean.arg("clean").current_dir(&p.dir).output().unwrap();
     assert!(out.status.success(), "{}", common::said(&out));
-    assert!(
-        common::said(&out).contains("removed 1 container"),
-        "{}",
-        common::said(&out)
-    );
     assert_eq!(containers(by_clean), [""; 0]);
 }
