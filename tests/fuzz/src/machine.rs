@@ -8,7 +8,8 @@ use docker_to_linux::guest::Given;
 use docker_to_linux::image::{Assembly, Request};
 use docker_to_linux::plan::ContainerFacts;
 use docker_to_linux::recipe::{self, Arch, BootMode};
-use docker_to_linux::rootfs::tar::{Layers, Limits};
+use docker_to_linux::rootfs::Budget;
+use docker_to_linux::rootfs::tar::Layers;
 use std::io::{self, Cursor};
 
 /// The parts: a recipe, the configuration of a container as JSON, and tars that are laid over a
@@ -31,7 +32,7 @@ pub(crate) fn assembled(switches: u8, data: &[u8]) -> Option<Assembly> {
     recipe.boot = BootMode::Uefi;
     recipe.table = None;
     let config = serde_json::from_slice(all.get(1).copied().unwrap_or_default()).ok();
-    let mut layers = Layers::new(&scratch(), Limits::default()).ok()?;
+    let mut layers = Layers::new(&scratch(), &Budget::default()).ok()?;
     judge(layers.apply(Cursor::new(seeds::machine())))?;
     for part in all.iter().skip(2) {
         judge(layers.apply(Cursor::new(tars::mended(switches, part))))?;

