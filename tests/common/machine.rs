@@ -69,15 +69,30 @@ pub struct Disk {
     pub esp: Option<Partition>,
 }
 
-/// Makes a disk of a container, in `dir`, after `change` was at its files.
+/// Makes a disk of a container, in `dir`, after `change` was at its files. Nothing may be said of
+/// it.
 pub fn make(
-    (engine, container): &(Engine, String),
+    container: &(Engine, String),
     name: &str,
     recipe: Recipe,
     given: Given,
     dir: &Utf8Path,
     change: impl FnOnce(&mut Rootfs),
 ) -> Disk {
+    let (disk, notes) = make_with_notes(container, name, recipe, given, dir, change);
+    assert_eq!(notes, [""; 0]);
+    disk
+}
+
+/// As [`make`], with what people should know of it.
+pub fn make_with_notes(
+    (engine, container): &(Engine, String),
+    name: &str,
+    recipe: Recipe,
+    given: Given,
+    dir: &Utf8Path,
+    change: impl FnOnce(&mut Rootfs),
+) -> (Disk, Vec<String>) {
     let loaders = provide::loaders(&provide::Wanted {
         boot: recipe.boot,
         arch: Arch::Amd64,
@@ -101,18 +116,18 @@ pub fn make(
         given,
     };
     let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
-    assert_eq!(assembly.notes, [""; 0]);
     let image = dir.join(format!("{name}.img"));
     let file = std::fs::File::create(&image).unwrap();
     let disk = &assembly.plan.disk;
     let options = format::Options::of(&assembly.plan);
     let mut sink = format::open(Format::Raw, file, disk.size, &options).unwrap();
     assembly.write(&mut *sink, &|_| ()).unwrap();
-    Disk {
+    let made = Disk {
         image,
         root: disk.root().clone(),
         esp: disk.esp().cloned(),
-    }
+    };
+    (made, assembly.notes)
 }
 
 /// Starts a machine and waits until one of the patterns stands on its console; says which.

@@ -154,6 +154,7 @@ fn machine_tests(full: bool, sh: &Shell, steps: &mut Steps) {
     let mut tests = vec![
         ("the same files by every form of an image", "oci", ALL),
         ("containers that serve as machines", "container", ALL),
+        ("facts of an old home", "old_home", ALL),
         ("verdicts on whole machines", "smoke", ALL),
         ("a login for one boot", "boot_verb", ALL),
         ("logins, network and growth", "guest", growth),
