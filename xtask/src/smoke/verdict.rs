@@ -115,6 +115,10 @@ struct Sign {
 enum What {
     /// A service failed: the recipe says what that counts as.
     FailedUnit,
+    /// Something was not started because of something else. That is worth knowing; what was
+    /// needed shows in a line of its own, or in an emergency shell. systemd says it of an
+    /// optional mount (`nofail`) whose disk is not there, too.
+    Dependency,
     /// The root file system is read-only; likewise.
     ReadOnly,
     /// Nobody could check the root file system; likewise.
@@ -132,7 +136,7 @@ const SIGNS: [Sign; 13] = [
     // systemd
     sign("[FAILED] Failed to start ", What::FailedUnit),
     sign("[FAILED] Failed to mount ", What::FailedUnit),
-    sign("[DEPEND] Dependency failed for ", What::FailedUnit),
+    sign("[DEPEND] Dependency failed for ", What::Dependency),
     // OpenRC
     sign(" failed to start", What::FailedUnit),
     // initramfs-tools, OpenRC
@@ -187,6 +191,8 @@ impl Findings {
             };
             let (policy, leads_to) = match sign.what {
                 What::FailedUnit => (smoke.failed_units, Verdict::InitFailed),
+                What::Dependency if smoke.failed_units == Policy::Ignore => continue,
+                What::Dependency => (Policy::Warn, Verdict::Booted),
                 What::ReadOnly => (smoke.read_only_root, Verdict::RootNotClean),
                 What::NoFsck => (smoke.missing_fsck, Verdict::RootNotClean),
                 What::Unclean => (Policy::Fail, Verdict::RootNotClean),
