@@ -106,7 +106,7 @@ fn made(files: &BTreeMap<String, Vec<u8>>, spec: &Spec) -> Made {
     eprintln!("{} MiB: {took:?}", spec.size / MIB);
     assert!(took.as_millis() < 1000, "laying it out took {took:?}");
     let kept: u64 = layout
-        .pieces
+        .pieces()
         .iter()
         .filter(|p| matches!(p.source, Source::Bytes(_)))
         .map(|p| p.len)

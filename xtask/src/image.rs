@@ -7,7 +7,7 @@ use crate::bootloader::uki;
 use crate::disk::{Image, Part, gpt, mbr};
 use crate::error::Report;
 use crate::format::{Checked, Sink};
-use crate::fs::{self, Layout, ext4, fat};
+use crate::fs::{Layout, ext4, fat};
 use crate::guest;
 use crate::plan::{self, EXTLINUX_DIR, Esp, EspContent, Facts, Ids, Plan, Table, kernels};
 use crate::recipe::{Arch, BootMode, Recipe};
@@ -155,11 +155,8 @@ impl Assembly {
                 continue;
             };
             let start = partition.start;
-            let read = |at: u64, buf: &mut [u8]| {
-                layout.read_metadata(at - start, buf);
-                Ok(())
-            };
-            all.extend(fs::free::free(&read, start + partition.len, &[start])?);
+            let free = layout.free()?;
+            all.extend(free.into_iter().map(|r| start + r.start..start + r.end));
         }
         Ok(all)
     }

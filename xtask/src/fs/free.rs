@@ -4,6 +4,7 @@
 //! read here, has no free space. Sources: Linux Documentation/filesystems/ext4, and
 //! Microsoft's "FAT: General Overview of On-Disk Format" 1.03.
 
+use super::ext4::writer::has_super;
 use std::io;
 use std::ops::Range;
 
@@ -54,6 +55,13 @@ fn u32_at(bytes: &[u8], at: usize) -> u64 {
 /// `INCOMPAT_META_BG` and `INCOMPAT_64BIT`: group descriptors lie elsewhere, or are larger.
 const UNREAD: u64 = 0x10 | 0x80;
 
+/// `RO_COMPAT_BIGALLOC`: bits stand for clusters.
+const CLUSTERS: u64 = 0x200;
+
+/// `RO_COMPAT_SPARSE_SUPER` and `COMPAT_SPARSE_SUPER2`: which groups have superblocks.
+const SPARSE_SUPER: u64 = 1;
+const SPARSE_SUPER2: u64 = 0x200;
+
 /// `EXT4_BG_BLOCK_UNINIT`: the group's bitmap was never written.
 const BLOCK_UNINIT: u64 = 2;
 
@@ -62,19 +70,49 @@ const BLOCK_UNINIT: u64 = 2;
 fn ext4(read: Read<'_>, start: u64, most: u64, sb: &[u8], ranges: &mut Ranges) -> io::Result<()> {
     let shift = 10 + u32_at(sb, 24);
     let (blocks, first, per_group) = (u32_at(sb, 4), u32_at(sb, 20), u32_at(sb, 32));
-    // `RO_COMPAT_BIGALLOC`: bits stand for clusters then.
-    let odd = u32_at(sb, 96) & UNREAD != 0 || u32_at(sb, 100) & 0x200 != 0;
+    let (compatible, read_only) = (u32_at(sb, 92), u32_at(sb, 100));
+    let odd = u32_at(sb, 96) & UNREAD != 0 || read_only & CLUSTERS != 0;
+    let sparse = read_only & SPARSE_SUPER != 0 && compatible & SPARSE_SUPER2 == 0;
     // A group has as many blocks as a block has bits, wherever it was not asked for otherwise.
     if odd || shift > 16 || per_group != 8 << shift || blocks > most >> shift || first > 1 {
         return Ok(());
     }
     let block = 1_u64 << shift;
     let groups = blocks.saturating_sub(first).div_ceil(per_group);
+    // A superblock, the group descriptors, and what is kept for more of them.
+    let head = 1 + (groups * 32).div_ceil(block) + u16_at(sb, 0xce);
+    let table = (u32_at(sb, 40) * u16_at(sb, 88)).div_ceil(block);
     let mut bitmap = vec![0; usize::try_from(block).map_err(io::Error::other)?];
     for group in 0..groups {
         let mut descriptor = [0; 32];
         read(start + (first + 1) * block + group * 32, &mut descriptor)?;
+        let from = first + group * per_group;
+        let len = per_group.min(blocks - from);
         if u16_at(&descriptor, 18) & BLOCK_UNINIT != 0 {
+            if !sparse {
+                continue;
+            }
+            // Nothing lies in it but these (Linux fs/ext4/balloc.c, `ext4_init_block_bitmap`).
+            let mut used = vec![
+                (u32_at(&descriptor, 0), 1),
+                (u32_at(&descriptor, 4), 1),
+                (u32_at(&descriptor, 8), table),
+            ];
+            if has_super(group) {
+                used.push((from, head));
+            }
+            used.sort_unstable();
+            let mut at = from;
+            for (used, count) in used {
+                let used_from = used.clamp(at, from + len);
+                if used_from > at {
+                    ranges.add(start + at * block, (used_from - at) * block);
+                }
+                at = at.max((used + count).clamp(from, from + len));
+            }
+            if from + len > at {
+                ranges.add(start + at * block, (from + len - at) * block);
+            }
             continue;
         }
         let place = u32_at(&descriptor, 0);
@@ -82,8 +120,7 @@ fn ext4(read: Read<'_>, start: u64, most: u64, sb: &[u8], ranges: &mut Ranges) -
             continue;
         }
         read(start + place * block, &mut bitmap)?;
-        let from = first + group * per_group;
-        for bit in 0..per_group.min(blocks - from) {
+        for bit in 0..len {
             let byte = bitmap[usize::try_from(bit / 8).map_err(io::Error::other)?];
             if byte >> (bit % 8) & 1 == 0 {
                 ranges.add(start + (from + bit) * block, block);

@@ -8,6 +8,7 @@ pub mod free;
 use crate::format::Sink;
 use crate::rootfs::{Content, Stores};
 use std::io;
+use std::ops::Range;
 
 /// Largest read from a store, in bytes.
 const CHUNK: usize = 1 << 20;
@@ -72,12 +73,20 @@ fn place<'a>(
 }
 
 /// A file system that was laid out: what lies where. Places without a piece are zero.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Layout {
     /// Size of the file system in bytes.
     pub size: u64,
+    body: Body,
+}
+
+/// What a layout holds.
+#[derive(Debug)]
+enum Body {
     /// Its pieces: ascending and disjoint.
-    pub pieces: Vec<Piece>,
+    Pieces(Vec<Piece>),
+    /// An ext4, whose metadata is made when it is its turn.
+    Ext4(Box<ext4::Laid>),
 }
 
 impl Layout {
@@ -94,69 +103,66 @@ impl Layout {
             }
             at = p.offset + p.len;
         }
-        Ok(Layout { size, pieces })
+        let body = Body::Pieces(pieces);
+        Ok(Layout { size, body })
+    }
+
+    /// A layout of an ext4.
+    fn ext4(size: u64, laid: ext4::Laid) -> Layout {
+        let body = Body::Ext4(Box::new(laid));
+        Layout { size, body }
+    }
+
+    /// The pieces of a file system that is kept as such, FAT: ascending and disjoint.
+    pub fn pieces(&self) -> &[Piece] {
+        match &self.body {
+            Body::Pieces(pieces) => pieces,
+            Body::Ext4(_) => &[],
+        }
     }
 
     /// Where the one file of the tree whose content is [`Content::Late`] lies: its runs as
     /// (offset, length) in bytes, in the order of the file.
     pub fn late(&self) -> Vec<(u64, u64)> {
-        let mut runs: Vec<(u64, u64, u64)> = self
-            .pieces
-            .iter()
-            .filter_map(|p| match &p.source {
-                Source::Content {
-                    content: Content::Late { .. },
-                    from,
-                } => Some((*from, p.offset, p.len)),
-                _ => None,
-            })
-            .collect();
-        runs.sort_unstable();
-        runs.into_iter().map(|(_, at, len)| (at, len)).collect()
+        match &self.body {
+            Body::Pieces(_) => Vec::new(),
+            Body::Ext4(laid) => laid.late(),
+        }
     }
 
     /// Supplies the bytes of that file.
     pub fn supply(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for p in &mut self.pieces {
-            if let Source::Content {
-                content: Content::Late { .. },
-                from,
-            } = &p.source
-            {
-                let start = usize::try_from(*from).map_err(io::Error::other)?;
-                let len = usize::try_from(p.len).map_err(io::Error::other)?;
-                let part = bytes
-                    .get(start..start + len)
-                    .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-                p.source = Source::Bytes(part.to_vec());
-            }
+        match &mut self.body {
+            Body::Pieces(_) => Ok(()),
+            Body::Ext4(laid) => laid.supply(bytes),
         }
-        Ok(())
     }
 
     /// Writes `bytes` over what the file system itself has at its very start (a boot sector).
     pub fn overwrite_start(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self.pieces.first_mut() {
-            Some(Piece {
-                offset: 0,
-                source: Source::Bytes(start),
-                ..
-            }) if start.len() >= bytes.len() => {
-                start[..bytes.len()].copy_from_slice(bytes);
-                Ok(())
-            }
-            _ => Err(io::Error::other(
-                "the file system does not start with metadata",
-            )),
+        let fits = match &mut self.body {
+            Body::Pieces(_) => false,
+            Body::Ext4(laid) => laid.set_boot(bytes),
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(io::Error::other(
+                "the file system has no room for a boot sector",
+            ))
         }
     }
 
     /// Reads metadata: contents of files read as zeros, which nobody looks for in them.
     pub fn read_metadata(&self, offset: u64, buf: &mut [u8]) {
         buf.fill(0);
+        let pieces = match &self.body {
+            Body::Pieces(pieces) => pieces,
+            Body::Ext4(laid) => return laid.read_metadata(offset, buf),
+        };
         let end = offset + buf.len() as u64;
-        let first = self.pieces.partition_point(|p| p.offset + p.len <= offset);
-        for p in self.pieces[first..].iter().take_while(|p| p.offset < end) {
+        let first = pieces.partition_point(|p| p.offset + p.len <= offset);
+        for p in pieces[first..].iter().take_while(|p| p.offset < end) {
             if let Source::Bytes(bytes) = &p.source {
                 let (from, to) = (p.offset.max(offset), (p.offset + p.len).min(end));
                 // All of them lie inside of slices that are in memory.
@@ -164,6 +170,20 @@ impl Layout {
                     |place: u64, base: u64| usize::try_from(place - base).unwrap_or(usize::MAX);
                 buf[at(from, offset)..at(to, offset)]
                     .copy_from_slice(&bytes[at(from, p.offset)..at(to, p.offset)]);
+            }
+        }
+    }
+
+    /// Its free space, in bytes from its start: ascending and disjoint.
+    pub fn free(&self) -> io::Result<Vec<Range<u64>>> {
+        match &self.body {
+            Body::Ext4(laid) => Ok(laid.free()),
+            Body::Pieces(_) => {
+                let read = |at: u64, buf: &mut [u8]| {
+                    self.read_metadata(at, buf);
+                    Ok(())
+                };
+                free::free(&read, self.size, &[0])
             }
         }
     }
@@ -177,9 +197,13 @@ impl Layout {
         sink: &mut dyn Sink,
         progress: &dyn Fn(u64),
     ) -> io::Result<()> {
+        let pieces = match &self.body {
+            Body::Pieces(pieces) => pieces,
+            Body::Ext4(laid) => return laid.emit(self.size, stores, base, sink, progress),
+        };
         let mut window = Window::default();
         let mut at = 0;
-        for p in &self.pieces {
+        for p in pieces {
             if p.offset > at {
                 sink.zeros(base + at, p.offset - at)?;
             }

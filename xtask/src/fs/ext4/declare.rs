@@ -1,49 +1,72 @@
-//! A tree, told to mkext4 name by name.
+//! A tree, told to the writer name by name.
 
-use super::{data_runs, is_dense};
+use super::laid::Contents;
+use super::{is_dense, refused};
+use super::writer::{self, Builder, Kind as Node};
 use crate::error::Report;
 use crate::rootfs::{Content, Kind, Meta, NodeId, ROOT, Tree};
-use mkext4::{FsBuilder, InodeHandle, SparseSeg, SpecialKind};
 use std::collections::HashMap;
 
-/// Earliest and latest second that a 256-byte inode can hold: 1901-12-13 and 2446-05-10
-/// (Linux Documentation/filesystems/ext4/inodes.rst, "Inode Timestamps").
-const TIMES: (i64, i64) = (-(1 << 31), (1 << 34) - (1 << 31) - 1);
-
-/// Owner, mode and time as mkext4 takes them.
-pub(super) fn meta(meta: &Meta) -> mkext4::Meta {
-    // A time that no inode can hold becomes the nearest that it can: what Linux does as well.
-    let secs = meta.mtime.secs.clamp(TIMES.0, TIMES.1);
-    mkext4::Meta::new(
-        meta.mode & 0o7777,
-        meta.uid,
-        meta.gid,
-        (secs, meta.mtime.nanos),
-    )
+/// Owner, mode and time as the writer takes them.
+fn meta(meta: &Meta) -> writer::Meta {
+    writer::Meta {
+        mode: meta.mode,
+        uid: meta.uid,
+        gid: meta.gid,
+        secs: meta.mtime.secs,
+        nanos: meta.mtime.nanos,
+    }
 }
 
-/// A tree on its way into mkext4's builder.
+/// A tree on its way into the writer.
 pub(super) struct Declared<'a> {
-    pub(super) builder: FsBuilder,
-    /// Every file that has content, whether its holes are kept, in the order of declaration.
-    pub(super) files: Vec<(InodeHandle, Content, bool)>,
+    builder: Builder,
+    contents: Contents,
     /// Nodes with several names that were declared already.
-    pub(super) linked: HashMap<NodeId, InodeHandle>,
-    /// The path whose extended attributes take the most bytes, and how many.
-    pub(super) attributes: (String, usize),
-    pub(super) dense: &'a [&'a str],
+    linked: HashMap<NodeId, writer::NodeId>,
+    /// Paths of what the boot loader reads.
+    dense: &'a [&'a str],
+    /// What the boot loader reads: the place of its path among those, and the file.
+    early: Vec<(usize, writer::NodeId)>,
+}
+
+/// The directory that the file system itself needs.
+const LOST_AND_FOUND: &[u8] = b"/lost+found";
+
+/// Declares a whole tree. What the boot loader reads (the paths `dense`) has no holes and lies
+/// before all other files.
+pub(super) fn declare(
+    builder: Builder,
+    tree: &Tree,
+    dense: &[&str],
+) -> Result<(Builder, Contents), Report> {
+    let mut declared = Declared {
+        builder,
+        contents: Contents::default(),
+        linked: HashMap::new(),
+        dense,
+        early: Vec::new(),
+    };
+    declared.builder.root(&meta(&tree.node(ROOT).meta));
+    declared.attributes(tree, ROOT, writer::ROOT, b"/")?;
+    declared.tree(tree)?;
+    declared.early.sort_unstable();
+    for (_, node) in &declared.early {
+        declared.builder.early(*node);
+    }
+    Ok((declared.builder, declared.contents))
 }
 
 impl Declared<'_> {
     /// Declares everything below the root, in the tree's own order.
-    pub(super) fn tree(&mut self, tree: &Tree) -> Result<(), Report> {
+    fn tree(&mut self, tree: &Tree) -> Result<(), Report> {
         let children = |id: NodeId| match &tree.node(id).kind {
             Kind::Dir(children) => children.iter(),
             _ => std::collections::btree_map::Iter::default(),
         };
         // One level for each directory on the way: a list, for a tar may nest very deep.
-        let mut levels = vec![(mkext4::ROOT, children(ROOT), 0)];
-        let mut path = String::new();
+        let mut levels = vec![(writer::ROOT, children(ROOT), 0)];
+        let mut path = Vec::new();
         while let Some((parent, entries, len)) = levels.last_mut() {
             let (parent, len) = (*parent, *len);
             let Some((name, &id)) = entries.next() else {
@@ -51,150 +74,118 @@ impl Declared<'_> {
                 continue;
             };
             path.truncate(len);
-            path.push('/');
-            let name = utf8(name).ok_or_else(|| not_utf8(path.as_bytes(), name))?;
-            path.push_str(name);
-            if path == "/lost+found" {
-                // mkext4 makes its own, empty.
+            path.push(b'/');
+            path.extend_from_slice(name);
+            if path == LOST_AND_FOUND {
+                // The writer makes its own, empty.
                 lost_and_found(&tree.node(id).kind)?;
                 continue;
             }
-            if let Some(handle) = self.node(tree, parent, name, id, &path)? {
-                levels.push((handle, children(id), path.len()));
+            if let Some(node) = self.node(tree, parent, name, id, &path)? {
+                levels.push((node, children(id), path.len()));
             }
         }
         Ok(())
     }
 
-    /// Declares one name; the handle of a directory, so that its entries can follow.
+    /// Declares one name; the writer's number of a directory, so that its entries can follow.
     fn node(
         &mut self,
         tree: &Tree,
-        parent: InodeHandle,
-        name: &str,
+        parent: writer::NodeId,
+        name: &[u8],
         id: NodeId,
-        path: &str,
-    ) -> Result<Option<InodeHandle>, Report> {
+        path: &[u8],
+    ) -> Result<Option<writer::NodeId>, Report> {
         let node = tree.node(id);
-        let at = |e: mkext4::Error| {
-            Report::failure(format!("laying out {path:?}: {e}"))
-                .hint("ext4 cannot hold it as it is: change or remove it before the tar or the container image is made")
-        };
-        if node.links() > MOST_LINKS {
+        if node.links() > writer::MOST_LINKS {
             return Err(too_many_links(path, node.links()));
         }
         if let Some(&first) = self.linked.get(&id) {
-            self.builder.hardlink(parent, name, first).map_err(at)?;
+            self.builder.link(parent, name, first).map_err(refused)?;
             return Ok(None);
         }
         let meta = meta(&node.meta);
-        let b = &mut self.builder;
-        let special = |b: &mut FsBuilder, kind| b.mknod(parent, name, meta, kind).map_err(at);
-        let handle = match &node.kind {
-            Kind::Dir(_) => b.mkdir(parent, name, meta).map_err(at)?,
-            Kind::Symlink(target) => {
-                let target = utf8(target).ok_or_else(|| not_utf8(path.as_bytes(), b""))?;
-                b.symlink(parent, name, target, meta).map_err(at)?
-            }
-            Kind::Char { major, minor } => special(
-                b,
-                SpecialKind::Char {
-                    major: *major,
-                    minor: *minor,
-                },
-            )?,
-            Kind::Block { major, minor } => special(
-                b,
-                SpecialKind::Block {
-                    major: *major,
-                    minor: *minor,
-                },
-            )?,
-            Kind::Fifo => special(b, SpecialKind::Fifo)?,
-            Kind::Socket => special(b, SpecialKind::Socket)?,
-            Kind::File(content) => self.file(parent, name, meta, content, path).map_err(at)?,
-        };
-        self.xattrs(tree, id, handle, path)?;
-        if node.links() > 1 && !matches!(node.kind, Kind::Dir(_)) {
-            self.linked.insert(id, handle);
-        }
-        Ok(matches!(node.kind, Kind::Dir(_)).then_some(handle))
-    }
-
-    fn file(
-        &mut self,
-        parent: InodeHandle,
-        name: &str,
-        meta: mkext4::Meta,
-        content: &Content,
-        path: &str,
-    ) -> mkext4::Result<InodeHandle> {
-        let dense = !matches!(content, Content::Sparse { .. }) || is_dense(path, self.dense);
-        let handle = if dense {
-            self.builder.file(parent, name, meta, content.len())?
-        } else {
-            let mut segments = Vec::new();
-            let mut at = 0;
-            for (offset, len) in data_runs(content) {
-                if offset > at {
-                    segments.push(SparseSeg::Hole(offset - at));
+        let mut add = |kind: Node<'_>| self.builder.add(parent, name, &meta, kind);
+        let number = match &node.kind {
+            Kind::Dir(_) => add(Node::Dir),
+            Kind::Symlink(target) => add(Node::Symlink(target)),
+            Kind::Char { major, minor } => add(Node::Char(*major, *minor)),
+            Kind::Block { major, minor } => add(Node::Block(*major, *minor)),
+            Kind::Fifo => add(Node::Fifo),
+            Kind::Socket => add(Node::Socket),
+            Kind::File(content) => {
+                let size = content.len();
+                let handle = self.contents.handle(content);
+                let early = self.dense.iter().position(|d| is_dense(path, &[d]));
+                let added = match content {
+                    Content::Sparse { segments, .. } if early.is_none() => {
+                        let runs: Vec<_> = segments.iter().map(|s| (s.offset, s.len)).collect();
+                        let runs = &runs;
+                        add(Node::Sparse { size, handle, runs })
+                    }
+                    _ => add(Node::File { size, handle }),
+                };
+                if let (Ok(node), Some(place)) = (&added, early) {
+                    self.early.push((place, *node));
                 }
-                segments.push(SparseSeg::Data(len));
-                at = offset + len;
+                if let (Ok(node), Content::Late { len }) = (&added, content) {
+                    self.contents.late(handle, *node, *len);
+                }
+                added
             }
-            if content.len() > at {
-                segments.push(SparseSeg::Hole(content.len() - at));
-            }
-            self.builder.file_sparse(parent, name, meta, &segments)?
         };
-        if !content.is_empty() {
-            self.files.push((handle, content.clone(), !dense));
+        let number = number.map_err(refused)?;
+        self.attributes(tree, id, number, path)?;
+        let is_dir = matches!(node.kind, Kind::Dir(_));
+        if node.links() > 1 && !is_dir {
+            self.linked.insert(id, number);
         }
-        Ok(handle)
+        Ok(is_dir.then_some(number))
     }
 
-    pub(super) fn xattrs(
+    fn attributes(
         &mut self,
         tree: &Tree,
         id: NodeId,
-        handle: InodeHandle,
-        path: &str,
+        node: writer::NodeId,
+        path: &[u8],
     ) -> Result<(), Report> {
-        let mut bytes = 0;
-        for (name, value) in tree.node(id).xattrs.iter().flat_map(|x| x.iter()) {
-            bytes += name.len() + value.len();
-            let acl = match &**name {
-                "system.posix_acl_access" | "system.posix_acl_default" => {
-                    Some(acl_on_disk(value).ok_or_else(|| {
-                        Report::failure(format!(
-                            "the access control list {name} of {path:?} is malformed"
-                        ))
-                    })?)
-                }
-                _ => None,
-            };
-            self.builder
-                .set_xattr(handle, name, acl.as_deref().unwrap_or(value))
-                .map_err(|e| {
+        let Some(xattrs) = &tree.node(id).xattrs else {
+            return Ok(());
+        };
+        // Access control lists have another form on the disk.
+        let mut lists: Vec<(&[u8], Vec<u8>)> = Vec::new();
+        let mut rest: Vec<(&[u8], &[u8])> = Vec::new();
+        for (name, value) in xattrs.iter() {
+            if matches!(
+                &**name,
+                "system.posix_acl_access" | "system.posix_acl_default"
+            ) {
+                let list = acl_on_disk(value).ok_or_else(|| {
                     Report::failure(format!(
-                        "the extended attribute {name:?} of {path:?} cannot be stored: {e}"
+                        "the access control list {name} of \"{}\" is malformed",
+                        path.escape_ascii()
                     ))
                 })?;
+                lists.push((name.as_bytes(), list));
+            } else {
+                rest.push((name.as_bytes(), value));
+            }
         }
-        if bytes > self.attributes.1 {
-            self.attributes = (path.to_owned(), bytes);
-        }
-        Ok(())
+        rest.extend(lists.iter().map(|(name, list)| (*name, &list[..])));
+        self.builder
+            .attributes(node, path, rest)
+            .map_err(refused)
     }
 }
 
-/// Most names of one file (`EXT4_LINK_MAX`, Linux fs/ext4/ext4.h).
-const MOST_LINKS: u32 = 65_000;
-
 /// The error for a file with more names than an inode can count.
-fn too_many_links(path: &str, links: u32) -> Report {
+fn too_many_links(path: &[u8], links: u32) -> Report {
     Report::mistake(format!(
-        "the file {path:?} has {links} names (hard links); a file of an ext4 file system has at most {MOST_LINKS}"
+        "the file \"{}\" has {links} names (hard links); a file of an ext4 file system has at most {}",
+        path.escape_ascii(),
+        writer::MOST_LINKS
     ))
     .hint("make copies of some of them; `tar --hard-dereference` stores a copy for each name")
 }
@@ -214,24 +205,6 @@ fn lost_and_found(old: &Kind) -> Result<(), Report> {
         "the root file system's /lost+found {what}, and the new file system has one of its own"
     ))
     .hint("move what is needed out of it, and leave the rest out: `tar --exclude=./lost+found`, or `RUN rm -rf /lost+found` in the Dockerfile"))
-}
-
-fn utf8(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok()
-}
-
-/// The error for a name, or for the target of a link, that mkext4 cannot write.
-fn not_utf8(dir: &[u8], name: &[u8]) -> Report {
-    let (what, path) = if name.is_empty() {
-        ("the target of the symbolic link", dir.to_vec())
-    } else {
-        ("the name", [dir, name].concat())
-    };
-    Report::failure(format!(
-        "{what} \"{}\" is not UTF-8, and the ext4 file systems written here hold only UTF-8 names",
-        path.escape_ascii()
-    ))
-    .hint("rename or remove that file before the tar or the container image is made")
 }
 
 /// Turns an access control list from the form of the system calls (version 2, Linux

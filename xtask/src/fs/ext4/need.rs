@@ -1,41 +1,35 @@
 //! How much of an ext4 file system a tree takes.
 
-use super::{BLOCK, LARGEST, data_runs, is_dense};
-use crate::rootfs::{Kind, NodeId, ROOT, Tree};
+use super::writer::{FIRST_INODE, Geometry};
+use super::{BLOCK, LARGEST, is_dense, options};
+use crate::rootfs::{Content, Kind, Node, NodeId, ROOT, Tree};
 use crate::size::MIB;
 use std::collections::HashSet;
 
 /// Blocks in a block group: what one block of bitmap can describe.
 const GROUP_BLOCKS: u64 = 8 * BLOCK;
 
-/// Most inodes in a block group, for the same reason.
+/// Most inodes in a block group: what a block of bitmap can describe.
 const GROUP_INODES: u64 = 8 * BLOCK;
 
-/// Size of an inode in bytes.
-const INODE: u64 = 256;
-
-/// First free inode number; those below belong to the file system itself
-/// (`EXT4_GOOD_OLD_FIRST_INO`, Linux fs/ext4/ext4.h).
-const FIRST_INODE: u64 = 11;
-
-/// Smallest file system in bytes: mkext4 wants four times the smallest journal.
+/// Smallest file system in bytes.
 const LEAST: u64 = 16 * MIB;
 
-/// Sizes of journals in blocks, and from which size of the file system in blocks each holds
-/// (e2fsprogs, lib/ext2fs/mkjournal.c, `ext2fs_default_journal_size`).
-const JOURNALS: [(u64, u64); 8] = [
-    (0, 1024),
-    (32768, 4096),
-    (262_144, 8192),
-    (524_288, 16384),
-    (4_194_304, 32768),
-    (8_388_608, 65536),
-    (16_777_216, 131_072),
-    (33_554_432, 262_144),
+/// From which sizes in blocks on the journal is larger (e2fsprogs lib/ext2fs/mkjournal.c,
+/// `ext2fs_default_journal_size`).
+const JOURNALS: [u64; 7] = [
+    32768, 262_144, 524_288, 4_194_304, 8_388_608, 16_777_216, 33_554_432,
 ];
 
 /// Longest extent in blocks (`EXT_INIT_MAX_LEN`, Linux fs/ext4/ext4_extents.h).
 const EXTENT_BLOCKS: u64 = 32768;
+
+/// Bytes of extended attributes that fit into an inode.
+const IN_INODE: usize = 88;
+
+/// Bytes of entries that each block of a large directory has at least, but for the last one:
+/// the writer fills nine tenths.
+const LEAF: u64 = (BLOCK - 12) * 9 / 10;
 
 /// What a tree takes in an ext4 file system, apart from what the file system itself takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,7 +50,7 @@ impl Need {
         // Inodes 1 to 10 and lost+found with its four blocks, and the root directory.
         let mut need = Need {
             blocks: 4,
-            inodes: FIRST_INODE,
+            inodes: FIRST_INODE.into(),
             content: 0,
         };
         need.add(tree, ROOT, false);
@@ -67,30 +61,24 @@ impl Need {
                 continue;
             }
             need.inodes += 1;
-            let dense = std::str::from_utf8(path).is_ok_and(|path| is_dense(path, dense));
-            need.add(tree, id, dense);
+            need.add(tree, id, is_dense(path, dense));
         }
         need
     }
 
     fn add(&mut self, tree: &Tree, id: NodeId, dense: bool) {
         let node = tree.node(id);
-        if node.xattrs.is_some() {
-            self.blocks += 1;
-        }
+        self.blocks += attribute_blocks(node);
         match &node.kind {
             Kind::File(content) => {
-                let (data, runs) = if dense {
-                    (content.len(), 1)
-                } else {
-                    let runs = data_runs(content);
-                    (runs.iter().map(|(_, len)| *len).sum(), runs.len() as u64)
-                };
+                let (data, runs) = data(content, dense);
                 let blocks = data.div_ceil(BLOCK);
-                // Four extents fit into the inode; a leaf block holds 340 more.
-                let extents = blocks.div_ceil(EXTENT_BLOCKS) * 2 + runs;
+                // A file is cut where something of the file system's own lies, which is at the
+                // start of groups.
+                let extents = (blocks.div_ceil(EXTENT_BLOCKS) + blocks / GROUP_BLOCKS + 1) + runs;
+                // Four extents fit into the inode; a leaf block holds 340.
                 let tree_blocks = if extents > 4 {
-                    extents.div_ceil(170) + 1
+                    extents.div_ceil(340) + extents.div_ceil(340 * 340) + 1
                 } else {
                     0
                 };
@@ -99,18 +87,17 @@ impl Need {
             }
             Kind::Dir(children) => {
                 // A directory entry: 8 bytes and the name, rounded up to 4 (ext4_dir_entry_2).
-                let bytes: u64 = 24
-                    + children
-                        .keys()
-                        .map(|n| (8 + n.len() as u64).next_multiple_of(4))
-                        .sum::<u64>();
-                let linear = bytes.div_ceil(BLOCK - 300);
-                // A hashed directory fills its blocks to three quarters at worst, and has
-                // index blocks (one for about 500 leaves) besides.
-                self.blocks += if linear == 1 {
+                let bytes: u64 = children
+                    .keys()
+                    .map(|n| (8 + n.len() as u64).next_multiple_of(4))
+                    .sum();
+                // `.`, `..` and the checksum.
+                self.blocks += if bytes + 24 + 12 <= BLOCK {
                     1
                 } else {
-                    linear * 3 / 2 + linear / 400 + 2
+                    let leaves = bytes / LEAF + 1;
+                    // The index, whose blocks lead to 255 each at least.
+                    leaves + 1 + leaves.div_ceil(255)
                 };
             }
             Kind::Symlink(target) if target.len() >= 60 => self.blocks += 1,
@@ -134,7 +121,7 @@ impl Need {
         }
         let mut size = LEAST;
         // Where the journal gets larger, a larger file system may hold less.
-        for (from, _) in JOURNALS {
+        for from in JOURNALS {
             if self.wanted(from * BLOCK, blocks, reserved_percent) > from * BLOCK {
                 size = size.max(from * BLOCK);
             }
@@ -153,13 +140,25 @@ impl Need {
     /// What this, as `blocks` blocks, takes in a file system that has `size` bytes, in bytes.
     fn wanted(&self, size: u64, blocks: u64, reserved_percent: u8) -> u64 {
         let reserved = size / BLOCK * u64::from(reserved_percent) / 100;
-        let wanted = (blocks + reserved + overhead(size, self.inodes)) * BLOCK;
+        let wanted = (blocks + reserved + self.overhead(size)) * BLOCK;
         let for_inodes = if self.inodes > GROUP_INODES {
             self.inodes.div_ceil(GROUP_INODES) * GROUP_BLOCKS * BLOCK
         } else {
             0
         };
         wanted.max(for_inodes).next_multiple_of(MIB)
+    }
+
+    /// Blocks that a file system of `size` bytes takes for itself, and a few by which a larger
+    /// one may take more without having that much more room: its tables of inodes are rounded
+    /// up in each group, and the last group may be too short to be used.
+    fn overhead(&self, size: u64) -> u64 {
+        let groups = (size / BLOCK).div_ceil(GROUP_BLOCKS);
+        let geometry = Geometry::new(&options(size, self.inodes_for(size)));
+        // One that is impossible is larger than any.
+        geometry.map_or(size.div_ceil(BLOCK), |g| {
+            g.overhead() + groups + 2 * g.reserved() + 128
+        })
     }
 
     /// How many inodes a file system of `size` bytes shall have: mke2fs's usual one for 16 KiB
@@ -171,33 +170,34 @@ impl Need {
     }
 }
 
-/// Blocks that a file system of `size` bytes takes for itself: superblock and group
-/// descriptors with their backups (`sparse_super`), bitmaps, inode tables and the journal.
-fn overhead(size: u64, inodes: u64) -> u64 {
-    let blocks = size / BLOCK;
-    let groups = blocks.div_ceil(GROUP_BLOCKS).max(1);
-    let inodes = (size / 16384).max(inodes + inodes / 4 + 1024);
-    let table = (inodes
-        .div_ceil(groups)
-        .next_multiple_of(16)
-        .min(GROUP_INODES))
-        * INODE
-        / BLOCK;
-    let descriptors = (groups * 32).div_ceil(BLOCK);
-    // Backups lie in group 1 and in the powers of 3, 5 and 7.
-    let power_of = |mut n: u64, base: u64| {
-        while n.is_multiple_of(base) {
-            n /= base;
-        }
-        n == 1
+/// Bytes of a file that need blocks, in whole blocks but for the end of the file, and how many
+/// runs they are at most; without holes if it is to be `dense`.
+fn data(content: &Content, dense: bool) -> (u64, u64) {
+    let size = content.len();
+    let segments = match content {
+        Content::Sparse { segments, .. } if !dense => segments,
+        _ => return (size, u64::from(size > 0)),
     };
-    let backups = (1..groups)
-        .filter(|&g| g == 1 || power_of(g, 3) || power_of(g, 5) || power_of(g, 7))
-        .count() as u64;
-    let journal = JOURNALS
+    let (mut bytes, mut runs, mut end) = (0, 0, 0);
+    for s in segments.iter().filter(|s| s.len > 0) {
+        let from = (s.offset - s.offset % BLOCK).max(end);
+        let to = (s.offset + s.len).next_multiple_of(BLOCK).min(size);
+        bytes += to.saturating_sub(from);
+        runs += 1;
+        end = end.max(to);
+    }
+    (bytes, runs)
+}
+
+/// Blocks of extended attributes: none if they fit into the inode.
+fn attribute_blocks(node: &Node) -> u64 {
+    let Some(xattrs) = &node.xattrs else { return 0 };
+    // An entry: 16 bytes, the name without its prefix, and the value, rounded up to 4.
+    let bytes: usize = xattrs
         .iter()
-        .rev()
-        .find(|(from, _)| blocks >= *from)
-        .map_or(0, |(_, journal)| *journal);
-    (1 + backups) * (1 + descriptors) + groups * (2 + table) + journal + 8
+        .map(|(name, value)| {
+            (16 + name.len()).next_multiple_of(4) + value.len().next_multiple_of(4)
+        })
+        .sum();
+    u64::from(bytes > IN_INODE)
 }

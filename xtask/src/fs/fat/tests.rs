@@ -30,7 +30,7 @@ struct Image(Vec<u8>);
 impl Image {
     fn of(layout: &Layout) -> Image {
         let mut bytes = vec![0; layout.size as usize];
-        for piece in &layout.pieces {
+        for piece in layout.pieces() {
             if let Source::Bytes(part) = &piece.source {
                 let at = piece.offset as usize;
                 bytes[at..at + part.len()].copy_from_slice(part);
@@ -131,7 +131,7 @@ fn a_file_lies_where_its_clusters_are() {
     )
     .unwrap();
     let bodies: Vec<(u64, u64, u64)> = layout
-        .pieces
+        .pieces()
         .iter()
         .filter_map(|p| match p.source {
             Source::Content { from, .. } => Some((p.offset, p.len, from)),

@@ -1,0 +1,339 @@
+//! Directories: their entries, and the hash tree over those of large ones.
+//!
+//! Source: Linux Documentation/filesystems/ext4/directory.rst; fs/ext4/namei.c for what the
+//! index's levels and its hashes mean.
+
+use super::bytes::{crc, index, put16, put32};
+use super::hash::{Hash, hash, seed};
+use super::options::Options;
+use super::spec::{Entry, Type, name_at};
+
+/// Bytes of the checksum's entry at the end of a block (`ext4_dir_entry_tail`).
+const TAIL: usize = 12;
+
+/// `.` and `..`, the latter as long as its block.
+const DOTS: usize = 24;
+
+/// Bytes before the entries of the index: in its root, and in its other blocks.
+const ROOT_HEAD: usize = 32;
+const NODE_HEAD: usize = 8;
+
+/// Bytes of an entry of the index.
+const INDEX: usize = 8;
+
+/// Bytes of an entry with a name of that length.
+fn entry_len(name: usize) -> usize {
+    (8 + name).next_multiple_of(4)
+}
+
+/// The type of a node in directory entries (`EXT4_FT_*`).
+fn type_number(kind: Type) -> u8 {
+    match kind {
+        Type::File | Type::Journal | Type::Orphans | Type::Value => 1,
+        Type::Dir => 2,
+        Type::Char => 3,
+        Type::Block => 4,
+        Type::Fifo => 5,
+        Type::Socket => 6,
+        Type::Symlink => 7,
+    }
+}
+
+/// What a directory is made from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names<'a> {
+    pub(super) names: &'a [u8],
+    /// Bytes of a block.
+    pub(super) block: usize,
+    /// How full blocks shall be, in percent.
+    pub(super) fill: usize,
+    /// Seed of the hash.
+    pub(super) seed: [u32; 4],
+    /// Most levels of the index besides its root.
+    pub(super) levels: usize,
+}
+
+/// The shape of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Blocks of each level of the index below its root, the upper one first. Without any the
+    /// root leads to the entries.
+    levels: Vec<usize>,
+    /// Where the entries of each block begin, and the hash from which on names are looked for
+    /// there. Empty if the directory is one block without an index.
+    leaves: Vec<(u32, u32)>,
+}
+
+impl Shape {
+    /// Whether it has an index.
+    pub(super) fn indexed(&self) -> bool {
+        !self.leaves.is_empty()
+    }
+
+    /// Blocks of the directory.
+    pub(super) fn blocks(&self) -> u64 {
+        let index: usize = self.levels.iter().sum();
+        (1 + index + self.leaves.len()) as u64
+    }
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn new(names: &'a [u8], options: &Options) -> Names<'a> {
+        Names {
+            names,
+            block: options.block_size as usize,
+            fill: usize::from(options.leaf_fill),
+            seed: seed(&options.hash_seed),
+            levels: if options.features.large_dir { 2 } else { 1 },
+        }
+    }
+
+    fn name(&self, entry: Entry) -> &'a [u8] {
+        name_at(self.names, entry)
+    }
+
+    fn hash(&self, entry: Entry) -> Hash {
+        hash(&self.seed, self.name(entry))
+    }
+
+    /// Whether all entries and the two dots fit into one block.
+    fn one_block(&self, entries: &[Entry]) -> bool {
+        let bytes = entries.iter().try_fold(DOTS + TAIL, |sum, e| {
+            let sum = sum + entry_len(self.name(*e).len());
+            (sum <= self.block).then_some(sum)
+        });
+        bytes.is_some()
+    }
+
+    /// Whether a directory with these entries has an index.
+    pub(super) fn indexed(&self, entries: &[Entry]) -> bool {
+        !self.one_block(entries)
+    }
+
+    /// Puts entries in the order in which they lie in the directory: by name in a single block,
+    /// else by hash, in which the kernel lists them as well.
+    pub(super) fn sort(&self, entries: &mut [Entry]) {
+        if self.one_block(entries) {
+            entries.sort_unstable_by(|a, b| self.name(*a).cmp(self.name(*b)));
+        } else {
+            entries.sort_by_cached_key(|e| (self.hash(*e), self.name(*e)));
+        }
+    }
+
+    /// Two neighbours with one name, in entries that are in order.
+    pub(super) fn twice(&self, entries: &[Entry]) -> Option<Entry> {
+        let pair = entries
+            .windows(2)
+            .find(|w| self.name(w[0]) == self.name(w[1]));
+        pair.map(|w| w[1])
+    }
+
+    /// The shape of a directory with these entries, which are in order. If its index is too
+    /// small, how many blocks of entries there are and how many it reaches.
+    pub(super) fn shape(&self, entries: &[Entry]) -> Result<Shape, (u64, u64)> {
+        let mut shape = Shape {
+            levels: Vec::new(),
+            leaves: Vec::new(),
+        };
+        if self.one_block(entries) {
+            return Ok(shape);
+        }
+        let room = self.block - TAIL;
+        let wanted = room * self.fill / 100;
+        let mut used = usize::MAX;
+        for (n, entry) in entries.iter().enumerate() {
+            let len = entry_len(self.name(*entry).len());
+            let full = used.saturating_add(len) > room || used >= wanted;
+            if full {
+                let (mut major, _) = self.hash(*entry);
+                if n > 0 && self.hash(entries[n - 1]).0 == major {
+                    // Names of this hash begin in the block before (namei.c, `do_split`).
+                    major |= 1;
+                }
+                // As many as `u32` at most, see `Builder::name`.
+                shape
+                    .leaves
+                    .push((u32::try_from(n).unwrap_or(u32::MAX), major));
+                used = 0;
+            }
+            used += len;
+        }
+        let leaves = shape.leaves.len();
+        let (root, node) = self.limits();
+        let mut most = root;
+        for _ in 0..=self.levels {
+            if leaves <= most {
+                // Blocks of each level, from the lowest one up.
+                let mut below = leaves;
+                while below > root {
+                    below = below.div_ceil(node);
+                    shape.levels.insert(0, below);
+                }
+                return Ok(shape);
+            }
+            most *= node;
+        }
+        Err((leaves as u64, (most / node) as u64))
+    }
+
+    /// Entries of the index that its root and its other blocks hold: room for one is the
+    /// checksum's.
+    fn limits(&self) -> (usize, usize) {
+        (
+            (self.block - ROOT_HEAD) / INDEX - 1,
+            (self.block - NODE_HEAD) / INDEX - 1,
+        )
+    }
+}
+
+/// A directory that is being written.
+pub(super) struct Dir<'a, F> {
+    pub(super) names: Names<'a>,
+    pub(super) entries: &'a [Entry],
+    pub(super) shape: Shape,
+    /// Its inode, and its parent's.
+    pub(super) inode: u32,
+    pub(super) parent: u32,
+    /// Seed of the checksums of everything that belongs to its inode.
+    pub(super) seed: u32,
+    /// Inode and type of a node.
+    pub(super) target: F,
+}
+
+impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
+    /// Block number `n` of the directory; `block` is zero.
+    pub(super) fn block(&self, n: u64, block: &mut [u8]) {
+        let n = index(n);
+        let index_blocks: usize = self.shape.levels.iter().sum();
+        if !self.shape.indexed() {
+            if n == 0 {
+                let at = self.dots(block, DOTS - 12);
+                self.list(block, at, self.entries);
+            } else {
+                self.list(block, 0, &[]);
+            }
+        } else if n == 0 {
+            self.root(block);
+        } else if n <= index_blocks {
+            self.node(n, block);
+        } else {
+            let leaves = &self.shape.leaves;
+            let leaf = n - 1 - index_blocks;
+            let start = leaves.get(leaf).map_or(0, |l| l.0 as usize);
+            let end = leaves
+                .get(leaf + 1)
+                .map_or(self.entries.len(), |l| l.0 as usize);
+            let entries = self.entries.get(start..end).unwrap_or_default();
+            self.list(block, 0, entries);
+        }
+    }
+
+    /// `.` and `..`, whose entry reaches `rest` bytes far. Where the next entry goes.
+    fn dots(&self, block: &mut [u8], rest: usize) -> usize {
+        put32(block, 0, self.inode);
+        put16(block, 4, 12);
+        (block[6], block[7]) = (1, 2);
+        block[8] = b'.';
+        put32(block, 12, self.parent);
+        put16(block, 16, rec_len(rest));
+        (block[18], block[19]) = (2, 2);
+        block[20..22].copy_from_slice(b"..");
+        DOTS
+    }
+
+    /// Entries from byte `at` on, and the checksum.
+    fn list(&self, block: &mut [u8], mut at: usize, entries: &[Entry]) {
+        let room = block.len() - TAIL;
+        // Where the length of the last entry is: it reaches to the end.
+        let mut last = at.checked_sub(12);
+        for entry in entries {
+            let name = self.names.name(*entry);
+            let (inode, kind) = (self.target)(entry.node);
+            let len = entry_len(name.len());
+            put32(block, at, inode);
+            put16(block, at + 4, rec_len(len));
+            block[at + 6] = u8::try_from(name.len()).unwrap_or(u8::MAX);
+            block[at + 7] = type_number(kind);
+            block[at + 8..at + 8 + name.len()].copy_from_slice(name);
+            last = Some(at);
+            at += len;
+        }
+        let last = last.unwrap_or(0);
+        put16(block, last + 4, rec_len(room - last));
+        put16(block, room + 4, rec_len(TAIL));
+        block[room + 7] = 0xde;
+        let sum = crc(self.seed, &block[..room]);
+        put32(block, room + 8, sum);
+    }
+
+    /// The root of the index.
+    fn root(&self, block: &mut [u8]) {
+        self.dots(block, block.len() - 12);
+        // half_md4; whether letters are signed is said by the superblock.
+        block[28] = 1;
+        block[29] = 8;
+        block[30] = u8::try_from(self.shape.levels.len()).unwrap_or(u8::MAX);
+        self.pointers(block, ROOT_HEAD, self.names.limits().0, 0, 0);
+    }
+
+    /// Another block of the index.
+    fn node(&self, n: usize, block: &mut [u8]) {
+        put16(block, 4, rec_len(block.len()));
+        let (mut first, mut level) = (1, 0);
+        while n >= first + self.shape.levels[level] {
+            first += self.shape.levels[level];
+            level += 1;
+        }
+        let limit = self.names.limits().1;
+        self.pointers(block, NODE_HEAD, limit, level + 1, n - first);
+    }
+
+    /// How many blocks are at a level of the index; behind the last one are the entries'.
+    fn at_level(&self, level: usize) -> usize {
+        let levels = &self.shape.levels;
+        levels.get(level).copied().unwrap_or(self.shape.leaves.len())
+    }
+
+    /// The first of the `level`'s blocks that belongs to block `n` of the level above: they are
+    /// dealt out evenly.
+    fn child(&self, level: usize, n: usize) -> usize {
+        let above = if level == 0 { 1 } else { self.at_level(level - 1) };
+        (self.at_level(level) * n).div_ceil(above)
+    }
+
+    /// The hash from which on names are below a block.
+    fn hash_at(&self, mut level: usize, mut n: usize) -> u32 {
+        while level < self.shape.levels.len() {
+            n = self.child(level + 1, n);
+            level += 1;
+        }
+        self.shape.leaves.get(n).map_or(0, |l| l.1)
+    }
+
+    /// The entries of the index in a block that leads to `level`, and their checksum.
+    fn pointers(&self, block: &mut [u8], at: usize, limit: usize, level: usize, n: usize) {
+        let before: usize = 1 + self.shape.levels.iter().take(level).sum::<usize>();
+        let children = self.child(level, n)..self.child(level, n + 1);
+        let count = children.len();
+        for (slot, child) in children.enumerate() {
+            let here = at + slot * INDEX;
+            if slot > 0 {
+                put32(block, here, self.hash_at(level, child));
+            }
+            let number = u32::try_from(before + child).unwrap_or(u32::MAX);
+            put32(block, here + 4, number);
+        }
+        // In the place of the first hash, which is not looked at.
+        put16(block, at, u16::try_from(limit).unwrap_or(u16::MAX));
+        put16(block, at + 2, u16::try_from(count).unwrap_or(u16::MAX));
+        // Over what is used, and over a tail whose checksum is 0 (`ext4_dx_csum`).
+        let sum = crc(self.seed, &block[..at + count * INDEX]);
+        put32(block, at + limit * INDEX + 4, crc(sum, &[0; 8]));
+    }
+}
+
+/// A length of an entry as it is on the disk: that of a whole block of 64 KiB does not fit
+/// (`ext4_rec_len_to_disk`).
+fn rec_len(len: usize) -> u16 {
+    u16::try_from(len).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,179 @@
+//! Writes a file system: every block that is not zero, once, in ascending order.
+
+use super::bytes::index;
+use super::geometry::{Area, What};
+use super::volume::{Item, Volume};
+use std::ops::Range;
+
+/// Most bytes of inodes that are made at once.
+const CHUNK: u64 = 256 << 10;
+
+/// Takes a file system, piece by piece. What is left out between two pieces is zero.
+pub trait Out {
+    /// Why it may refuse.
+    type Error;
+
+    /// `bytes` lie from byte `at` on.
+    fn metadata(&mut self, at: u64, bytes: &[u8]) -> Result<(), Self::Error>;
+
+    /// From byte `at` on lie `len` bytes of the file that the caller named `handle`, those from
+    /// its byte `from` on.
+    fn content(&mut self, at: u64, handle: u64, from: u64, len: u64) -> Result<(), Self::Error>;
+}
+
+/// An item's blocks `from..to`, counted from its first one, that begin at block `at`.
+pub(super) struct Part {
+    pub(super) at: u64,
+    pub(super) from: u64,
+    pub(super) to: u64,
+}
+
+impl Volume {
+    /// Writes all of it.
+    pub fn write<O: Out>(&self, out: &mut O) -> Result<(), O::Error> {
+        self.write_range(0..self.size(), out)
+    }
+
+    /// Writes the blocks that have a byte of this range, and perhaps some near them.
+    pub fn write_range<O: Out>(&self, range: Range<u64>, out: &mut O) -> Result<(), O::Error> {
+        let block = self.geometry.block;
+        let wanted = range.start / block..range.end.div_ceil(block);
+        if range.is_empty() {
+            return Ok(());
+        }
+        if self.geometry.first == 1 && wanted.start == 0 {
+            out.metadata(0, &self.boot)?;
+        }
+        let areas = &self.geometry.areas;
+        let mut areas = areas[areas.partition_point(|a| a.end() <= wanted.start)..]
+            .iter()
+            .take_while(|a| a.start < wanted.end)
+            .peekable();
+        // The last item that begins before the range may reach into it.
+        let before = self
+            .order
+            .partition_point(|item| self.first_of(*item) <= wanted.start);
+        for item in &self.order[before.saturating_sub(1)..] {
+            let first = self.first_of(*item);
+            if first >= wanted.end {
+                break;
+            }
+            let mut done = 0;
+            let dir = self.dir(*item);
+            for (start, len) in self.geometry.runs(first, self.all_blocks(*item)) {
+                while let Some(area) = areas.next_if(|a| a.start < start) {
+                    self.area(area, &wanted, out)?;
+                }
+                let from = wanted.start.clamp(start, start + len) - start;
+                let to = wanted.end.clamp(start, start + len) - start;
+                if from < to {
+                    let part = Part {
+                        at: start + from,
+                        from: done + from,
+                        to: done + to,
+                    };
+                    self.part(*item, dir.as_ref(), &part, out)?;
+                }
+                done += len;
+            }
+        }
+        for area in areas {
+            self.area(area, &wanted, out)?;
+        }
+        Ok(())
+    }
+
+    fn first_of(&self, item: Item) -> u64 {
+        match item {
+            Item::Node(node) => self.nodes[node as usize].first,
+            Item::Set(set) => self.sets[set as usize].block,
+            Item::Resize(block) => block,
+        }
+    }
+
+    fn all_blocks(&self, item: Item) -> u64 {
+        match item {
+            Item::Node(node) => {
+                let node = &self.nodes[node as usize];
+                self.blocks_of(node) + u64::from(node.extra)
+            }
+            Item::Set(_) | Item::Resize(_) => 1,
+        }
+    }
+
+    /// One of the file system's own areas, as far as it is wanted.
+    fn area<O: Out>(&self, area: &Area, wanted: &Range<u64>, out: &mut O) -> Result<(), O::Error> {
+        let block = self.geometry.block;
+        let from = wanted.start.clamp(area.start, area.end()) - area.start;
+        let to = wanted.end.clamp(area.start, area.end()) - area.start;
+        if from >= to {
+            return Ok(());
+        }
+        let at = (area.start + from) * block;
+        let mut bytes = vec![0; index(block)];
+        match area.what {
+            What::Super(group) => {
+                // The first one may have a boot sector before it, in the same block.
+                let mut both = Vec::new();
+                if group == 0 && self.geometry.first == 0 {
+                    both.extend_from_slice(&self.boot);
+                }
+                both.extend(self.superblock(group));
+                out.metadata(at, &both)
+            }
+            What::Descriptors => out.metadata(at, &self.descriptors[index(from * block)..index(to * block)]),
+            What::Reserved(group) => {
+                if group > 0 {
+                    return Ok(());
+                }
+                for n in from..to {
+                    bytes.fill(0);
+                    self.reserved_block(n, &mut bytes);
+                    out.metadata((area.start + n) * block, &bytes)?;
+                }
+                Ok(())
+            }
+            What::BlockBitmaps(group) => {
+                for n in (from..to).filter(|n| !self.block_uninit(group + n)) {
+                    self.block_bitmap(group + n, &mut bytes);
+                    out.metadata((area.start + n) * block, &bytes)?;
+                }
+                Ok(())
+            }
+            What::InodeBitmaps(group) => {
+                for n in (from..to).filter(|n| self.used_inodes(group + n) > 0) {
+                    self.inode_bitmap(group + n, &mut bytes);
+                    out.metadata((area.start + n) * block, &bytes)?;
+                }
+                Ok(())
+            }
+            What::Tables(group) => self.tables(group, area, from..to, out),
+        }
+    }
+
+    /// Blocks of tables of inodes as far as they are used.
+    fn tables<O: Out>(
+        &self,
+        first: u64,
+        area: &Area,
+        blocks: Range<u64>,
+        out: &mut O,
+    ) -> Result<(), O::Error> {
+        let table = self.geometry.table;
+        let in_block = self.geometry.block / super::INODE_SIZE;
+        let chunk = (CHUNK / self.geometry.block).max(1);
+        let mut bytes = Vec::new();
+        for n in blocks.start / table..blocks.end.div_ceil(table) {
+            let used = self.used_inodes(first + n).div_ceil(in_block);
+            let mut from = blocks.start.saturating_sub(n * table);
+            let to = (blocks.end - n * table).min(used);
+            while from < to {
+                let until = (from + chunk).min(to);
+                self.table(first + n, from, until, &mut bytes);
+                out.metadata((area.start + n * table + from) * self.geometry.block, &bytes)?;
+                from = until;
+            }
+        }
+        Ok(())
+    }
+}

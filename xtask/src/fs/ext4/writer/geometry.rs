@@ -1,0 +1,396 @@
+//! Where the file system's own blocks lie: superblocks, group descriptors, bitmaps and tables
+//! of inodes. Everything else is put between them.
+//!
+//! Sources: Linux Documentation/filesystems/ext4/blockgroup.rst; e2fsprogs
+//! lib/ext2fs/initialize.c and alloc_tables.c for what mke2fs chooses.
+
+use super::bytes::index;
+use super::options::{Inodes, Journal, Options};
+use super::{Error, INODE_SIZE};
+
+/// Block groups whose bitmaps and tables lie together (`flex_bg`; mke2fs: 16).
+pub(super) const FLEX: u64 = 16;
+
+/// A last group with fewer blocks than its own metadata and these is left out (mke2fs).
+const LEAST_TAIL: u64 = 50;
+
+/// Sizes of journals in blocks, and from which size of the file system in blocks each holds
+/// (e2fsprogs lib/ext2fs/mkjournal.c, `ext2fs_default_journal_size`).
+const JOURNALS: [(u64, u64); 8] = [
+    (2048, 1024),
+    (32768, 4096),
+    (262_144, 8192),
+    (524_288, 16384),
+    (4_194_304, 32768),
+    (8_388_608, 65536),
+    (16_777_216, 131_072),
+    (33_554_432, 262_144),
+];
+
+/// What an [`Area`] holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// The superblock of a group.
+    Super(u64),
+    /// Group descriptors.
+    Descriptors,
+    /// Blocks that group descriptors may grow into; those of the first group hold the numbers
+    /// of the others.
+    Reserved(u64),
+    /// Block bitmaps, of the groups from this one on.
+    BlockBitmaps(u64),
+    /// Inode bitmaps, of the groups from this one on.
+    InodeBitmaps(u64),
+    /// Tables of inodes, of the groups from this one on.
+    Tables(u64),
+}
+
+/// A run of the file system's own blocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Area {
+    pub(super) start: u64,
+    pub(super) len: u64,
+    pub(super) what: What,
+}
+
+impl Area {
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.len
+    }
+}
+
+/// Where a group's bitmaps and table lie.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Places {
+    pub(super) block_bitmap: u64,
+    pub(super) inode_bitmap: u64,
+    pub(super) table: u64,
+}
+
+/// Sizes and places. All are in blocks unless they say otherwise.
+#[derive(Debug, Clone)]
+pub struct Geometry {
+    /// Bytes of a block.
+    pub(super) block: u64,
+    /// The first block that belongs to a group.
+    pub(super) first: u64,
+    pub(super) blocks: u64,
+    pub(super) per_group: u64,
+    pub(super) groups: u64,
+    pub(super) inodes_per_group: u64,
+    /// Blocks of a group's table of inodes.
+    pub(super) table: u64,
+    /// Bytes of a group descriptor.
+    pub(super) descriptor: u64,
+    pub(super) descriptors: u64,
+    pub(super) reserved: u64,
+    pub(super) journal: u64,
+    pub(super) places: Vec<Places>,
+    /// Ascending and disjoint.
+    pub(super) areas: Vec<Area>,
+}
+
+/// Whether a group has a superblock and group descriptors (`sparse_super`): 0, 1, and the
+/// powers of 3, 5 and 7.
+pub fn has_super(group: u64) -> bool {
+    let power_of = |base: u64| {
+        let mut n = group;
+        while n > 1 && n.is_multiple_of(base) {
+            n /= base;
+        }
+        n == 1
+    };
+    group < 2 || power_of(3) || power_of(5) || power_of(7)
+}
+
+impl Geometry {
+    /// The geometry of a file system with these options.
+    ///
+    /// Fails if it is too small, too large, or cannot have so many inodes.
+    pub fn new(options: &Options) -> Result<Geometry, Error> {
+        options.check()?;
+        let block = u64::from(options.block_size);
+        let first = u64::from(block == 1024);
+        let too_small = Error::TooSmall { size: options.size };
+        let blocks = options.size / block;
+        let most = if options.features.bits64 {
+            // Group descriptors must fit into a group.
+            (8 * block).min(65528) * ((8 * block).min(65528) / 2) * (block / 64)
+        } else {
+            u64::from(u32::MAX)
+        };
+        if blocks > most {
+            return Err(Error::TooLarge {
+                size: options.size,
+                limit: most * block,
+            });
+        }
+        let mut geometry = Geometry {
+            block,
+            first,
+            blocks,
+            // Counts in group descriptors have 16 bits (e2fsprogs, EXT2_MAX_BLOCKS_PER_GROUP).
+            per_group: (8 * block).min(65528),
+            groups: 0,
+            inodes_per_group: 0,
+            table: 0,
+            descriptor: if options.features.bits64 { 64 } else { 32 },
+            descriptors: 0,
+            reserved: 0,
+            journal: 0,
+            places: Vec::new(),
+            areas: Vec::new(),
+        };
+        loop {
+            if geometry.blocks < 64 {
+                return Err(too_small);
+            }
+            geometry.cut(options)?;
+            let last = geometry.groups - 1;
+            let left = geometry.group_len(last);
+            if left >= geometry.base(last) + LEAST_TAIL {
+                break;
+            }
+            geometry.blocks -= left;
+        }
+        geometry.journal = match options.journal {
+            Journal::None => 0,
+            Journal::Blocks(blocks) => blocks.into(),
+            Journal::Auto => JOURNALS
+                .iter()
+                .rev()
+                .find(|(from, _)| geometry.blocks >= *from)
+                .map_or(0, |(_, journal)| *journal),
+        };
+        geometry.arrange().ok_or(too_small)?;
+        Ok(geometry)
+    }
+
+    /// Sizes that follow from the number of blocks.
+    fn cut(&mut self, options: &Options) -> Result<(), Error> {
+        self.groups = (self.blocks - self.first).div_ceil(self.per_group);
+        let wanted = match options.inodes {
+            Inodes::Count(n) => u64::from(n),
+            Inodes::BytesEach(n) => {
+                (self.blocks * self.block / u64::from(n)).min(u64::from(u32::MAX))
+            }
+        };
+        let in_block = self.block / INODE_SIZE;
+        // As many as a block of bitmap describes and 16 bits count.
+        let most = (8 * self.block).min(65536 - in_block);
+        let unit = in_block.max(8);
+        self.inodes_per_group = wanted.max(16).div_ceil(self.groups).next_multiple_of(unit);
+        if self.inodes_per_group > most {
+            return Err(Error::TooManyInodes {
+                wanted,
+                limit: most * self.groups,
+            });
+        }
+        if self.inodes_per_group * self.groups > u64::from(u32::MAX) {
+            self.inodes_per_group -= unit;
+        }
+        self.table = self.inodes_per_group / in_block;
+        self.descriptors = (self.groups * self.descriptor).div_ceil(self.block);
+        self.reserved = self.reserved_for(options.grow_to);
+        Ok(())
+    }
+
+    /// Blocks to keep so that group descriptors reach a size of so many bytes.
+    fn reserved_for(&self, bytes: u64) -> u64 {
+        if self.blocks > u64::from(u32::MAX) || bytes == 0 {
+            // The numbers in that inode have 32 bits.
+            return 0;
+        }
+        let blocks = (bytes / self.block).min(u64::from(u32::MAX)).max(self.blocks);
+        let groups = (blocks - self.first).div_ceil(self.per_group);
+        let in_block = self.block / self.descriptor;
+        // One block of the inode's holds the numbers of all (EXT2_ADDR_PER_BLOCK).
+        (groups.div_ceil(in_block) - self.descriptors.min(groups.div_ceil(in_block)))
+            .min(self.block / 4)
+    }
+
+    /// First block of a group.
+    pub(super) fn group_start(&self, group: u64) -> u64 {
+        self.first + group * self.per_group
+    }
+
+    /// Blocks of a group.
+    pub(super) fn group_len(&self, group: u64) -> u64 {
+        self.per_group
+            .min(self.blocks.saturating_sub(self.group_start(group)))
+    }
+
+    /// Blocks at the start of a group: superblock, descriptors and what is kept for them.
+    pub(super) fn base(&self, group: u64) -> u64 {
+        if has_super(group) {
+            1 + self.descriptors + self.reserved
+        } else {
+            0
+        }
+    }
+
+    /// The group of a block.
+    pub(super) fn group_of(&self, block: u64) -> u64 {
+        block.saturating_sub(self.first) / self.per_group
+    }
+
+    /// Puts everything at its place; nothing if it does not fit.
+    fn arrange(&mut self) -> Option<()> {
+        let mut areas = Vec::new();
+        for group in (0..self.groups).filter(|g| has_super(*g)) {
+            let start = self.group_start(group);
+            if self.base(group) > self.group_len(group) {
+                return None;
+            }
+            let mut add = |start, len, what| {
+                if len > 0 {
+                    areas.push(Area { start, len, what });
+                }
+            };
+            add(start, 1, What::Super(group));
+            add(start + 1, self.descriptors, What::Descriptors);
+            let reserved = start + 1 + self.descriptors;
+            add(reserved, self.reserved, What::Reserved(group));
+        }
+        self.places = vec![Places::default(); index(self.groups)];
+        let mut from = 0;
+        while from < self.groups {
+            let mut to = (from + FLEX).min(self.groups);
+            // A last few groups that are too short: their tables lie with those before.
+            let rest = to..(to + FLEX).min(self.groups);
+            if !rest.is_empty() && rest.end == self.groups && !self.fits(&rest) {
+                to = rest.end;
+            }
+            if self.tables(from..to, &mut areas) > self.blocks {
+                return None;
+            }
+            from = to;
+        }
+        areas.sort_unstable_by_key(|a| a.start);
+        self.areas = areas;
+        Some(())
+    }
+
+    /// Whether the bitmaps and tables of these groups surely fit into them. Before each
+    /// superblock there may be a gap that is too short for a table.
+    fn fits(&self, groups: &std::ops::Range<u64>) -> bool {
+        let room: u64 = groups.clone().map(|g| self.group_len(g)).sum();
+        let bases: u64 = groups.clone().map(|g| self.base(g)).sum();
+        let gaps = groups.clone().skip(1).filter(|g| has_super(*g)).count() as u64;
+        let count = groups.end - groups.start;
+        count * (2 + self.table) + bases + gaps * self.table <= room
+    }
+
+    /// Puts the bitmaps and tables of these groups at the start of the first of them, and tells
+    /// where they end.
+    fn tables(&mut self, groups: std::ops::Range<u64>, areas: &mut Vec<Area>) -> u64 {
+        let mut at = self.group_start(groups.start);
+        let mut put = |this: &Geometry, len, what: What| {
+            // Past what lies at the start of groups.
+            loop {
+                let group = this.group_of(at);
+                let base_end = this.group_start(group) + this.base(group);
+                let next = (group + 1..groups.end)
+                    .find(|g| has_super(*g))
+                    .map(|g| this.group_start(g));
+                if at < base_end {
+                    at = base_end;
+                } else if let Some(next) = next.filter(|next| at + len > *next) {
+                    at = next;
+                } else {
+                    break;
+                }
+            }
+            let start = at;
+            at += len;
+            // Neighbours of one kind are one area.
+            let kind = std::mem::discriminant(&what);
+            match areas.last_mut() {
+                Some(last) if last.end() == start && std::mem::discriminant(&last.what) == kind => {
+                    last.len += len;
+                }
+                _ => areas.push(Area { start, len, what }),
+            }
+            start
+        };
+        for group in groups.clone() {
+            let place = put(self, 1, What::BlockBitmaps(group));
+            self.places[index(group)].block_bitmap = place;
+        }
+        for group in groups.clone() {
+            let place = put(self, 1, What::InodeBitmaps(group));
+            self.places[index(group)].inode_bitmap = place;
+        }
+        for group in groups.clone() {
+            let place = put(self, self.table, What::Tables(group));
+            self.places[index(group)].table = place;
+        }
+        at
+    }
+
+    /// Inodes of the file system.
+    pub fn inodes(&self) -> u64 {
+        self.groups * self.inodes_per_group
+    }
+
+    /// Size in bytes; a little less than was asked for if its last group is too small.
+    pub fn size(&self) -> u64 {
+        self.blocks * self.block
+    }
+
+    /// Blocks beside each copy of the group descriptors that are kept for more of them.
+    pub fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    /// Blocks that the file system takes for itself (`s_overhead_clusters`): all but those of
+    /// files and directories.
+    pub fn overhead(&self) -> u64 {
+        let areas: u64 = self.areas.iter().map(|a| a.len).sum();
+        self.first + areas + self.journal
+    }
+
+    /// The runs of blocks, as (start, length), that `count` blocks take which are put between
+    /// the file system's own blocks from block `at` on. They may lie past its end.
+    pub(super) fn runs(&self, at: u64, count: u64) -> Runs<'_> {
+        Runs {
+            areas: &self.areas[self.areas.partition_point(|a| a.end() <= at)..],
+            at,
+            left: count,
+        }
+    }
+
+    /// The first block from `at` on that is not the file system's own.
+    pub(super) fn skip(&self, at: u64) -> u64 {
+        self.runs(at, 1).next().map_or(at, |(start, _)| start)
+    }
+}
+
+/// Iterator of [`Geometry::runs`].
+#[derive(Debug, Clone)]
+pub(super) struct Runs<'a> {
+    areas: &'a [Area],
+    at: u64,
+    left: u64,
+}
+
+impl Iterator for Runs<'_> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<(u64, u64)> {
+        if self.left == 0 {
+            return None;
+        }
+        while let Some((area, rest)) = self.areas.split_first()
+            && area.start <= self.at
+        {
+            self.at = area.end();
+            self.areas = rest;
+        }
+        let until = self.areas.first().map_or(u64::MAX, |a| a.start);
+        let (start, len) = (self.at, self.left.min(until - self.at));
+        self.at += len;
+        self.left -= len;
+        Some((start, len))
+    }
+}

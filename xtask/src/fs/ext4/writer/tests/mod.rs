@@ -1,0 +1,2 @@
+//! Tests of the writer alone.
+#![allow(clippy::unwrap_used)]
