@@ -42,9 +42,12 @@ fn everything_with_blocks_of_every_size() {
     }
 }
 
+/// A feature, and what switches it on.
+type Set = (&'static str, fn(&mut Options));
+
 #[test]
 fn every_feature_alone_and_all_together() {
-    let set: [(&str, fn(&mut Options)); 12] = [
+    let set: [Set; 12] = [
         ("64bit", |o| o.features.bits64 = true),
         ("fast_commit", |o| o.features.fast_commit = true),
         ("casefold", |o| o.features.casefold = true),

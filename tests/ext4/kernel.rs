@@ -108,13 +108,29 @@ fn same(nodes: &[Node], n: usize, node: &Node, path: &Path) {
     };
     let found = fs::symlink_metadata(path).unwrap();
     let kind = found.file_type();
-    assert_eq!(found.mode() & 0o7777, u32::from(wanted.meta.mode), "{path:?}");
-    assert_eq!((found.uid(), found.gid()), (wanted.meta.uid, wanted.meta.gid));
-    let secs = wanted.meta.secs.clamp(-(1 << 31), (1 << 34) - (1 << 31) - 1);
+    assert_eq!(
+        found.mode() & 0o7777,
+        u32::from(wanted.meta.mode),
+        "{path:?}"
+    );
+    assert_eq!(
+        (found.uid(), found.gid()),
+        (wanted.meta.uid, wanted.meta.gid)
+    );
+    let secs = wanted
+        .meta
+        .secs
+        .clamp(-(1 << 31), (1 << 34) - (1 << 31) - 1);
     let nanos = i64::from(wanted.meta.nanos);
-    assert_eq!((found.mtime(), found.mtime_nsec()), (secs, nanos), "{path:?}");
+    assert_eq!(
+        (found.mtime(), found.mtime_nsec()),
+        (secs, nanos),
+        "{path:?}"
+    );
     let names = |to: usize| {
-        let further = nodes.iter().filter(|n| matches!(n.what, What::Link(t) if t == to));
+        let further = nodes
+            .iter()
+            .filter(|n| matches!(n.what, What::Link(t) if t == to));
         1 + further.count() as u64
     };
     let first = match node.what {

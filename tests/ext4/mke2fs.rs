@@ -131,7 +131,11 @@ fn superblocks(theirs: &Path, ours: &Path, block: u32) {
     };
     for (at, len, what) in FIELDS {
         let at = 1024 + at;
-        assert_eq!(read(ours, at, len), read(theirs, at, len), "{what}, {block}");
+        assert_eq!(
+            read(ours, at, len),
+            read(theirs, at, len),
+            "{what}, {block}"
+        );
     }
 }
 
@@ -141,14 +145,19 @@ fn inode(image: &Path, path: &str) -> Vec<String> {
     let mut debugfs = Command::new("debugfs");
     debugfs.arg("-R").arg(format!("stat \"{path}\"")).arg(image);
     let said = common::content(&mut debugfs);
-    let after = |line: &str, mark: &str| {
-        line.find(mark).map(|at| line[at..].trim_end().to_owned())
-    };
+    let after = |line: &str, mark: &str| line.find(mark).map(|at| line[at..].trim_end().to_owned());
     said.lines()
         .filter_map(|l| {
-            ["Type:", "User:", "Links:", " mtime:", "Size of extra", "Fast link"]
-                .iter()
-                .find_map(|mark| after(l, mark))
+            [
+                "Type:",
+                "User:",
+                "Links:",
+                " mtime:",
+                "Size of extra",
+                "Fast link",
+            ]
+            .iter()
+            .find_map(|mark| after(l, mark))
         })
         .collect()
 }

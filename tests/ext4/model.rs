@@ -1,6 +1,8 @@
 //! File systems for tests: nodes as a list, and the file that they are written into.
 
-use docker_to_linux::fs::ext4::writer::{Builder, Error, Kind, Meta, NodeId, Options, Out, ROOT, Volume};
+use docker_to_linux::fs::ext4::writer::{
+    Builder, Error, Kind, Meta, NodeId, Options, Out, ROOT, Volume,
+};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -196,7 +198,11 @@ pub fn awkward(block: u64) -> Vec<Node> {
         node(1, "second name", What::Link(4)),
         node(1, "short link", What::Symlink(vec![b's'; 59])),
         node(1, "long link", What::Symlink(vec![b'l'; 60])),
-        node(1, "longest link", What::Symlink(vec![b'm'; usize::try_from(block).unwrap().min(4096) - 1])),
+        node(
+            1,
+            "longest link",
+            What::Symlink(vec![b'm'; usize::try_from(block).unwrap().min(4096) - 1]),
+        ),
         node(1, "null", What::Char(1, 3)),
         node(1, "large number", What::Block(4095, 1_048_575)),
         node(1, "pipe", What::Fifo),
@@ -205,26 +211,70 @@ pub fn awkward(block: u64) -> Vec<Node> {
         node(
             1,
             "holes",
-            What::Sparse(100 * block + 1, vec![(0, vec![1]), (50 * block + 3, bytes(9999)), (100 * block, vec![2])]),
+            What::Sparse(
+                100 * block + 1,
+                vec![
+                    (0, vec![1]),
+                    (50 * block + 3, bytes(9999)),
+                    (100 * block, vec![2]),
+                ],
+            ),
         ),
     ];
     // More runs than two levels of a tree of extents in blocks of 1 KiB lead to.
     let count = if block > 4096 { 1000 } else { 8000 };
-    let runs = (0..count).map(|n| (n * 2 * block, vec![n as u8 | 1; 3])).collect();
-    nodes.push(node(1, "fragments", What::Sparse(2 * count * block + 9, runs)));
+    let runs = (0..count)
+        .map(|n| (n * 2 * block, vec![n as u8 | 1; 3]))
+        .collect();
+    nodes.push(node(
+        1,
+        "fragments",
+        What::Sparse(2 * count * block + 9, runs),
+    ));
     // The earliest and the latest time, owners of 32 bits.
-    for (n, secs) in [(-(1_i64 << 31)), -1, (1 << 31), (1 << 34) - (1 << 31) - 1, i64::MAX, i64::MIN].into_iter().enumerate() {
+    for (n, secs) in [
+        (-(1_i64 << 31)),
+        -1,
+        (1 << 31),
+        (1 << 34) - (1 << 31) - 1,
+        i64::MAX,
+        i64::MIN,
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let mut file = node(1, format!("time {n}"), What::File(Vec::new()));
-        file.meta = Meta { mode: 0o7777, uid: u32::MAX - 1, gid: 100_000, secs, nanos: 999_999_999 };
+        file.meta = Meta {
+            mode: 0o7777,
+            uid: u32::MAX - 1,
+            gid: 100_000,
+            secs,
+            nanos: 999_999_999,
+        };
         nodes.push(file);
     }
     // In the inode; in a block that more share than may; in both.
-    nodes.push(node(1, "in the inode", What::File(bytes(9))).attribute("security.capability", b"\x01\0\0\x02\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0").attribute("user.empty", b""));
+    nodes.push(
+        node(1, "in the inode", What::File(bytes(9)))
+            .attribute(
+                "security.capability",
+                b"\x01\0\0\x02\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            )
+            .attribute("user.empty", b""),
+    );
     for n in 0..1030 {
-        nodes.push(node(1, format!("shared {n}"), What::File(Vec::new())).attribute("user.some", &[b'x'; 300]).attribute("trusted.t", b"1"));
+        nodes.push(
+            node(1, format!("shared {n}"), What::File(Vec::new()))
+                .attribute("user.some", &[b'x'; 300])
+                .attribute("trusted.t", b"1"),
+        );
     }
     let most = usize::try_from(block).unwrap() - 70;
-    nodes.push(node(1, "full", What::Dir).attribute("user.large", &vec![9; most]).attribute("user.small", &[8; 30]));
+    nodes.push(
+        node(1, "full", What::Dir)
+            .attribute("user.large", &vec![9; most])
+            .attribute("user.small", &[8; 30]),
+    );
     nodes
 }
 
@@ -233,6 +283,10 @@ pub fn many(nodes: &mut Vec<Node>, name: &str, count: usize, what: &What) {
     nodes.push(node(0, name, What::Dir));
     let dir = nodes.len();
     for n in 0..count {
-        nodes.push(node(dir, format!("a name with the number {n}"), what.clone()));
+        nodes.push(node(
+            dir,
+            format!("a name with the number {n}"),
+            what.clone(),
+        ));
     }
 }

@@ -74,7 +74,13 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
         ),
         0..3,
     );
-    let one = (any::<prop::sample::Index>(), names(), whats(), metas(), attributes);
+    let one = (
+        any::<prop::sample::Index>(),
+        names(),
+        whats(),
+        metas(),
+        attributes,
+    );
     proptest::collection::vec(one, 0..120).prop_map(|list| {
         let mut nodes: Vec<Node> = Vec::new();
         let mut dirs = vec![0];
@@ -164,10 +170,17 @@ fn same(fs: &Ext4, nodes: &[Node], node: &Node, path: &[u8]) {
     };
     let found = fs.symlink_metadata(here).unwrap();
     assert_eq!(found.mode() & 0o7777, wanted.meta.mode, "{path:?}");
-    assert_eq!((found.uid(), found.gid()), (wanted.meta.uid, wanted.meta.gid));
+    assert_eq!(
+        (found.uid(), found.gid()),
+        (wanted.meta.uid, wanted.meta.gid)
+    );
     let time = found.modified();
     let wanted_time = (wanted.meta.secs, wanted.meta.nanos);
-    assert_eq!((time.seconds(), time.nanoseconds()), wanted_time, "{path:?}");
+    assert_eq!(
+        (time.seconds(), time.nanoseconds()),
+        wanted_time,
+        "{path:?}"
+    );
     let kind = match &wanted.what {
         What::Dir => FileType::Directory,
         What::File(_) | What::Sparse(..) => FileType::Regular,

@@ -289,10 +289,16 @@ fn disk(
             "an MBR reaches 2 TiB",
             "use `table: gpt` (--table gpt), or a smaller size",
         ),
+        // systemd-boot reads no ext4: the kernel alone must be able to.
+        TableKind::Gpt if boot == BootMode::Uefi => (
+            ext4::LARGEST_64BIT,
+            "its root file system, an ext4 whose group descriptors lie in one group, reaches 128 TiB",
+            "give a smaller `size:` in recipe.yaml or --size",
+        ),
         TableKind::Gpt => (
             ext4::LARGEST,
-            "its root file system, an ext4 without 64-bit block numbers, reaches 16 TiB",
-            "give a smaller `size:` in recipe.yaml or --size",
+            "its root file system, an ext4 without 64-bit block numbers, which EXTLINUX cannot read, reaches 16 TiB",
+            "give a smaller `size:` in recipe.yaml or --size, or use `boot: uefi`",
         ),
     };
     if root_len > most {

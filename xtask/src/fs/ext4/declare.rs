@@ -1,8 +1,8 @@
 //! A tree, told to the writer name by name.
 
 use super::laid::Contents;
-use super::{is_dense, refused};
 use super::writer::{self, Builder, Kind as Node};
+use super::{is_dense, refused};
 use crate::error::Report;
 use crate::rootfs::{Content, Kind, Meta, NodeId, ROOT, Tree};
 use std::collections::HashMap;
@@ -174,9 +174,7 @@ impl Declared<'_> {
             }
         }
         rest.extend(lists.iter().map(|(name, list)| (*name, &list[..])));
-        self.builder
-            .attributes(node, path, rest)
-            .map_err(refused)
+        self.builder.attributes(node, path, rest).map_err(refused)
     }
 }
 

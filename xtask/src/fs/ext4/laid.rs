@@ -70,7 +70,15 @@ impl Contents {
             self.others.get(number).ok_or_else(missing)?
         };
         let place = to.base + at;
-        emit_content(to.stores, content, from, len, place, to.sink, &mut to.window)
+        emit_content(
+            to.stores,
+            content,
+            from,
+            len,
+            place,
+            to.sink,
+            &mut to.window,
+        )
     }
 }
 

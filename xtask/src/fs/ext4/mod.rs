@@ -2,8 +2,8 @@
 //!
 //! [`writer`] knows nothing of the rest of the program. What lies here tells it the tree, and
 //! gives the bytes of files to what it lays out. What is written and why is in README.md beside
-//! this file: no `64bit`, no `inline_data` and no unwritten extents, which EXTLINUX could not
-//! read.
+//! this file: no `inline_data` and no unwritten extents, which EXTLINUX could not read, and no
+//! `64bit` below 16 TiB.
 
 mod declare;
 mod laid;
@@ -23,8 +23,12 @@ use writer::{Builder, Error, Inodes, Options};
 /// Block size in bytes. EXTLINUX boots from it and the kernel is fastest with it.
 pub const BLOCK: u64 = 4096;
 
-/// Largest file system in bytes: 2^32 - 1 blocks, for there is no `64bit`.
+/// Largest file system in bytes that EXTLINUX reads: 2^32 - 1 blocks. A larger one has the
+/// feature `64bit`.
 pub const LARGEST: u64 = ((1 << 32) - 1) * BLOCK;
+
+/// Largest file system in bytes with `64bit`: its group descriptors take half a group.
+pub const LARGEST_64BIT: u64 = (8 * BLOCK) * (8 * BLOCK / 2) * (BLOCK / 64) * BLOCK;
 
 /// To this size in bytes at least a machine's disk can grow with the group descriptors in one
 /// place, which EXTLINUX needs, and to 1024 times its size. It takes 256 KiB, and as much for
@@ -55,6 +59,7 @@ fn options(size: u64, inodes: u32) -> Options {
     let mut options = Options::new(size, [0; 16]);
     options.inodes = Inodes::Count(inodes);
     options.grow_to = size.saturating_mul(1024).max(GROW);
+    options.features.bits64 = size > LARGEST;
     options
 }
 
@@ -121,7 +126,7 @@ fn is_dense(path: &[u8], dense: &[&str]) -> bool {
 /// What the writer refuses, for people.
 fn refused(error: Error) -> Report {
     let hint = match &error {
-        Error::Attributes { .. } | Error::AttributeName { .. } => {
+        Error::Attributes { .. } | Error::AttributeName { .. } | Error::Value { .. } => {
             Some("remove some of them in the Dockerfile, by `setfattr -x`")
         }
         Error::Name { .. }

@@ -1,7 +1,7 @@
 //! How much of an ext4 file system a tree takes.
 
 use super::writer::{FIRST_INODE, Geometry};
-use super::{BLOCK, LARGEST, is_dense, options};
+use super::{BLOCK, LARGEST, LARGEST_64BIT, is_dense, options};
 use crate::rootfs::{Content, Kind, Node, NodeId, ROOT, Tree};
 use crate::size::MIB;
 use std::collections::HashSet;
@@ -115,7 +115,7 @@ impl Need {
     /// besides, if `reserved_percent` of its blocks are root's: a multiple of 1 MiB.
     pub fn smallest_with(&self, free: u64, reserved_percent: u8) -> u64 {
         let blocks = self.blocks.saturating_add(free.div_ceil(BLOCK));
-        if blocks > LARGEST / BLOCK {
+        if blocks > LARGEST_64BIT / BLOCK {
             // More than any file system has: what it takes for itself does not matter.
             return blocks.saturating_mul(BLOCK) / MIB * MIB;
         }
@@ -162,9 +162,10 @@ impl Need {
     }
 
     /// How many inodes a file system of `size` bytes shall have: mke2fs's usual one for 16 KiB
-    /// of space, and always a quarter more than the content needs.
+    /// of space, or for 64 KiB beyond 16 TiB, and always a quarter more than the content needs.
     pub fn inodes_for(&self, size: u64) -> u32 {
-        let wanted = (size / 16384).max(self.inodes + self.inodes / 4 + 1024);
+        let each = if size > LARGEST { 65536 } else { 16384 };
+        let wanted = (size / each).max(self.inodes + self.inodes / 4 + 1024);
         let groups = (size / BLOCK).div_ceil(GROUP_BLOCKS);
         u32::try_from(wanted.min(groups * GROUP_INODES)).unwrap_or(u32::MAX)
     }

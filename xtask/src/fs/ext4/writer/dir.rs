@@ -291,13 +291,20 @@ impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
     /// How many blocks are at a level of the index; behind the last one are the entries'.
     fn at_level(&self, level: usize) -> usize {
         let levels = &self.shape.levels;
-        levels.get(level).copied().unwrap_or(self.shape.leaves.len())
+        levels
+            .get(level)
+            .copied()
+            .unwrap_or(self.shape.leaves.len())
     }
 
     /// The first of the `level`'s blocks that belongs to block `n` of the level above: they are
     /// dealt out evenly.
     fn child(&self, level: usize, n: usize) -> usize {
-        let above = if level == 0 { 1 } else { self.at_level(level - 1) };
+        let above = if level == 0 {
+            1
+        } else {
+            self.at_level(level - 1)
+        };
         (self.at_level(level) * n).div_ceil(above)
     }
 

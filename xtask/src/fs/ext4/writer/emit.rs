@@ -121,7 +121,10 @@ impl Volume {
                 both.extend(self.superblock(group));
                 out.metadata(at, &both)
             }
-            What::Descriptors => out.metadata(at, &self.descriptors[index(from * block)..index(to * block)]),
+            What::Descriptors => out.metadata(
+                at,
+                &self.descriptors[index(from * block)..index(to * block)],
+            ),
             What::Reserved(group) => {
                 if group > 0 {
                     return Ok(());
@@ -170,7 +173,10 @@ impl Volume {
             while from < to {
                 let until = (from + chunk).min(to);
                 self.table(first + n, from, until, &mut bytes);
-                out.metadata((area.start + n * table + from) * self.geometry.block, &bytes)?;
+                out.metadata(
+                    (area.start + n * table + from) * self.geometry.block,
+                    &bytes,
+                )?;
                 from = until;
             }
         }

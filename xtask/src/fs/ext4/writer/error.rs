@@ -166,14 +166,26 @@ pub enum Error {
         /// Its name.
         name: Vec<u8>,
     },
+    /// The value of an extended attribute is too long.
+    #[error("the extended attribute {} of {} has {len} bytes, more than the {limit} of a value", Show(.name), Show(.path))]
+    Value {
+        /// Whose attribute it is.
+        path: Vec<u8>,
+        /// Its name.
+        name: Vec<u8>,
+        /// Length of its value in bytes.
+        len: usize,
+        /// Most bytes of a value.
+        limit: usize,
+    },
     /// The extended attributes of a file take too much.
-    #[error("the extended attributes of {} take {bytes} bytes, more than the {limit} that ext4 gives each file", Show(.path))]
+    #[error("the extended attributes of {} take {bytes} bytes, more than a block of {limit} and the rest of an inode, which ext4 gives each file", Show(.path))]
     Attributes {
         /// Whose attributes they are.
         path: Vec<u8>,
-        /// What they take, in bytes.
+        /// Bytes of their names and values.
         bytes: usize,
-        /// Most bytes of them.
+        /// Bytes of a block.
         limit: usize,
     },
     /// A directory has more entries than its index reaches.

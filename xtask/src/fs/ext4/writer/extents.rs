@@ -3,7 +3,7 @@
 //! Source: Linux Documentation/filesystems/ext4/ifork.rst, "Extent Tree"; fs/ext4/
 //! ext4_extents.h.
 
-use super::bytes::{crc, high32, index, low16, put16, put32, put_lo};
+use super::bytes::{crc, high32, index, low16, put_lo, put16, put32};
 
 /// Longest extent in blocks (`EXT_INIT_MAX_LEN`).
 const LONGEST: u64 = 32768;

@@ -27,6 +27,9 @@ const JOURNALS: [(u64, u64); 8] = [
     (33_554_432, 262_144),
 ];
 
+/// One block for fast commits to so many of the journal (`EXT2_JOURNAL_TO_FC_BLKS_RATIO`).
+const FAST_COMMITS: u64 = 64;
+
 /// What an [`Area`] holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
@@ -84,7 +87,9 @@ pub struct Geometry {
     pub(super) descriptor: u64,
     pub(super) descriptors: u64,
     pub(super) reserved: u64,
+    /// Blocks of the journal, those for fast commits included.
     pub(super) journal: u64,
+    pub(super) fast_commits: u64,
     pub(super) places: Vec<Places>,
     /// Ascending and disjoint.
     pub(super) areas: Vec<Area>,
@@ -138,6 +143,7 @@ impl Geometry {
             descriptors: 0,
             reserved: 0,
             journal: 0,
+            fast_commits: 0,
             places: Vec::new(),
             areas: Vec::new(),
         };
@@ -162,6 +168,12 @@ impl Geometry {
                 .find(|(from, _)| geometry.blocks >= *from)
                 .map_or(0, |(_, journal)| *journal),
         };
+        if options.features.fast_commit {
+            // The log itself must stay long enough (Linux fs/jbd2/journal.c,
+            // `jbd2_journal_initialize_fast_commit`).
+            geometry.fast_commits = geometry.journal / FAST_COMMITS;
+            geometry.journal += geometry.fast_commits;
+        }
         geometry.arrange().ok_or(too_small)?;
         Ok(geometry)
     }
@@ -201,7 +213,9 @@ impl Geometry {
             // The numbers in that inode have 32 bits.
             return 0;
         }
-        let blocks = (bytes / self.block).min(u64::from(u32::MAX)).max(self.blocks);
+        let blocks = (bytes / self.block)
+            .min(u64::from(u32::MAX))
+            .max(self.blocks);
         let groups = (blocks - self.first).div_ceil(self.per_group);
         let in_block = self.block / self.descriptor;
         // One block of the inode's holds the numbers of all (EXT2_ADDR_PER_BLOCK).

@@ -104,13 +104,29 @@ mod tests {
     const HASHES: &[(bool, &str, super::Hash)] = &[
         (false, "a", (0xd5fa_7d7a, 0xacb4_8187)),
         (false, "etc", (0x0cf6_5492, 0xdc56_fef2)),
-        (false, "linux-image-6.1.0-9-amd64_6.1", (0x8943_9062, 0x5d07_e9f5)),
-        (false, "abcdefghijklmnopqrstuvwxyz0123456", (0x16ed_9a9c, 0x2fb8_454f)),
+        (
+            false,
+            "linux-image-6.1.0-9-amd64_6.1",
+            (0x8943_9062, 0x5d07_e9f5),
+        ),
+        (
+            false,
+            "abcdefghijklmnopqrstuvwxyz0123456",
+            (0x16ed_9a9c, 0x2fb8_454f),
+        ),
         (false, "größe", (0xa759_a98e, 0x352b_69b2)),
         (true, "a", (0x9375_2ee6, 0x578c_30ba)),
         (true, "etc", (0xdc15_cde2, 0x9616_39ce)),
-        (true, "linux-image-6.1.0-9-amd64_6.1", (0x7552_4ba4, 0x9522_771a)),
-        (true, "abcdefghijklmnopqrstuvwxyz0123456", (0x01d3_7544, 0xdadd_7638)),
+        (
+            true,
+            "linux-image-6.1.0-9-amd64_6.1",
+            (0x7552_4ba4, 0x9522_771a),
+        ),
+        (
+            true,
+            "abcdefghijklmnopqrstuvwxyz0123456",
+            (0x01d3_7544, 0xdadd_7638),
+        ),
         (true, "größe", (0x7aac_d0e8, 0xdad2_a60c)),
     ];
 }

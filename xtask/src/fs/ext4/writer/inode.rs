@@ -2,7 +2,7 @@
 //!
 //! Source: Linux Documentation/filesystems/ext4/inodes.rst, fs/ext4/ext4.h (`ext4_inode`).
 
-use super::bytes::{crc, high32, index, low16, low32, put16, put32, put_lo};
+use super::bytes::{crc, high32, index, low16, low32, put_lo, put16, put32};
 use super::extents::Tree;
 use super::spec::{FAST_LINK, Node, Type, split_time};
 use super::volume::Volume;

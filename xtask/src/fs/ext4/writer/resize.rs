@@ -4,7 +4,7 @@
 //! Source: e2fsprogs lib/ext2fs/res_gdt.c (`ext2fs_create_resize_inode`), Linux fs/ext4/
 //! resize.c (`reserve_backup_gdb`).
 
-use super::bytes::{high32, index, low32, put16, put32, put_lo};
+use super::bytes::{high32, index, low32, put_lo, put16, put32};
 use super::geometry::has_super;
 use super::volume::Volume;
 

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::options::Options;
-use super::xattr::{Attribute, LONGEST_VALUE, Sets, block_room};
+use super::xattr::{Attribute, LONGEST_VALUE, Sets};
 use super::{Geometry, bytes::index};
 
 /// Most bytes of a name (`EXT4_NAME_LEN`).
@@ -300,10 +300,17 @@ impl Builder {
         attributes: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<(), Error> {
         let mut list = Vec::new();
-        let (mut bytes, mut longest) = (0, 0);
+        let mut bytes = 0;
         for (name, value) in attributes {
             bytes += name.len() + value.len();
-            longest = longest.max(value.len());
+            if value.len() > LONGEST_VALUE {
+                return Err(Error::Value {
+                    path: path.to_vec(),
+                    name: name.to_vec(),
+                    len: value.len(),
+                    limit: LONGEST_VALUE,
+                });
+            }
             let attribute = Attribute::new(name, value).ok_or_else(|| Error::AttributeName {
                 path: path.to_vec(),
                 name: name.to_vec(),
@@ -328,19 +335,11 @@ impl Builder {
         }
         let block = index(self.geometry.block);
         let outside = self.options.features.ea_inode;
-        let set = if longest > LONGEST_VALUE {
-            None
-        } else {
-            self.sets.add(list, block, outside)
-        };
+        let set = self.sets.add(list, block, outside);
         node.attributes = set.ok_or_else(|| Error::Attributes {
             path: path.to_vec(),
             bytes,
-            limit: if longest > LONGEST_VALUE {
-                LONGEST_VALUE
-            } else {
-                block_room(block)
-            },
+            limit: block,
         })?;
         Ok(())
     }
@@ -356,10 +355,11 @@ impl Builder {
         let mut parts = vec![name];
         let mut at = dir.0;
         while at != 0 && parts.len() < 4096 {
-            let entry = self
-                .nodes
-                .get(at as usize)
-                .and_then(|n| self.entries.get(index(n.data)));
+            let named = |entry: &&Entry| entry.node == at;
+            let entry = match self.nodes.get(at as usize) {
+                Some(node) if node.kind == Type::Dir => self.entries.get(index(node.data)),
+                _ => self.entries.iter().find(named),
+            };
             let Some(entry) = entry else { break };
             parts.push(self.name_of(*entry));
             at = entry.dir;
@@ -439,6 +439,8 @@ impl Builder {
         for &(offset, len) in runs.iter().filter(|(_, len)| *len > 0) {
             let past = offset.checked_add(len).filter(|past| *past <= size);
             let Some(past) = past.filter(|_| offset >= end) else {
+                // They are not the next file's.
+                self.runs.truncate(start);
                 return Ok(None);
             };
             end = past;

@@ -3,7 +3,7 @@
 //! Sources: Linux Documentation/filesystems/ext4/super.rst and journal.rst; e2fsprogs
 //! lib/ext2fs/mkjournal.c for what mke2fs puts into a journal.
 
-use super::bytes::{crc, high32, index, low16, low32, put16, put32, put_lo};
+use super::bytes::{crc, high32, index, low16, low32, put_lo, put16, put32};
 use super::geometry::FLEX;
 use super::options::OnError;
 use super::volume::Volume;
@@ -38,9 +38,6 @@ const SIGNED_HASH: u32 = 1;
 /// Magic number of a journal's blocks, and the type of a superblock of version 2.
 const JBD2: u32 = 0xc03b_3998;
 const JBD2_SUPER: u32 = 4;
-
-/// One block for fast commits in so many of the journal (`EXT2_JOURNAL_TO_FC_BLKS_RATIO`).
-const FAST_COMMITS: u32 = 64;
 
 impl Volume {
     /// The superblock of a group, 1024 bytes.
@@ -176,9 +173,7 @@ impl Volume {
         put(0x14, 1);
         put(0x18, 1);
         put(0x40, 1);
-        if self.options.features.fast_commit {
-            put(0x54, blocks / FAST_COMMITS);
-        }
+        put(0x54, low32(self.geometry.fast_commits));
         block[0x30..0x40].copy_from_slice(&self.options.uuid);
         block
     }

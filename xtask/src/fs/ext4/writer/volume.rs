@@ -1,6 +1,6 @@
 //! A file system that is laid out.
 
-use super::bytes::{crc, index, put16, put32, put_lo};
+use super::bytes::{crc, index, put_lo, put16, put32};
 use super::extents::{Extent, pair};
 use super::geometry::{Geometry, What};
 use super::layout::entry_range;
@@ -285,7 +285,10 @@ impl Volume {
         for range in self.used(group) {
             set_bits(bitmap, range);
         }
-        set_bits(bitmap, self.geometry.group_len(group)..self.geometry.block * 8);
+        set_bits(
+            bitmap,
+            self.geometry.group_len(group)..self.geometry.block * 8,
+        );
     }
 
     /// Used inodes of a group: they are its first ones.
@@ -300,7 +303,10 @@ impl Volume {
     pub(super) fn inode_bitmap(&self, group: u64, bitmap: &mut [u8]) {
         bitmap.fill(0);
         set_bits(bitmap, 0..self.used_inodes(group));
-        set_bits(bitmap, self.geometry.inodes_per_group..self.geometry.block * 8);
+        set_bits(
+            bitmap,
+            self.geometry.inodes_per_group..self.geometry.block * 8,
+        );
     }
 
     /// Whether a group's block bitmap need not be written: nothing lies in it but what the
@@ -309,7 +315,10 @@ impl Volume {
         let geometry = &self.geometry;
         let (start, len) = (geometry.group_start(group), geometry.group_len(group));
         let own = |a: &&super::geometry::Area| {
-            !matches!(a.what, What::Super(_) | What::Descriptors | What::Reserved(_))
+            !matches!(
+                a.what,
+                What::Super(_) | What::Descriptors | What::Reserved(_)
+            )
         };
         let first = geometry.areas.partition_point(|a| a.end() <= start);
         let mut areas = geometry.areas[first..]

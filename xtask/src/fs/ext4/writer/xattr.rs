@@ -111,10 +111,10 @@ impl Placed {
 }
 
 /// Room for attributes in an inode, without their magic number and the mark of their end.
-pub(super) const INODE_ROOM: usize = 256 - 128 - 32 - 8;
+const INODE_ROOM: usize = 256 - 128 - 32 - 8;
 
 /// Room for attributes in a block, without its header and the mark of their end.
-pub(super) fn block_room(block: usize) -> usize {
+fn block_room(block: usize) -> usize {
     block - HEADER - 4
 }
 
@@ -320,7 +320,12 @@ impl Set {
         let mut hash = 0_u32;
         let mut at = HEADER;
         for placed in self.list.iter().filter(|p| p.home == Home::Block) {
-            let entry = [block[at + 12], block[at + 13], block[at + 14], block[at + 15]];
+            let entry = [
+                block[at + 12],
+                block[at + 13],
+                block[at + 14],
+                block[at + 15],
+            ];
             let entry = u32::from_le_bytes(entry);
             if entry == 0 {
                 hash = 0;
