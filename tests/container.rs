@@ -140,14 +140,7 @@ const INIT: &str = r#"#!/bin/sh
 echo "init is process $$ of $(uname -n)" >/dev/stdout
 [ $$ -eq 1 ] || exit 1
 trap 'echo "SIGRTMIN+3 came to process $$"; exit 0' 37
-if command -v systemctl >/dev/null; then
-    get() { systemctl show "$1" -p "$2" --value; }
-    unit=systemd-networkd-wait-online.service
-    begun=$(get $unit InactiveExitTimestampMonotonic) done=$(get $unit ActiveEnterTimestampMonotonic)
-    echo "cables: $(cat /sys/class/net/e*/carrier | sort | tr '\n' ' ')"
-    echo "waited $(((done - begun) / 1000000)) s, $(get $unit Result)."
-    getent hosts localhost >/dev/null && ls -l /etc/resolv.conf
-fi
+[ ! -d /run/systemd ] || echo "cables: $(cat /sys/class/net/e*/carrier | sort | tr '\n' ' ')"
 echo "ready: $(cat /proc/1/comm)"
 while :; do sleep 0.2; done
 "#;
@@ -431,13 +424,12 @@ ENTRYPOINT ["/init"]
     let extra = second_card(&dir.join("qmp"));
     let mut machine = boot_with(&image, "init is process 1 of own", extra);
     machine.says("cables: 0 1");
-    machine.says("waited ");
     machine.says("ready: init");
+    // With both cards waited for, it fails after two minutes.
     let said = machine.session.transcript();
-    let waited = said.split("waited ").nth(1).unwrap();
-    let (seconds, rest) = waited.split_once(" s, ").unwrap();
-    assert!(seconds.parse::<u32>().unwrap() < 60, "{said}");
-    assert!(rest.starts_with("success."), "{said}");
+    let online =
+        |line: &str| line.contains("Finished") && line.contains("ait for Network to be Configured");
+    assert!(said.lines().any(online), "{said}");
     let said = machine.off();
     assert!(said.contains("SIGRTMIN+3 came to process 1"), "{said}");
 }

@@ -1,11 +1,20 @@
 #!/bin/sh
 # Written by docker-to-linux: asks a command that is process 1 of a PID namespace to end.
 #
+#   process-1 run COMMAND...
 #   process-1 PID SIGNAL SECONDS
+#
+# "run" starts the command, unless the service is being stopped: a supervisor that sees the command
+# end before it is told to stop would start a second one, which nobody ends.
 #
 # PID is the service's main process, an ancestor of the command in the machine's own namespace.
 # The command gets the signal by its number. What is left after the seconds is killed, and the
 # whole namespace with it.
+if [ "$1" = run ]; then
+    shift
+    [ ! -e /run/container/stopping ] || exec sleep 60
+    exec "$@"
+fi
 main=$1 signal=$2 seconds=$3
 [ -n "$main" ] && [ -d "/proc/$main" ] || exit 0
 own=$(readlink /proc/self/ns/pid)

@@ -7,6 +7,9 @@ use crate::plan::{Container, Signal};
 
 const CONSOLE_TEXT: &str = include_str!("../files/console-openrc.sh");
 
+/// There while the service is being stopped: `process-1.sh` looks for it.
+const STOPPING: &str = "/run/container/stopping";
+
 pub(super) fn add(rootfs: &mut Rootfs, container: &Container, how: &How<'_>) -> Result<(), Report> {
     let epoch = rootfs.epoch;
     let script = format!("/etc/init.d/{NAME}");
@@ -25,15 +28,16 @@ pub(super) fn add(rootfs: &mut Rootfs, container: &Container, how: &How<'_>) -> 
 fn text(container: &Container, how: &How<'_>) -> String {
     let account = how.account;
     let owner = format!("{}:{}", account.uid, account.gid);
-    let (mut command, mut stop_pre) = (format!("command={LAUNCHER}\n"), String::new());
+    let mut command = format!("command={LAUNCHER}\n");
+    let (mut begin, mut stop_pre) = (String::new(), String::new());
     let user = match &how.process_one {
         Some(words) => {
-            let (program, arguments) = words.split_once(' ').unwrap_or((words, ""));
-            command = format!("command={program}\ncommand_args=\"{arguments} {LAUNCHER}\"\n");
+            command = format!("command={PROCESS_ONE}\ncommand_args=\"run {words} {LAUNCHER}\"\n");
+            begin = format!("    rm -f {STOPPING}\n");
             let number = container.stop_signal.number();
             // The supervisor would signal unshare(1), which passes nothing on.
             stop_pre = format!(
-                "stop_pre() {{\n    {PROCESS_ONE} \"$(cat /run/{NAME}.pid 2>/dev/null)\" {number} {STOP_SECONDS}\n    return 0\n}}\n\n"
+                "stop_pre() {{\n    touch {STOPPING}\n    {PROCESS_ONE} \"$(cat /run/{NAME}.pid 2>/dev/null)\" {number} {STOP_SECONDS}\n    return 0\n}}\n\n"
             );
             // Only root makes namespaces.
             String::new()
@@ -62,7 +66,7 @@ depend() {{
 }}
 
 start_pre() {{
-    {CONSOLE} start {owner}
+{begin}    {CONSOLE} start {owner}
 }}
 
 {stop_pre}stop_post() {{

@@ -737,8 +737,10 @@ fn process_one_gets_a_namespace() {
     add(&mut r, Init::OpenRc, &c, OWN).unwrap();
     let script = text(&r, "/etc/init.d/container");
     for line in [
-        "command=/usr/bin/unshare",
-        "command_args=\"--mount-proc --mount --pid -f /usr/bin/setpriv --reuid=1000 --regid=1001 --init-groups /usr/lib/docker-to-linux/service\"",
+        "command=/usr/lib/docker-to-linux/process-1",
+        "    rm -f /run/container/stopping",
+        "    touch /run/container/stopping",
+        "command_args=\"run /usr/bin/unshare --mount-proc --mount --pid -f /usr/bin/setpriv --reuid=1000 --regid=1001 --init-groups /usr/lib/docker-to-linux/service\"",
         "    /usr/lib/docker-to-linux/process-1 \"$(cat /run/container.pid 2>/dev/null)\" 37 30",
     ] {
         assert!(script.lines().any(|l| l == line), "{line}\n{script}");
