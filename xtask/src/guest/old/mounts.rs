@@ -100,6 +100,11 @@ impl Wanted<'_> {
         let network = NETWORK.contains(&self.kind.strip_prefix("fuse.").unwrap_or(self.kind));
         // Its memory is made when the machine starts.
         let zram = self.what.starts_with("/dev/zram");
+        // Everything in it is in the root file system. An initramfs that mounts it (initramfs-tools,
+        // init) knows no `nofail` and waits for the device without an end.
+        if self.at == "/usr" {
+            return Fate::Gone;
+        }
         if self.at == "/" || network || self.has("_netdev") || zram {
             return Fate::Keep;
         }

@@ -94,7 +94,10 @@ pub(super) fn add(
     };
     let finder = Finder::new(rootfs, container);
     let process_one = match nature::of(finder, &container.command, own_init) {
-        Nature::Application => None,
+        Nature::Application => {
+            notes.extend(no_program(finder, &container.command));
+            None
+        }
         Nature::Init(program) => {
             notes.push(format!(
                 "no service for the container's command ({}): it starts {program}, and the machine has an init of its own, which starts the units and services that are enabled",
@@ -135,6 +138,16 @@ pub(super) fn add(
     write(rootfs, LAUNCHER, text, 0o755)?;
     low_ports(rootfs, container, &account)?;
     Ok(notes)
+}
+
+/// What to tell of a command whose program is not there: the service fails at every start.
+fn no_program(finder: Finder<'_>, command: &[String]) -> Option<String> {
+    let word = command.first()?;
+    finder.find(word).is_none().then(|| {
+        format!(
+            "the container's command starts {word:?}, which is no executable file of the root file system, so the service cannot start; correct CMD or ENTRYPOINT in its Dockerfile"
+        )
+    })
 }
 
 /// The folders that an engine would make when it makes a container.

@@ -208,6 +208,9 @@ fn a_unit_of_systemd() {
         ("/etc/pam.d/login", ""),
         ("/etc/environment", "X=1"),
     ]);
+    r.tree
+        .write("/run.sh", b"elf".as_slice(), 0o755, 5)
+        .unwrap();
     let wants = "/etc/systemd/system/multi-user.target.wants";
     let mut c = container(
         &["/run.sh", "100%"],
@@ -481,6 +484,9 @@ fn rivals_without_units_of_systemd() {
 #[test]
 fn a_script_of_openrc() {
     let mut r = rootfs(&[("/etc/passwd", PASSWD), ("/etc/group", GROUP)]);
+    r.tree
+        .write("/run.sh", b"elf".as_slice(), 0o755, 5)
+        .unwrap();
     let mut c = container(&["/run.sh"], &[]);
     c.user = Some("77:88".into());
     assert!(add(&mut r, Init::OpenRc, &c, OWN).unwrap().is_empty());
@@ -711,6 +717,28 @@ fn an_init_is_no_service() {
     let c = container(&["/opt/boot"], &[]);
     let notes = add(&mut r, Init::Other, &c, "/opt/boot").unwrap();
     assert!(notes[0].contains("init of its own"), "{notes:?}");
+}
+
+#[test]
+fn a_command_that_is_not_there_is_told() {
+    let path = [("PATH", "/usr/bin:/bin")];
+    for (command, told) in [
+        ("binary", false),
+        ("/bin/binary", false),
+        ("./bin/binary", false),
+        ("nowhere", true),
+        ("/usr/bin/nowhere", true),
+        ("/bin", true),
+        ("", true),
+        // It has no executable bit.
+        ("/etc/passwd", true),
+    ] {
+        let mut r = programs(&MACHINE);
+        let c = container(&[command, "x"], &path);
+        let notes = add(&mut r, Init::Systemd, &c, OWN).unwrap();
+        let found = notes.iter().any(|n| n.contains(&format!("{command:?}")));
+        assert_eq!(found, told, "{command}: {notes:?}");
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ fn boot_files_and_swap_of_the_old_disk_go() {
         "/dev/mapper/vg-swap swap swap defaults 0 0",
         "/swap.img none swap sw 0 0",
         "/srv/nowhere /mnt none bind 0 0",
+        "UUID=1111-2222 /usr ext4 ro 0 2",
+        "/dev/vg/usr /usr/ ext4 defaults,nofail 0 2",
     ] {
         let (text, notes) = fstab(&format!("# old\n{gone}\n"), &[], true);
         assert_eq!(text, "# old\n", "{gone}");

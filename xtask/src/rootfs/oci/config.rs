@@ -52,7 +52,7 @@ impl Config {
     /// The folder that the command starts in, as an absolute path.
     pub fn working_dir(&self) -> String {
         let dir = self.working_dir.as_deref().unwrap_or_default();
-        format!("/{}", dir.trim_start_matches('/'))
+        cleaned(&format!("/{}", dir.trim_start_matches('/')))
     }
 
     /// The signal that asks it to end, as it stands there.
@@ -72,7 +72,7 @@ impl Config {
     pub fn volumes(&self) -> Vec<String> {
         self.volumes
             .iter()
-            .flat_map(|v| v.keys().cloned())
+            .flat_map(|v| v.keys().map(|path| cleaned(path)))
             .collect()
     }
 
@@ -100,6 +100,25 @@ impl Config {
     }
 }
 
+/// A path without the `..` in it, as engines read it: by its words, without looking at links, and
+/// never above the root folder (Go, path.Clean). Other paths stay as they are.
+fn cleaned(path: &str) -> String {
+    if path.split('/').all(|part| part != "..") {
+        return path.to_owned();
+    }
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -116,6 +135,23 @@ mod tests {
         assert_eq!(config(null), Config::default());
         assert_eq!(Config::default().working_dir(), "/");
         assert!(Config::default().command().is_empty());
+    }
+
+    #[test]
+    fn folders_lead_nowhere_else() {
+        for (given, wanted) in [
+            ("/srv/x/../y", "/srv/y"),
+            ("../..", "/"),
+            ("a/./b/..", "/a"),
+            ("/data/", "/data/"),
+            ("/..data", "/..data"),
+        ] {
+            let c = config(&format!(
+                r#"{{"WorkingDir": "{given}", "Volumes": {{"{given}": {{}}}}}}"#
+            ));
+            assert_eq!(c.working_dir(), wanted);
+            assert_eq!(c.volumes(), [wanted]);
+        }
     }
 
     #[test]
