@@ -8,6 +8,7 @@ use super::{Report, Rootfs, edit};
 use crate::format::raw::next_data;
 use crate::recipe::{FileMode, FileOptions, Owner, closest};
 use crate::rootfs::{Content, Kind, Meta, Node, NodeId, Segment, Store};
+use crate::size::Size;
 use camino::Utf8Path;
 use fs_err as fs;
 use std::collections::BTreeMap;
@@ -67,6 +68,7 @@ impl Overlay {
             let mut reader = Reader {
                 spool: spool.try_clone().map_err(|e| unreadable(dir, e))?,
                 end: 0,
+                holes: 0,
                 entries: Vec::new(),
             };
             reader.folder(dir)?;
@@ -234,6 +236,8 @@ fn unreadable(path: &Utf8Path, error: io::Error) -> Report {
 struct Reader {
     spool: std::fs::File,
     end: u64,
+    /// Bytes of holes so far.
+    holes: u64,
     entries: Vec<Entry>,
 }
 
@@ -314,6 +318,14 @@ impl Reader {
             }
             self.end += copied;
         }
+        let data: u64 = runs.iter().map(|run| run.len).sum();
+        self.holes += len.saturating_sub(data);
+        if self.holes > MAX_HOLES {
+            return Err(io::Error::other(format!(
+                "the files in files/ have holes of more than {}; a large sparse file is better made in the machine, e.g. by truncate(1)",
+                Size(MAX_HOLES)
+            )));
+        }
         let whole = matches!(runs.as_slice(), [run] if run.len == len) || len == 0;
         Ok(EntryKind::File {
             start,
@@ -327,6 +339,10 @@ impl Reader {
 /// Largest file in bytes: ext4 numbers the blocks of a file by 32 bits, and the last number is
 /// not used (Linux fs/ext4/super.c, `ext4_max_size`; blocks of 4096 bytes).
 const MAX_FILE: u64 = ((1 << 32) - 1) * 4096;
+
+/// Most bytes of holes in all files. They take no space, but the manifest has a hash of every
+/// file, which covers its zeros.
+const MAX_HOLES: u64 = 8 << 30;
 
 /// Most holes in one file: each takes memory.
 const MAX_RUNS: usize = 1 << 20;
