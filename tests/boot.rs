@@ -5,14 +5,14 @@
 mod common;
 
 use common::sector::{Then, boot_sector};
-use docker_to_linux::boot::accel::{self, Accel};
-use docker_to_linux::boot::trouble::{BOOT, Cause, Failed};
-use docker_to_linux::boot::{
-    self, DiskBus, Firmware, ImageFormat, Machine, Network, Options, Session,
-};
 use docker_to_linux::error::Report;
 use docker_to_linux::recipe::Arch;
 use docker_to_linux::tool::Tool;
+use docker_to_linux::vm::accel::{self, Accel};
+use docker_to_linux::vm::trouble::{BOOT, Cause, Failed};
+use docker_to_linux::vm::{
+    self, DiskBus, Firmware, ImageFormat, Machine, Network, Options, Session,
+};
 use std::io::Write;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -69,7 +69,7 @@ fn failed(report: &Report) -> &Failed {
 fn failure(text: &str, then: Then) -> (Report, Duration) {
     let (_dir, path) = image(&boot_sector(text, then));
     let begun = Instant::now();
-    let report = boot::to_login(&machine(), &path, Options::default()).unwrap_err();
+    let report = vm::to_login(&machine(), &path, Options::default()).unwrap_err();
     (report, begun.elapsed())
 }
 
@@ -94,7 +94,7 @@ fn a_prompt_is_found_on_every_disk_bus_and_the_rest_is_by_force() {
             timeout: Some(SOON),
             ..Options::default()
         };
-        let verdict = boot::to_login(&machine, &path, options).unwrap();
+        let verdict = vm::to_login(&machine, &path, options).unwrap();
         // A boot sector knows nothing of ACPI.
         assert!(!verdict.powered_off);
         assert_eq!(verdict.attempts, 1);
@@ -157,7 +157,7 @@ fn what_emulators_do_to_healthy_kernels_is_tried_again() {
         tee: Some(Box::new(Shared(Arc::clone(&copy)))),
         ..Options::default()
     };
-    let report = boot::to_login(&machine(), &path, options).unwrap_err();
+    let report = vm::to_login(&machine(), &path, options).unwrap_err();
     let times = match failed(&report).accel {
         Accel::Tcg => 3,
         _ => 1,
@@ -189,7 +189,7 @@ fn firmware_that_finds_nothing_is_recognised() {
         return;
     }
     let (_dir, path) = image(&vec![0; 1 << 20]);
-    let report = boot::to_login(&machine(), &path, Options::default()).unwrap_err();
+    let report = vm::to_login(&machine(), &path, Options::default()).unwrap_err();
     let failed = failed(&report);
     assert!(
         matches!(&failed.cause, Cause::Said { trouble, .. } if trouble.pattern == "Boot failed: "),
@@ -305,7 +305,7 @@ fn an_image_that_qemu_cannot_open_is_qemus_error() {
         format: ImageFormat::Qcow2,
         ..machine()
     };
-    let report = boot::to_login(&machine, &path, Options::default()).unwrap_err();
+    let report = vm::to_login(&machine, &path, Options::default()).unwrap_err();
     assert!(
         report.message.contains("Image is not in qcow2 format"),
         "{report}"

@@ -9,10 +9,10 @@ mod common;
 
 use common::machine::{self, Guest, PASSWORD, off};
 use common::temp;
-use docker_to_linux::boot::{Firmware, Machine, PROMPT};
 use docker_to_linux::guest::Given;
 use docker_to_linux::recipe::Arch;
 use docker_to_linux::rootfs::Tree;
+use docker_to_linux::vm::{Firmware, Machine, PROMPT};
 
 const KERNEL: &str = "/boot/vmlinuz-virt";
 const INITRD: &str = "/boot/initramfs-virt";

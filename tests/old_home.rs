@@ -10,10 +10,10 @@ mod common;
 
 use common::machine::{self, Guest, PASSWORD, off};
 use common::temp;
-use docker_to_linux::boot::{Firmware, Machine, PROMPT};
 use docker_to_linux::guest::Given;
 use docker_to_linux::recipe::{Arch, BootMode, User};
 use docker_to_linux::rootfs::{Kind, Meta, Node, ROOT, Rootfs};
+use docker_to_linux::vm::{Firmware, Machine, PROMPT};
 
 /// [`PASSWORD`], as `openssl passwd -6` hides it.
 const HASH: &str = "$6$oldhomesalt$sMupbaX5gmTJzzOK/BQRAW/WyM3YdYeAmOXvxboFG/DFKcU.vnlD4tsakjSJuXqOjtt4D7X3YrTx.pSoZBpry/";
@@ -23,7 +23,7 @@ const HASH: &str = "$6$oldhomesalt$sMupbaX5gmTJzzOK/BQRAW/WyM3YdYeAmOXvxboFG/DFK
 fn boot(
     recipe: &str,
     change: impl FnOnce(&mut Rootfs),
-    judge: impl FnOnce(&[String], &mut docker_to_linux::boot::Session),
+    judge: impl FnOnce(&[String], &mut docker_to_linux::vm::Session),
 ) {
     let Some(container) = machine::container(recipe) else {
         return;
@@ -104,7 +104,7 @@ fn lived_elsewhere(r: &mut Rootfs) {
 }
 
 /// What must hold in either, for somebody who is not root.
-fn works_for_anna(session: &mut docker_to_linux::boot::Session) {
+fn works_for_anna(session: &mut docker_to_linux::vm::Session) {
     let mut guest = Guest::open(session, "anna", PASSWORD);
     assert_eq!(guest.run("id -un; cat /data/kept"), "anna\nprecious");
     guest.run("touch /var/tmp/a /tmp/a");

@@ -6,7 +6,7 @@ mod common;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use common::{dir, file};
-use docker_to_linux::publish::manifest::Manifest;
+use docker_to_linux::deliver::manifest::Manifest;
 use docker_to_linux::tool::Tool;
 use fs_err as fs;
 use std::process::Command;

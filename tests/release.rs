@@ -8,9 +8,9 @@ mod github;
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::error::{Class, Report};
 use docker_to_linux::format::target::join_command;
-use docker_to_linux::publish::github::issue::{self, Done, Outcome};
-use docker_to_linux::publish::github::release::{self, Published, Wanted};
-use docker_to_linux::publish::github::{Client, Repository, Token};
+use docker_to_linux::github::issue::{self, Done, Outcome};
+use docker_to_linux::github::release::{self, Published, Wanted};
+use docker_to_linux::github::{Client, Repository, Token};
 use github::{Fault, GitHub, REPOSITORY, TOKEN};
 use std::time::Duration;
 

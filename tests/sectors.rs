@@ -11,7 +11,6 @@ mod common;
 use camino::{Utf8Path, Utf8PathBuf};
 use common::machine::{self, Guest, PASSWORD, off};
 use common::temp;
-use docker_to_linux::boot::{Firmware, ImageFormat, Machine, PROMPT, claims};
 use docker_to_linux::bootloader::files::From;
 use docker_to_linux::format::raw::Raw;
 use docker_to_linux::guest::Given;
@@ -20,6 +19,7 @@ use docker_to_linux::plan::Plan;
 use docker_to_linux::recipe::{Arch, BootMode, Recipe, SectorSize};
 use docker_to_linux::rootfs::tar;
 use docker_to_linux::tool::Tool;
+use docker_to_linux::vm::{Firmware, ImageFormat, Machine, PROMPT, claims};
 use std::fs::File;
 use std::process::Command;
 

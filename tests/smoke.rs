@@ -10,9 +10,9 @@ mod common;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use common::{judge, machine, sha256, temp, xtask};
-use docker_to_linux::boot::{ImageFormat, claims};
 use docker_to_linux::smoke::root;
 use docker_to_linux::tool::Tool;
+use docker_to_linux::vm::{ImageFormat, claims};
 use serde_json::Value;
 use std::os::unix::fs::FileExt;
 use std::process::{Output, Stdio};

@@ -10,11 +10,11 @@ mod common;
 use camino::Utf8Path;
 use common::machine::{self, Disk, Guest, expect, off};
 use common::{content, judge, temp};
-use docker_to_linux::boot::{Firmware, Machine, PROMPT, Session};
 use docker_to_linux::guest::Given;
 use docker_to_linux::recipe::{Arch, BootMode, Recipe};
 use docker_to_linux::rootfs::Rootfs;
 use docker_to_linux::tool::Tool;
+use docker_to_linux::vm::{Firmware, Machine, PROMPT, Session};
 use std::io::{Read, Seek, SeekFrom, Write};
 
 /// What the new initrd says. What is typed into the guest never contains it in one piece.

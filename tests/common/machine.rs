@@ -2,8 +2,6 @@
 
 use super::skipped;
 use camino::{Utf8Path, Utf8PathBuf};
-use docker_to_linux::boot::trouble::Failed;
-use docker_to_linux::boot::{Login, Machine, Session, trouble};
 use docker_to_linux::bootloader::provide;
 use docker_to_linux::engine::{self, Engine};
 use docker_to_linux::format;
@@ -13,6 +11,8 @@ use docker_to_linux::plan::Partition;
 use docker_to_linux::recipe::{self, Arch, Format, Recipe};
 use docker_to_linux::rootfs::{Rootfs, tar};
 use docker_to_linux::tool::Tool;
+use docker_to_linux::vm::trouble::Failed;
+use docker_to_linux::vm::{Login, Machine, Session, trouble};
 use std::time::{Duration, Instant};
 
 /// How often a boot is tried that fails by the emulator's fault (`Failed::by_emulator`).

@@ -7,22 +7,22 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-pub mod boot;
 pub mod bootloader;
 pub mod cleanup;
 pub mod cli;
+pub mod deliver;
 pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod format;
 pub mod fs;
+pub mod github;
 pub mod guest;
 pub mod image;
 pub mod output;
 pub mod plain;
 pub mod plan;
 pub mod printable;
-pub mod publish;
 pub mod recipe;
 pub mod rootfs;
 pub mod shell;
@@ -30,3 +30,4 @@ pub mod size;
 pub mod small;
 pub mod smoke;
 pub mod tool;
+pub mod vm;

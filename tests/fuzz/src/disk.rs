@@ -2,7 +2,7 @@
 //! large disk is a small input: `u32` first sector, `u8` number of sectors, their bytes.
 
 use crate::{judge, parts, scratch};
-use docker_to_linux::boot::{ImageFormat, claims};
+use docker_to_linux::vm::{ImageFormat, claims};
 use docker_to_linux::{fs, smoke};
 use std::os::unix::fs::FileExt;
 

@@ -2,7 +2,7 @@
 
 use crate::{disk, judge, oci, parts, scratch};
 use docker_to_linux::recipe::{self, Arch};
-use docker_to_linux::{plan, publish};
+use docker_to_linux::{deliver, plan};
 
 /// A recipe.
 pub(crate) fn recipe(_: u8, data: &[u8]) {
@@ -37,6 +37,6 @@ pub(crate) fn manifest(_: u8, data: &[u8]) {
     }
     sums.push_str(&String::from_utf8_lossy(part(1)));
     if std::fs::write(dir.join("SHA256SUMS"), sums).is_ok() {
-        let _ = judge(publish::verify::verify(dir, &|_| ()));
+        let _ = judge(deliver::verify::verify(dir, &|_| ()));
     }
 }

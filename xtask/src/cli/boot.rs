@@ -1,14 +1,14 @@
 //! `boot`: an image in QEMU, with its serial console on this terminal.
 
 use super::console::Console;
-use crate::boot::claims::{self, Claims};
-use crate::boot::copy::Copy;
-use crate::boot::throwaway;
-use crate::boot::{
-    self, DiskBus, Display, Firmware, Forward, ImageFormat, Machine, Network, firmware,
-};
 use crate::error::Report;
 use crate::recipe::{self, Arch, Found};
+use crate::vm::claims::{self, Claims};
+use crate::vm::copy::Copy;
+use crate::vm::throwaway;
+use crate::vm::{
+    self, DiskBus, Display, Firmware, Forward, ImageFormat, Machine, Network, firmware,
+};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::process::ExitCode;
 
@@ -115,9 +115,9 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<ExitCode> {
         console.stage(&format!(
             "root's password in this machine, and only there: {password}"
         ));
-        boot::interactive(&machine, copy.path(), &flags, &mut std::io::stderr())?;
+        vm::interactive(&machine, copy.path(), &flags, &mut std::io::stderr())?;
     } else {
-        boot::interactive(&machine, &image, &flags, &mut std::io::stderr())?;
+        vm::interactive(&machine, &image, &flags, &mut std::io::stderr())?;
     }
     Ok(ExitCode::SUCCESS)
 }

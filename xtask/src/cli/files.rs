@@ -1,12 +1,12 @@
 //! Options about the files of an image that `image` and `convert` share.
 
 use super::console::Console;
+use crate::deliver::artifact::Job;
 use crate::disk::write_error;
 use crate::error::Report;
 use crate::format;
 use crate::format::pack::Packing;
 use crate::output::{Access, Set};
-use crate::publish::artifact::Job;
 use crate::recipe::Format;
 use crate::size::{MIB, Size};
 use camino::Utf8Path;

@@ -1,7 +1,7 @@
 //! Which ports of a machine are worth leading to, as its manifest tells.
 
-use crate::boot::Forward;
-use crate::publish::manifest::{ENDING, Manifest};
+use crate::deliver::manifest::{ENDING, Manifest};
+use crate::vm::Forward;
 use camino::Utf8Path;
 
 /// What to say of the ports that the container's service listens at and nobody leads to;

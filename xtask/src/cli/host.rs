@@ -1,10 +1,10 @@
 //! What this host has and lacks: one list for `doctor` and `setup`.
 
-use crate::boot::firmware;
 use crate::bootloader::files::From;
 use crate::engine::{self, Engine};
 use crate::recipe::{Arch, BootMode};
 use crate::tool::{PackageManager, Tool};
+use crate::vm::firmware;
 
 /// How much something matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

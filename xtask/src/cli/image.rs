@@ -6,6 +6,9 @@ use super::files::Files;
 use super::from;
 use super::{print, print_json};
 use crate::bootloader::{files::Loaders, provide};
+use crate::deliver::manifest::{self, Manifest};
+use crate::deliver::sbom::{self, Inventory};
+use crate::deliver::{Delivery, Papers, artifact};
 use crate::engine::{self, Build, Engine};
 use crate::error::Report;
 use crate::format::{self, Sink};
@@ -13,9 +16,6 @@ use crate::guest;
 use crate::image::{Assembly, Request};
 use crate::output::{Access, Set};
 use crate::plan::{self, ContainerFacts, Plan};
-use crate::publish::manifest::{self, Manifest};
-use crate::publish::sbom::{self, Inventory};
-use crate::publish::{Delivery, Papers, artifact};
 use crate::recipe::{
     self, Arch, BootEntryKind, BootMode, DiskSize, Format, Found, SectorSize, Smoke, TableKind,
 };

@@ -27,7 +27,7 @@ mod smoke;
 mod upload;
 mod verify;
 
-use crate::{cleanup, error, printable, publish, recipe};
+use crate::{cleanup, deliver, error, printable, recipe};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
 use console::{Console, Level};
@@ -170,7 +170,7 @@ fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
         Verb::Convert(args) => convert::run(&args, console)?,
         Verb::Verify(args) => verify::run(&args, console)?,
         Verb::Schema { manifest: false } => print(&recipe::schema())?,
-        Verb::Schema { manifest: true } => print(&publish::manifest::schema())?,
+        Verb::Schema { manifest: true } => print(&deliver::manifest::schema())?,
         Verb::Ext4ToTar(args) => ext4_to_tar::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -4,8 +4,8 @@ use super::action;
 use super::console::Console;
 use super::upload::variable;
 use crate::error::Report;
-use crate::publish::github::issue::{self, Done, Outcome};
-use crate::publish::github::{Client, Repository, Token};
+use crate::github::issue::{self, Done, Outcome};
+use crate::github::{Client, Repository, Token};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 

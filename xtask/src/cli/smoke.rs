@@ -3,13 +3,13 @@
 use super::boot::{Named, Uefi, named};
 use super::console::Console;
 use super::{print, print_json};
-use crate::boot::{DiskBus, Firmware, ImageFormat, Machine, accel, claims};
 use crate::disk::write_error;
 use crate::error::Report;
 use crate::output;
 use crate::recipe::Arch;
 use crate::small;
-use crate::smoke::{self, Credentials, Event, Job, Outcome, evidence_dir, paper};
+use crate::smoke::{self, Credentials, Event, Job, Outcome, evidence_dir, report};
+use crate::vm::{DiskBus, Firmware, ImageFormat, Machine, accel, claims};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use std::io::Write;
@@ -124,7 +124,7 @@ pub(super) fn failed(outcomes: &[Outcome]) -> Report {
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| !o.passed).collect();
     let names: Vec<String> = failed
         .iter()
-        .map(|o| format!("{} by {}: {}", o.name, o.firmware, paper::result(o)))
+        .map(|o| format!("{} by {}: {}", o.name, o.firmware, report::result(o)))
         .collect();
     let folders: Vec<&str> = failed.iter().map(|o| o.evidence.as_str()).collect();
     Report::failure(format!(
@@ -147,7 +147,7 @@ pub(super) fn tell(outcome: &Outcome, console: Console) {
         outcome.name,
         outcome.firmware,
         outcome.disk,
-        paper::result(outcome),
+        report::result(outcome),
         outcome.seconds,
         outcome.accelerator
     );
@@ -158,7 +158,7 @@ pub(super) fn tell(outcome: &Outcome, console: Console) {
         for line in &outcome.tail {
             console.detail(&format!("| {line}"));
         }
-        for reason in paper::reasons(outcome) {
+        for reason in report::reasons(outcome) {
             console.note(&reason);
         }
     }
@@ -238,9 +238,9 @@ fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec
 /// Tells the outcomes in every form that was asked for.
 fn report(outcomes: &[Outcome], args: &Args) -> anyhow::Result<()> {
     if let Some(file) = &args.junit {
-        write(file, &paper::junit(outcomes)?)?;
+        write(file, &report::junit(outcomes)?)?;
     }
-    let summary = paper::markdown(outcomes);
+    let summary = report::markdown(outcomes);
     if let Some(file) = &args.summary {
         write(file, &summary)?;
     }
@@ -255,7 +255,7 @@ fn report(outcomes: &[Outcome], args: &Args) -> anyhow::Result<()> {
     if args.json {
         print_json(&outcomes)
     } else {
-        print(&paper::table(outcomes))
+        print(&report::table(outcomes))
     }
 }
 

@@ -3,8 +3,8 @@
 use super::console::Console;
 use super::print;
 use crate::error::Report;
-use crate::publish::github::release::{self, Published, Wanted};
-use crate::publish::github::{Client, Repository, Token};
+use crate::github::release::{self, Published, Wanted};
+use crate::github::{Client, Repository, Token};
 use camino::Utf8PathBuf;
 
 /// Options of `upload`.

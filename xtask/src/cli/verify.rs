@@ -1,8 +1,8 @@
 //! `verify`: the files in a folder against their papers.
 
 use super::console::Console;
+use crate::deliver::verify;
 use crate::error::Report;
-use crate::publish::verify;
 use crate::size::Size;
 use camino::Utf8PathBuf;
 

@@ -12,11 +12,11 @@ mod fstab;
 mod grow;
 pub mod hashes;
 pub mod init;
+mod locale;
 mod login;
 mod network;
 mod old;
 mod overlay;
-mod place;
 pub mod service;
 mod sshd;
 mod swap;
@@ -154,12 +154,12 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
     }
     notes.extend(dhcp::configure(rootfs, init, settings)?);
     machine_id(rootfs, init, settings)?;
-    place::ask_nothing(rootfs, init)?;
+    locale::ask_nothing(rootfs, init)?;
     if let Some(zone) = &settings.timezone {
-        place::timezone(rootfs, zone)?;
+        locale::timezone(rootfs, zone)?;
     }
     if let Some(locale) = &settings.locale {
-        place::locale(rootfs, init, locale)?;
+        locale::locale(rootfs, init, locale)?;
     }
     if let Some(size) = settings.swap {
         notes.extend(swap::add(rootfs, init, size, settings.image)?);

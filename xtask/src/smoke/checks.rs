@@ -1,9 +1,9 @@
 //! A look inside a guest that is up: commands in its shell, by the family of its init.
 
 use super::verdict::Findings;
-use crate::boot::{Login, Network};
 use crate::error::Report;
 use crate::recipe::{Policy, Smoke};
+use crate::vm::{Login, Network};
 use serde::Serialize;
 use std::net::ToSocketAddrs;
 use std::sync::{Mutex, PoisonError};
@@ -72,7 +72,7 @@ const HEALTH: &str = "f=/usr/lib/docker-to-linux/healthcheck; [ -x $f ] || exit 
 
 /// Runs everything; `inside` takes what was run and what is wrong.
 ///
-/// An error (with [`crate::boot::trouble::Failed`] as its cause) if a command does not end
+/// An error (with [`crate::vm::trouble::Failed`] as its cause) if a command does not end
 /// within `patience`, or the guest dies over it.
 pub(super) fn run(
     login: &mut Login<'_>,

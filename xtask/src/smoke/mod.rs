@@ -2,12 +2,12 @@
 //! machine behind it is well.
 //!
 //! A [`Job`] is one boot of one image. [`boot()`] does it and returns an [`Outcome`]; [`all`] does
-//! several, some at once. [`paper`] has the forms in which outcomes are told.
+//! several, some at once. [`report`] has the forms in which outcomes are told.
 
 mod boot;
 mod checks;
 mod evidence;
-pub mod paper;
+pub mod report;
 pub mod root;
 mod verdict;
 
@@ -15,12 +15,12 @@ pub use boot::boot;
 pub use checks::Check;
 pub use verdict::{Findings, Hung, Verdict};
 
-use crate::boot::accel::{self, Accel};
-use crate::boot::stage::Stage;
-use crate::boot::{DiskBus, Firmware, Machine, firmware};
 use crate::cleanup;
 use crate::error::Report;
 use crate::recipe::Smoke;
+use crate::vm::accel::{self, Accel};
+use crate::vm::stage::Stage;
+use crate::vm::{DiskBus, Firmware, Machine, firmware};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 use std::sync::atomic::{AtomicUsize, Ordering};

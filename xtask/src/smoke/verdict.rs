@@ -1,8 +1,8 @@
 //! The verdict on a boot, and what speaks against it.
 
-use crate::boot::stage::Stage;
-use crate::boot::trouble::{Cause, Failed, Part};
 use crate::recipe::{Policy, Smoke};
+use crate::vm::stage::Stage;
+use crate::vm::trouble::{Cause, Failed, Part};
 use serde::{Serialize, Serializer};
 
 /// How a boot ended.

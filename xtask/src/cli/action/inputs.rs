@@ -5,7 +5,7 @@
 //! not enforce `required`, knows no types, and only warns of an input that does not exist.
 
 use crate::error::Report;
-use crate::publish::github::{Token, release};
+use crate::github::{Token, release};
 use crate::recipe::closest;
 use std::collections::BTreeMap;
 use std::time::Duration;

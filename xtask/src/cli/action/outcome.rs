@@ -1,10 +1,10 @@
 //! What a run of the action came to: its outputs, its summary, the file for the nightly.
 
-use crate::publish::github::commands::{code_block, markdown, output};
-use crate::publish::github::issue::{self, Outcome};
-use crate::publish::github::release::Published;
+use crate::github::commands::{code_block, markdown, output};
+use crate::github::issue::{self, Outcome};
+use crate::github::release::Published;
 use crate::size::Size;
-use crate::smoke::{Outcome as Boot, Verdict, paper};
+use crate::smoke::{Outcome as Boot, Verdict, report};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fmt::Write;
 
@@ -100,7 +100,7 @@ impl Run {
             text.push('\n');
         }
         if !self.boots.is_empty() {
-            text.push_str(&paper::markdown(&self.boots));
+            text.push_str(&report::markdown(&self.boots));
             let evidence: Vec<String> = self
                 .boots
                 .iter()
@@ -137,7 +137,7 @@ impl Run {
     /// What the nightly's report reads.
     pub(super) fn for_nightly(&self) -> Outcome {
         let bad = self.boots.iter().find(|b| !b.passed);
-        let reasons = bad.map(|b| paper::reasons(b).join("; "));
+        let reasons = bad.map(|b| report::reasons(b).join("; "));
         let log = bad.map(|b| {
             let whole = fs_err::read_to_string(b.evidence.join("console.log"));
             let whole = whole.unwrap_or_else(|_| b.tail.join("\n"));
@@ -192,8 +192,8 @@ pub(super) fn in_repository(file: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::{DiskBus, Firmware};
     use crate::smoke::Findings;
+    use crate::vm::{DiskBus, Firmware};
 
     fn boot(firmware: Firmware, seconds: f64) -> Boot {
         Boot {

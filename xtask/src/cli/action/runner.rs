@@ -2,10 +2,10 @@
 
 use super::super::console::Console;
 use super::super::setup;
-use crate::boot::{accel, firmware};
 use crate::error::Report;
 use crate::recipe::{Arch, BootMode};
 use crate::tool::{self, PackageManager, Tool};
+use crate::vm::{accel, firmware};
 use anyhow::Context;
 use std::io::Write;
 use xshell::{Shell, cmd};

@@ -1,9 +1,9 @@
 //! The machines that `ci` boots, and the images that it makes for them.
 
-use crate::boot::DiskBus::{self, Ahci, Nvme, Scsi, Virtio};
-use crate::boot::Firmware::{self, Bios, Uefi};
 use crate::error::Report;
 use crate::tool::Tool;
+use crate::vm::DiskBus::{self, Ahci, Nvme, Scsi, Virtio};
+use crate::vm::Firmware::{self, Bios, Uefi};
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;

@@ -7,12 +7,12 @@ mod steps;
 mod workflows;
 
 use super::console::Console;
-use crate::boot::{Firmware, ImageFormat, Machine, claims};
 use crate::error::Report;
 use crate::format::digest;
 use crate::recipe::{self, Arch};
 use crate::smoke::{self, Job};
 use crate::tool::Tool;
+use crate::vm::{Firmware, ImageFormat, Machine, claims};
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;

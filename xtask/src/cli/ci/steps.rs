@@ -1,9 +1,9 @@
 //! The steps of a run of `ci`: what was done, how long it took, what failed.
 
 use super::super::console::Console;
-use crate::boot::ImageFormat;
 use crate::error::Report;
 use crate::smoke::{self, Event, Job};
+use crate::vm::ImageFormat;
 use std::time::{Duration, Instant};
 
 /// What was run, and how long it took.

@@ -1,6 +1,6 @@
 //! One disk, written once, in every format, compressed and cut into parts as wanted.
 
-use super::room;
+use super::free_space;
 use crate::disk;
 use crate::error::Report;
 use crate::format::bmap::Bmap;
@@ -87,7 +87,7 @@ pub fn write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Ar
     try_write(job, emit, say).map_err(|(path, error)| {
         // By now everything that was half written is gone.
         if error.kind() == io::ErrorKind::StorageFull {
-            room::missing(job, emit, &path, error)
+            free_space::missing(job, emit, &path, error)
         } else {
             disk::write_error(&path, error)
         }

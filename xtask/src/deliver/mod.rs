@@ -2,9 +2,8 @@
 //! papers: a manifest, checksums, a list of packages.
 
 pub mod artifact;
-pub mod github;
+pub mod free_space;
 pub mod manifest;
-pub mod room;
 pub mod sbom;
 pub mod secret;
 pub mod sums;

@@ -1,9 +1,9 @@
-//! Outcomes on paper: a table for a terminal, JUnit XML, and Markdown.
+//! Reports of outcomes: a table for a terminal, JUnit XML, and Markdown.
 
 use super::{Outcome, Verdict};
-use crate::boot::stage::Stage;
+use crate::github::commands::{code_block, markdown as cell};
 use crate::printable::{line, lines};
-use crate::publish::github::commands::{code_block, markdown as cell};
+use crate::vm::stage::Stage;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 

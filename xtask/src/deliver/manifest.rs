@@ -484,7 +484,7 @@ mod tests {
         assert_eq!(
             stored.trim_end(),
             schema().trim_end(),
-            "run `cargo xtask schema --manifest > xtask/src/publish/manifest.schema.json`"
+            "run `cargo xtask schema --manifest > xtask/src/deliver/manifest.schema.json`"
         );
     }
 

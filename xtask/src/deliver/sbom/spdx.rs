@@ -2,8 +2,8 @@
 //! Specification 2.3"; package URLs as "purl-spec" has them).
 
 use super::{Inventory, Package};
+use crate::deliver::manifest::Manifest;
 use crate::error::Report;
-use crate::publish::manifest::Manifest;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -193,7 +193,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::{id, percent, purl, supplier};
-    use crate::publish::sbom::{Inventory, Package};
+    use crate::deliver::sbom::{Inventory, Package};
 
     #[test]
     fn names_become_what_the_specifications_allow() {
