@@ -6,7 +6,7 @@ mod common;
 
 use common::sector::{Then, boot_sector};
 use docker_to_linux::error::Report;
-use docker_to_linux::recipe::Arch;
+use docker_to_linux::model::Arch;
 use docker_to_linux::tool::Tool;
 use docker_to_linux::vm::accel::{self, Accel};
 use docker_to_linux::vm::trouble::{BOOT, Cause, Failed};

@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use common::machine::{self, Guest};
 use common::{Entry, content, file, skipped, temp};
 use docker_to_linux::engine::{self, Engine};
-use docker_to_linux::recipe::Arch;
+use docker_to_linux::model::Arch;
 use docker_to_linux::tool::Tool;
 use docker_to_linux::vm::{Firmware, Forward, Machine, Network, Session};
 use std::io::{Read, Write};

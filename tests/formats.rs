@@ -16,8 +16,8 @@ mod headers;
 
 use disk::{Disk, Random, content};
 use docker_to_linux::format::ova::Machine;
-use docker_to_linux::format::{self, Checked, Compression, Options, Sink};
-use docker_to_linux::recipe::Format;
+use docker_to_linux::format::{self, Checked, Options, Sink};
+use docker_to_linux::model::{Compression, Format};
 use docker_to_linux::tool::Tool;
 use proptest::prelude::*;
 use std::fs::{self, File};

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use docker_to_linux::disk::gpt;
+use docker_to_linux::model::size::MIB;
 use docker_to_linux::plan::{Disk, Partition, Role, Table};
-use docker_to_linux::size::MIB;
 use docker_to_linux::tool::Tool;
 use std::os::unix::fs::FileExt;
 use std::process::Command;

@@ -10,7 +10,7 @@ mod common;
 use common::machine::{self, Guest, PASSWORD, off};
 use common::temp;
 use docker_to_linux::guest::Given;
-use docker_to_linux::recipe::Arch;
+use docker_to_linux::model::Arch;
 use docker_to_linux::rootfs::Tree;
 use docker_to_linux::vm::{Firmware, Machine, PROMPT};
 

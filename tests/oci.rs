@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use common::oci::{Layout, Squeeze, layout, sha256, tar_of};
 use common::{content, dir, file, skipped, temp};
 use docker_to_linux::guest;
-use docker_to_linux::recipe::Arch;
+use docker_to_linux::model::Arch;
 use docker_to_linux::rootfs::oci::{self, Image, Input, Limits, OciError};
 use docker_to_linux::rootfs::{Kind, Rootfs, tar};
 use docker_to_linux::tool::Tool;

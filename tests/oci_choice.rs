@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use common::oci::{Layout, Squeeze, layout, sha256, tar_of};
 use common::{Entry, content, file, temp};
 use docker_to_linux::error::Report;
-use docker_to_linux::recipe::Arch;
+use docker_to_linux::model::Arch;
 use docker_to_linux::rootfs::oci::{self, Image, Input, Limits, OciError, Wanted};
 use docker_to_linux::rootfs::{Time, tar};
 use serde_json::{Value, json};

@@ -11,7 +11,8 @@ mod common;
 use common::machine::{self, Guest, PASSWORD, off};
 use common::temp;
 use docker_to_linux::guest::Given;
-use docker_to_linux::recipe::{Arch, BootMode, User};
+use docker_to_linux::model::{Arch, BootMode};
+use docker_to_linux::recipe::User;
 use docker_to_linux::rootfs::{Kind, Meta, Node, ROOT, Rootfs};
 use docker_to_linux::vm::{Firmware, Machine, PROMPT};
 

@@ -5,8 +5,7 @@
 mod common;
 
 use camino::Utf8Path;
-use clap::ValueEnum;
-use docker_to_linux::recipe::Format;
+use docker_to_linux::model::Format;
 use fs_err as fs;
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -90,9 +89,9 @@ fn the_same_root_file_system_gives_the_same_bytes() {
         return;
     }
     common::tar_file(&common::machine(), &at.join("rootfs.tar"));
-    let names = Format::value_variants().iter().map(|f| {
-        let value = f.to_possible_value().unwrap();
-        value.get_name().to_owned()
+    let names = Format::ALL.iter().map(|f| {
+        let name = serde_json::to_value(f).unwrap();
+        name.as_str().unwrap().to_owned()
     });
     let all: Vec<String> = names.collect();
     let all = all.join(",");

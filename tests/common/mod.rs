@@ -14,7 +14,7 @@ pub mod sector;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::files;
-use docker_to_linux::recipe::{Arch, BootMode};
+use docker_to_linux::model::{Arch, BootMode};
 use docker_to_linux::tool::Tool;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use super::{Entry, content, write_tar};
 use camino::{Utf8Path, Utf8PathBuf};
-use docker_to_linux::recipe::Arch;
+use docker_to_linux::model::Arch;
 use docker_to_linux::rootfs::oci::{self, Image, Limits, OciError, Wanted};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

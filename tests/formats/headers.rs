@@ -2,7 +2,7 @@
 
 use super::disk::Disk;
 use super::{MIB, judge, options, qemu_img, write};
-use docker_to_linux::recipe::Format;
+use docker_to_linux::model::Format;
 use std::fs;
 use std::path::Path;
 

@@ -9,8 +9,9 @@ use crate::error::Report;
 use crate::format::{Checked, Sink};
 use crate::fs::{Layout, ext4, fat};
 use crate::guest;
+use crate::model::{Arch, BootMode};
 use crate::plan::{self, EXTLINUX_DIR, Esp, EspContent, Facts, Ids, Plan, Table, kernels};
-use crate::recipe::{Arch, BootMode, Recipe};
+use crate::recipe::Recipe;
 use crate::rootfs::{Content, Kind, Meta, Node, Rootfs, Stores, Tree, TreeError};
 
 /// What image is wanted.

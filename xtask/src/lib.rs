@@ -19,6 +19,7 @@ pub mod fs;
 pub mod github;
 pub mod guest;
 pub mod image;
+pub mod model;
 pub mod output;
 pub mod plain;
 pub mod plan;
@@ -26,7 +27,7 @@ pub mod printable;
 pub mod recipe;
 pub mod rootfs;
 pub mod shell;
-pub mod size;
+
 pub mod small;
 pub mod smoke;
 pub mod tool;

@@ -174,7 +174,7 @@ pub fn read(path: &Utf8Path, most: u64) -> io::Result<Vec<u8>> {
     // The length may change while it is read, so that is bounded as well.
     open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        let text = format!("it is larger than {}", crate::size::Size(most));
+        let text = format!("it is larger than {}", crate::model::size::Size(most));
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     Ok(bytes)

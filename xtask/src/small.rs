@@ -1,7 +1,7 @@
 //! Reads files that people name or write, which must be small: whatever lies there, neither
 //! memory nor time is lost on it.
 
-use crate::size::Size;
+use crate::model::size::Size;
 use camino::Utf8Path;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::fs::File;

@@ -2,7 +2,7 @@
 //! without its algorithm, `~N` the digest of what it unpacks to, and `"#N"` its size.
 
 use crate::{judge, parts, scratch, tars};
-use docker_to_linux::recipe::Arch;
+use docker_to_linux::model::Arch;
 use docker_to_linux::rootfs::{Budget, Limits, oci};
 use sha2::{Digest, Sha256};
 

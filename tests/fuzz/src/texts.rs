@@ -1,7 +1,8 @@
 //! Recipes, manifests, lists of checksums.
 
 use crate::{disk, judge, oci, parts, scratch};
-use docker_to_linux::recipe::{self, Arch};
+use docker_to_linux::model::Arch;
+use docker_to_linux::recipe::{self};
 use docker_to_linux::{deliver, plan};
 
 /// A recipe.

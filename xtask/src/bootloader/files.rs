@@ -3,7 +3,7 @@
 
 use super::extlinux;
 use crate::error::Report;
-use crate::recipe::{Arch, BootMode};
+use crate::model::{Arch, BootMode};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use std::sync::Arc;

@@ -4,9 +4,10 @@
 use super::files::{From, Loaders};
 use crate::engine::{self, Build, Engine};
 use crate::error::Report;
+use crate::model::{Arch, BootMode};
 use crate::output::Pending;
 use crate::plain::PlainName;
-use crate::recipe::{self, Arch, BootMode};
+use crate::recipe::{self};
 use crate::rootfs::{Kind, tar};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::io::Write;

@@ -1,8 +1,10 @@
 //! `boot`: an image in QEMU, with its serial console on this terminal.
 
+use super::choices;
 use super::console::Console;
 use crate::error::Report;
-use crate::recipe::{self, Arch, Found};
+use crate::model::Arch;
+use crate::recipe::{self, Found};
 use crate::vm::claims::{self, Claims};
 use crate::vm::copy::Copy;
 use crate::vm::throwaway;
@@ -28,10 +30,10 @@ pub(super) struct Args {
     /// An image file, or a recipe whose image is in target/images
     image: String,
     /// Firmware [default: BIOS if the image claims to boot on it]
-    #[arg(long)]
+    #[arg(long, value_parser = choices::of::<Firmware>())]
     firmware: Option<Firmware>,
     /// What the disk hangs on
-    #[arg(long, default_value = "virtio")]
+    #[arg(long, default_value = "virtio", value_parser = choices::of::<DiskBus>())]
     disk: DiskBus,
     /// Memory in MiB
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
@@ -56,7 +58,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     qemu_arg: Vec<String>,
     /// Architecture of the machine [default: that of the image's UEFI boot loader, else amd64]
-    #[arg(long)]
+    #[arg(long, value_parser = choices::of::<Arch>())]
     arch: Option<Arch>,
     #[command(flatten)]
     uefi: Uefi,
@@ -179,10 +181,10 @@ pub(super) fn named(word: &str) -> Result<Named, Report> {
     // The recipe's first format that is there; a raw image may have been asked for besides.
     let formats = found.recipe.formats.iter().copied();
     let files = formats
-        .chain([recipe::Format::Raw])
+        .chain([crate::model::Format::Raw])
         .map(|f| dir.join(f.file_name(&found.name)));
     let Some(image) = files.into_iter().find(|f| f.is_file()) else {
-        let path = dir.join(recipe::Format::Raw.file_name(&found.name));
+        let path = dir.join(crate::model::Format::Raw.file_name(&found.name));
         return Err(
             Report::mistake(format!("the recipe {word} has no image yet: no {path}"))
                 .hint(format!("run `cargo xtask image {word}` first")),

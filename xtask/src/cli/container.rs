@@ -3,11 +3,13 @@
 //! What it is says its os-release(5); the recipe that serves such systems is built with the
 //! image as its base.
 
+use super::choices;
 use super::console::Console;
 use crate::engine::{self, Build, Engine, Files, Seen};
 use crate::error::Report;
+use crate::model::{Arch, Service};
 use crate::plan::ContainerFacts;
-use crate::recipe::{self, Arch, Found, Recipe, Service};
+use crate::recipe::{self, Found, Recipe};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::BTreeMap;
 
@@ -28,7 +30,7 @@ pub(super) struct Args {
     #[arg(long)]
     name: Option<String>,
     /// Whether the container's command becomes a service of the machine
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", value_parser = choices::of::<Service>())]
     service: Option<Service>,
 }
 

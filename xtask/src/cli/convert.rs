@@ -1,5 +1,6 @@
 //! `convert`: a raw image that exists, in other formats.
 
+use super::choices;
 use super::console::Console;
 use super::files::Files;
 use super::print;
@@ -10,12 +11,13 @@ use crate::deliver::{Delivery, Paper, Papers, artifact};
 use crate::disk::gpt;
 use crate::error::Report;
 use crate::format::digest::hex;
-use crate::format::{self, Compression, Sink, ova::Machine, raw};
+use crate::format::{self, Sink, ova::Machine, raw};
 use crate::fs::free as fs_free;
+use crate::model::size::{MIB, Size};
+use crate::model::{BootMode, Compression, Format};
 use crate::output::Access;
 use crate::plain::{self, folder};
-use crate::recipe::{self, BootMode, Format};
-use crate::size::{MIB, Size};
+use crate::recipe::{self};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use sha2::{Digest, Sha256};
@@ -42,10 +44,10 @@ pub(super) struct Args {
     /// A raw image
     image: Utf8PathBuf,
     /// Formats to write, with commas between
-    #[arg(long, value_delimiter = ',', value_name = "FORMAT", required = true)]
+    #[arg(long, value_delimiter = ',', value_name = "FORMAT", required = true, value_parser = choices::of::<Format>())]
     format: Vec<Format>,
     /// How the clusters of qcow2 images are compressed
-    #[arg(long, default_value = "none", value_name = "HOW")]
+    #[arg(long, default_value = "none", value_name = "HOW", value_parser = choices::of::<Compression>())]
     compression: Compression,
     /// Name of the files, without ending [default: the image's]
     #[arg(long)]

@@ -1,14 +1,14 @@
 //! Options about the files of an image that `image` and `convert` share.
 
+use super::choices;
 use super::console::Console;
 use crate::deliver::artifact::Job;
 use crate::disk::write_error;
 use crate::error::Report;
 use crate::format;
-use crate::format::pack::Packing;
+use crate::model::size::{MIB, Size};
+use crate::model::{Format, Packing};
 use crate::output::{Access, Set};
-use crate::recipe::Format;
-use crate::size::{MIB, Size};
 use camino::Utf8Path;
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use std::ops::Range;
 #[derive(Debug, clap::Args)]
 pub(super) struct Files {
     /// Compress each file as a whole, for publishing
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", value_parser = choices::of::<Packing>())]
     compress: Option<Packing>,
     /// Cut a file that becomes larger than this into parts, as 1900M
     #[arg(long, value_name = "SIZE")]

@@ -2,11 +2,11 @@
 
 use super::console::Console;
 use crate::error::{Class, Report};
-use crate::recipe::Arch;
+use crate::model::Arch;
+use crate::model::size::Size;
 use crate::rootfs::oci::{self, Config, Input, Wanted};
 use crate::rootfs::tar::{self, TarError};
 use crate::rootfs::{Budget, Limits, Rootfs};
-use crate::size::Size;
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// Options for what `--from` is given.

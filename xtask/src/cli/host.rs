@@ -2,7 +2,7 @@
 
 use crate::bootloader::files::From;
 use crate::engine::{self, Engine};
-use crate::recipe::{Arch, BootMode};
+use crate::model::{Arch, BootMode};
 use crate::tool::{PackageManager, Tool};
 use crate::vm::firmware;
 

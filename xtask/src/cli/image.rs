@@ -1,5 +1,6 @@
 //! `image` and `plan`.
 
+use super::choices;
 use super::console::Console;
 use super::container::Around;
 use super::files::Files;
@@ -14,14 +15,13 @@ use crate::error::Report;
 use crate::format::{self, Sink};
 use crate::guest;
 use crate::image::{Assembly, Request};
+use crate::model::size::Size;
+use crate::model::{Arch, BootEntryKind, BootMode, DiskSize, Format, SectorSize, TableKind};
 use crate::output::{Access, Set};
 use crate::plan::{self, ContainerFacts, Plan};
-use crate::recipe::{
-    self, Arch, BootEntryKind, BootMode, DiskSize, Format, Found, SectorSize, Smoke, TableKind,
-};
+use crate::recipe::{self, Found, Smoke};
 use crate::rootfs::Rootfs;
 use crate::rootfs::tar;
-use crate::size::Size;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -58,19 +58,19 @@ pub(super) struct Args {
     #[arg(long)]
     network: Option<String>,
     /// Container engine [default: the one that is installed and answers]
-    #[arg(long)]
+    #[arg(long, value_parser = choices::of::<engine::Kind>())]
     engine: Option<engine::Kind>,
     /// Architecture of the machine [default: this host's, if the recipe can]
-    #[arg(long)]
+    #[arg(long, value_parser = choices::of::<Arch>())]
     arch: Option<Arch>,
     /// Firmware to boot on, instead of the recipe's
-    #[arg(long)]
+    #[arg(long, value_parser = choices::of::<BootMode>())]
     boot: Option<BootMode>,
     /// How the kernel lies on the EFI system partition, instead of the recipe's
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = choices::of::<BootEntryKind>())]
     boot_entry: Option<BootEntryKind>,
     /// Partition table, where the boot mode leaves a choice
-    #[arg(long)]
+    #[arg(long, value_parser = choices::of::<TableKind>())]
     table: Option<TableKind>,
     /// Size of the disk's sectors in bytes: 512 or 4096, instead of the recipe's
     #[arg(long, value_name = "BYTES")]
@@ -79,11 +79,11 @@ pub(super) struct Args {
     #[arg(long)]
     size: Option<DiskSize>,
     /// Formats to write, with commas between
-    #[arg(long, value_delimiter = ',', value_name = "FORMAT")]
+    #[arg(long, value_delimiter = ',', value_name = "FORMAT", value_parser = choices::of::<Format>())]
     format: Vec<Format>,
     /// How the clusters of qcow2 images are compressed, instead of the recipe's
-    #[arg(long, value_name = "HOW")]
-    compression: Option<format::Compression>,
+    #[arg(long, value_name = "HOW", value_parser = choices::of::<crate::model::Compression>())]
+    compression: Option<crate::model::Compression>,
     #[command(flatten)]
     files: Files,
     /// Host name of the machine, instead of the recipe's

@@ -1,8 +1,9 @@
 //! `list`.
 
 use super::{print, print_json};
+use crate::model::{Arch, BootMode};
 use crate::printable;
-use crate::recipe::{self, Arch, BootMode, Found};
+use crate::recipe::{self, Found};
 use serde::Serialize;
 
 /// Options of `list`.

@@ -4,6 +4,7 @@ mod action;
 #[allow(clippy::disallowed_methods, reason = "the project's own tests see all")]
 mod bench;
 mod boot;
+mod choices;
 #[allow(clippy::disallowed_methods, reason = "the project's own tests see all")]
 mod ci;
 mod clean;

@@ -1,12 +1,13 @@
 //! `smoke`: boots images and gives a verdict on each.
 
 use super::boot::{Named, Uefi, named};
+use super::choices;
 use super::console::Console;
 use super::{print, print_json};
 use crate::disk::write_error;
 use crate::error::Report;
+use crate::model::Arch;
 use crate::output;
-use crate::recipe::Arch;
 use crate::small;
 use crate::smoke::{self, Credentials, Event, Job, Outcome, evidence_dir, report};
 use crate::vm::{DiskBus, Firmware, ImageFormat, Machine, accel, claims};
@@ -36,10 +37,10 @@ pub(super) struct Args {
     #[arg(required = true, value_name = "IMAGE|RECIPE")]
     images: Vec<String>,
     /// Firmware; both, with a comma between [default: every one that the image claims]
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = choices::of::<Firmware>())]
     firmware: Vec<Firmware>,
     /// What the disk hangs on; several, with commas between
-    #[arg(long, value_delimiter = ',', default_value = "virtio")]
+    #[arg(long, value_delimiter = ',', default_value = "virtio", value_parser = choices::of::<DiskBus>())]
     disk: Vec<DiskBus>,
     /// Seconds until the login prompt must be there [default: the recipe's; five times as many
     /// where the guest is emulated]
@@ -76,7 +77,7 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     /// Architecture of the machine [default: that of the image's UEFI boot loader, else amd64]
-    #[arg(long)]
+    #[arg(long, value_parser = choices::of::<Arch>())]
     arch: Option<Arch>,
     /// Further argument for QEMU, behind all others; one for each word
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]

@@ -3,7 +3,7 @@
 use super::console::Console;
 use crate::deliver::verify;
 use crate::error::Report;
-use crate::size::Size;
+use crate::model::size::Size;
 use camino::Utf8PathBuf;
 
 /// Options of `verify`.

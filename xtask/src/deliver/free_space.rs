@@ -3,10 +3,10 @@
 use super::artifact::{Emit, Job};
 use crate::disk;
 use crate::error::Report;
+use crate::format::Sink;
 use crate::format::blocks::is_zero;
-use crate::format::{Compression, Sink};
-use crate::recipe::Format;
-use crate::size::{MIB, Size};
+use crate::model::size::{MIB, Size};
+use crate::model::{Compression, Format};
 use camino::Utf8Path;
 use std::io;
 

@@ -5,13 +5,12 @@
 
 use super::artifact;
 use crate::error::Report;
-use crate::format::Compression;
 use crate::format::digest::sha256;
-use crate::format::pack::Packing;
 use crate::format::target::join_command;
+use crate::model::{Arch, BootMode, Compression, Format, Packing};
 use crate::plain::{self, PlainName};
 use crate::plan::{self, Plan};
-use crate::recipe::{self, Arch, BootMode, Format, Found};
+use crate::recipe::{self, Found};
 use camino::Utf8Path;
 use fs_err as fs;
 use schemars::JsonSchema;

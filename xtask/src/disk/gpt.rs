@@ -6,8 +6,8 @@
 
 use super::mbr::install_boot_code;
 use crate::error::Report;
+use crate::model::size::Size;
 use crate::plan::{Disk, Partition, Table};
-use crate::size::Size;
 use gptman::{GPT, GPTPartitionEntry};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -247,8 +247,8 @@ impl Seek for Edges {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::model::size::MIB;
     use crate::plan::Role;
-    use crate::size::MIB;
     use std::io::Cursor;
 
     const SECTOR: u64 = 512;

@@ -3,8 +3,8 @@
 use super::{Engine, Kind, guarded, last_line, send};
 use crate::cleanup::Guard;
 use crate::error::Report;
+use crate::model::Arch;
 use crate::printable;
-use crate::recipe::Arch;
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::Signal;
 use std::collections::{BTreeMap, VecDeque};

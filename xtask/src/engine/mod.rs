@@ -26,11 +26,14 @@ use crate::tool::{self, Tool};
 use camino::{Utf8Path, Utf8PathBuf};
 use duct::Expression;
 use rustix::process::{Pid, Signal, kill_process};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use std::io;
 use std::sync::Arc;
 
 /// A kind of engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Docker, or what answers to its name.
     Docker,

@@ -1,7 +1,7 @@
 //! Names of images: what an engine takes, and what it must not be given.
 
 use crate::error::Report;
-use crate::recipe::Arch;
+use crate::model::Arch;
 use sha2::{Digest, Sha256};
 
 /// Prefix of the tags of images that recipes are built into.

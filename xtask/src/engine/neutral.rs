@@ -8,7 +8,7 @@
 use super::names::{TAGS, tag};
 use super::{Engine, guarded, last_line};
 use crate::error::Report;
-use crate::recipe::Arch;
+use crate::model::Arch;
 use crate::rootfs::oci::Config;
 
 /// Environment variables that change how the programs of a build work, by their names.

@@ -18,10 +18,8 @@ pub mod vhd;
 pub mod vhdx;
 pub mod vmdk;
 
+use crate::model::{BootMode, Compression, Format};
 use crate::plan::Plan;
-use crate::recipe::{BootMode, Format};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
 use uuid::Uuid;
@@ -41,21 +39,6 @@ pub trait Sink: Send {
     /// The whole disk has come: writes what is still held back. The sink's file is complete
     /// after it, and not before.
     fn finish(&mut self) -> io::Result<()>;
-}
-
-/// How the clusters of a qcow2 are compressed.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    None,
-    /// By zstd. QEMU reads it since 5.1.
-    Zstd,
-    /// By zlib. Every program reads it.
-    Zlib,
 }
 
 impl<S: Sink + ?Sized> Sink for Box<S> {
@@ -199,7 +182,10 @@ impl Sink for Several {
 
 /// The error for a disk that is larger than `format` allows.
 fn too_large(format: &str, size: u64, max: u64) -> io::Error {
-    let (size, max) = (crate::size::Size(size), crate::size::Size(max));
+    let (size, max) = (
+        crate::model::size::Size(size),
+        crate::model::size::Size(max),
+    );
     io::Error::new(
         io::ErrorKind::InvalidInput,
         format!("a disk of {size} is too large for the format {format}, which ends at {max}"),

@@ -3,7 +3,8 @@
 
 use super::target::{Target, Whole};
 use super::vmdk::VmdkStream;
-use super::{Format, Options, Sink, vhd};
+use super::{Options, Sink, vhd};
+use crate::model::Format;
 use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -104,16 +105,15 @@ impl Sink for Stream {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use crate::model::{Format, Packing};
 
     use super::{ascends, open};
-    use crate::format::pack::{Packing, pack};
+    use crate::format::pack::pack;
     use crate::format::target::Target;
     use crate::format::tests::options;
     use crate::format::{self, Checked, Sink};
     use crate::output::Access;
-    use crate::recipe::Format;
     use camino::Utf8Path;
-    use clap::ValueEnum;
     use std::fs::File;
 
     fn fill(sink: &mut dyn Sink, size: u64) {
@@ -130,7 +130,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(dir.path()).unwrap();
         let size = (20 << 20) + 512;
-        let all = Format::value_variants().iter().copied();
+        let all = Format::ALL.iter().copied();
         for format in all.filter(|f| ascends(*f)) {
             let path = dir.join("plain");
             let file = File::create_new(&path).unwrap();

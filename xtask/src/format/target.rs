@@ -3,7 +3,8 @@
 
 use super::batch::Batch;
 use super::digest::{Hasher, ZEROS};
-use super::pack::{Packer, Packing};
+use super::pack::Packer;
+use crate::model::Packing;
 use crate::output::{Access, Pending};
 use crate::shell::quote;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -266,10 +267,10 @@ pub fn join_command(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use crate::model::Packing;
 
     use super::{Target, is_part_of, join_command, part_name};
     use crate::format::digest::sha256;
-    use crate::format::pack::Packing;
     use crate::output::Access;
     use camino::{Utf8Path, Utf8PathBuf};
     use std::io::Write;

@@ -25,8 +25,8 @@ mod tidy;
 
 use super::{Layout, Piece, Source, place};
 use crate::error::Report;
+use crate::model::size::Size;
 use crate::rootfs::Content;
-use crate::size::Size;
 use device::{Device, SECTOR};
 use fatfs::{Dir, FatType, FileSystem, FormatVolumeOptions, FsOptions};
 use geometry::Need;

@@ -5,9 +5,9 @@
 //! image differ, and before the recipe's `files/` are laid over it: what the recipe brings stays.
 
 use super::{Report, Rootfs, edit, old};
+use crate::model::size::Size;
 use crate::rootfs::tree::Prune;
 use crate::rootfs::{Kind, Meta, NodeId, Time, Tree};
-use crate::size::Size;
 use bstr::{BString, ByteSlice};
 
 /// A folder that a machine starts with empty.

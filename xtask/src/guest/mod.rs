@@ -25,10 +25,11 @@ mod tests;
 mod units;
 
 use crate::error::Report;
+use crate::model::Arch;
+use crate::model::size::Size;
 use crate::plan::Container;
-use crate::recipe::{Arch, Recipe, SerialConsole};
+use crate::recipe::{Recipe, SerialConsole};
 use crate::rootfs::{Kind, Meta, Node, Rootfs, TreeError};
-use crate::size::Size;
 pub use boot::BootUpdate;
 use camino::Utf8Path;
 pub use clean::clean;

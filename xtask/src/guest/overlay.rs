@@ -6,9 +6,9 @@
 use super::accounts::Names;
 use super::{Report, Rootfs, edit};
 use crate::format::raw::next_data;
+use crate::model::size::Size;
 use crate::recipe::{FileMode, FileOptions, Owner, closest};
 use crate::rootfs::{Content, Kind, Meta, Node, NodeId, Segment, Store};
-use crate::size::Size;
 use camino::Utf8Path;
 use fs_err as fs;
 use std::collections::BTreeMap;

@@ -5,8 +5,8 @@
 //! takes no holes), while the image file stays sparse where the blocks are zero.
 
 use super::{Init, Report, Rootfs, edit, read, rewrite, units};
+use crate::model::size::Size;
 use crate::rootfs::{Content, Kind, Meta, Node, Store};
-use crate::size::Size;
 use std::os::unix::fs::FileExt;
 use uuid::Uuid;
 

@@ -3,8 +3,8 @@
 use super::commit::{self, Journal};
 use super::names::{self, Kind};
 use super::{no_locks, sync_folder};
+use crate::model::size::Size;
 use crate::plain::{self, PlainName};
-use crate::size::Size;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use rustix::fs::{FlockOperation, flock};

@@ -2,7 +2,7 @@
 
 use super::Signal;
 use crate::error::Report;
-use crate::recipe::Service;
+use crate::model::Service;
 use crate::rootfs::oci::Config;
 use serde::Serialize;
 

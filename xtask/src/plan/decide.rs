@@ -7,8 +7,9 @@ use super::{
 };
 use crate::error::Report;
 use crate::fs::ext4::{self, Need};
-use crate::recipe::{Arch, BootEntryKind, BootMode, DiskSize, Recipe, SectorSize, TableKind};
-use crate::size::{MIB, Size};
+use crate::model::size::{MIB, Size};
+use crate::model::{Arch, BootEntryKind, BootMode, DiskSize, SectorSize, TableKind};
+use crate::recipe::Recipe;
 use uuid::Uuid;
 
 /// Directory of EXTLINUX in the root file system.

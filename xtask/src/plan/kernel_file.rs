@@ -7,8 +7,7 @@
 //! Format facts: Linux Documentation/arch/x86/boot.rst, Documentation/arch/arm64/booting.rst,
 //! Documentation/arch/riscv/boot-image-header.rst, drivers/firmware/efi/libstub/zboot-header.S;
 //! Microsoft, "PE Format".
-
-use crate::recipe::{Arch, BootMode};
+use crate::model::{Arch, BootMode};
 use crate::rootfs::program::{ELF, Machine, compressor, is_text};
 
 /// How much of a file [`kernel`] and [`initrd`] look at, in bytes.

@@ -7,7 +7,7 @@ mod tests;
 use super::decide::file_name;
 use super::kernel_file::{self, Refusal};
 use crate::error::Report;
-use crate::recipe::{Arch, BootMode};
+use crate::model::{Arch, BootMode};
 use crate::rootfs::program::Machine;
 use crate::rootfs::{Kind, Rootfs, Tree};
 use serde::Serialize;

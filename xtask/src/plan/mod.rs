@@ -25,7 +25,7 @@ pub use kernels::{BootFile, Kernel, Kernels};
 pub use signal::Signal;
 
 use crate::error::Report;
-use crate::recipe::{Arch, BootMode, Format};
+use crate::model::{Arch, BootMode, Format};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -115,7 +115,7 @@ impl Disk {
         };
         let mut free = 1;
         for p in &self.partitions {
-            if !p.start.is_multiple_of(crate::size::MIB) || !p.len.is_multiple_of(4096) {
+            if !p.start.is_multiple_of(crate::model::size::MIB) || !p.len.is_multiple_of(4096) {
                 return wrong(format!("partition {} is not aligned", p.number));
             }
             if p.start < free || p.len == 0 || p.start + p.len > self.size {

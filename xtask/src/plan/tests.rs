@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::fs::ext4::Need;
-use crate::recipe::{BootEntryKind, DiskSize, Recipe, TableKind};
-use crate::size::{MIB, Size};
+use crate::model::size::{MIB, Size};
+use crate::model::{BootEntryKind, DiskSize, TableKind};
+use crate::recipe::Recipe;
 
 fn facts() -> Facts {
     let ids = Ids::new("box", Arch::Amd64, &[7; 32]);

@@ -2,7 +2,7 @@
 
 use super::{Recipe, is_reserved_id, is_user_name};
 use crate::error::{Place, Report};
-use crate::size::Size;
+use crate::model::size::Size;
 
 /// Reads and checks a recipe. `file` is what errors call it; each names line and column.
 pub fn parse(text: &str, file: &str) -> Result<Recipe, Report> {
@@ -398,7 +398,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(r.root.free, Size(1 << 30));
-        assert_eq!(r.size, crate::recipe::DiskSize::Fixed(Size(4 << 30)));
+        assert_eq!(r.size, crate::model::DiskSize::Fixed(Size(4 << 30)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! of things (a path, a name) is an error of the tree and of the tar reader.
 
 use crate::error::Report;
-use crate::size::{GIB, Size};
+use crate::model::size::{GIB, Size};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -6,7 +6,7 @@
 
 use super::child::{Child, Group};
 use crate::error::Report;
-use crate::recipe::Arch;
+use crate::model::Arch;
 use crate::tool::{self, Tool};
 use std::io::Write;
 use std::process::Stdio;

@@ -3,7 +3,7 @@
 use super::machine::ImageFormat;
 use super::places::places;
 use crate::error::Report;
-use crate::recipe::Arch;
+use crate::model::Arch;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use std::io;

@@ -3,13 +3,15 @@
 use super::accel::Accel;
 use super::firmware::Files;
 use crate::error::Report;
-use crate::recipe::Arch;
+use crate::model::Arch;
 use crate::shell;
 use camino::{Utf8Path, Utf8PathBuf};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// What the machine starts by.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum, serde::Serialize,
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Firmware {
@@ -30,7 +32,7 @@ impl std::fmt::Display for Firmware {
 
 /// What the disk hangs on.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum, serde::Serialize,
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum DiskBus {
@@ -47,7 +49,7 @@ pub enum DiskBus {
 }
 
 /// Format of an image file, by QEMU's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ImageFormat {
     /// Byte for byte the disk.
     Raw,

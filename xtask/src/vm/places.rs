@@ -1,6 +1,5 @@
 //! The places of UEFI firmware, by distribution.
-
-use crate::recipe::Arch;
+use crate::model::Arch;
 
 /// Code and variables, by distribution. None demands Secure Boot: what is booted is unsigned.
 pub(super) fn places(arch: Arch) -> &'static [(&'static str, &'static str)] {

@@ -8,8 +8,8 @@ use super::trouble::{BOOT, Cause, Failed, PANICS, SCREEN};
 use super::{Console, DiskBus, Firmware, Forward, ImageFormat, Machine, Network, Screen};
 use super::{login, qmp};
 use crate::error::{Class, Report};
+use crate::model::Arch;
 use crate::printable::plain;
-use crate::recipe::Arch;
 use camino::{Utf8Path, Utf8PathBuf};
 
 fn pipes() -> Console {

@@ -3,7 +3,7 @@
 use crate::github::commands::{code_block, markdown, output};
 use crate::github::issue::{self, Outcome};
 use crate::github::release::Published;
-use crate::size::Size;
+use crate::model::size::Size;
 use crate::smoke::{Outcome as Boot, Verdict, report};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fmt::Write;

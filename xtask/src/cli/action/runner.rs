@@ -3,7 +3,7 @@
 use super::super::console::Console;
 use super::super::setup;
 use crate::error::Report;
-use crate::recipe::{Arch, BootMode};
+use crate::model::{Arch, BootMode};
 use crate::tool::{self, PackageManager, Tool};
 use crate::vm::{accel, firmware};
 use anyhow::Context;

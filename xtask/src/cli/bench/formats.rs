@@ -1,8 +1,8 @@
 //! The formats beside each other, and beside qemu-img.
 
 use super::{DIR, Way};
+use crate::model::size::Size;
 use crate::shell::quote;
-use crate::size::Size;
 use crate::tool::Tool;
 use std::fmt::Write as _;
 

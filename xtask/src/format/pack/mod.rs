@@ -9,35 +9,10 @@ mod xz;
 use super::DEFLATE_LEVEL;
 use super::blocks::is_zero;
 use super::pool::Pool;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::model::Packing;
 use std::io::{self, Read, Write};
 
-/// How a file is compressed.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Packing {
-    /// zstd: a frame for each 8 MiB and a seek table ("Zstandard Seekable Format" 0.1.0 in
-    /// zstd's `contrib/seekable_format`), so that a reader can jump.
-    Zstd,
-    /// xz: one stream with a block for each 8 MiB ("The .xz File Format" 1.0.4).
-    Xz,
-    /// gzip: one member (RFC 1952).
-    Gzip,
-}
-
 impl Packing {
-    /// What is added to the name of the file, without the dot.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Packing::Zstd => "zst",
-            Packing::Xz => "xz",
-            Packing::Gzip => "gz",
-        }
-    }
-
     /// Bytes of a chunk.
     fn chunk(self) -> usize {
         match self {

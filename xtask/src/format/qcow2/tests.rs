@@ -2,7 +2,8 @@
 
 use super::{CLUSTER, COPIED, Qcow2, Qcow2Compressed};
 use crate::format::tests::{options, written};
-use crate::format::{Compression, Options, Sink};
+use crate::format::{Options, Sink};
+use crate::model::Compression;
 use std::io::Read;
 
 const C: usize = CLUSTER as usize;

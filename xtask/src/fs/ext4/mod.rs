@@ -15,8 +15,8 @@ pub use need::Need;
 
 use super::Layout;
 use crate::error::Report;
+use crate::model::size::Size;
 use crate::rootfs::Tree;
-use crate::size::Size;
 use uuid::Uuid;
 use writer::{Builder, Error, Inodes, Options};
 

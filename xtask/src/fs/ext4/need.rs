@@ -2,8 +2,8 @@
 
 use super::writer::{FIRST_INODE, Geometry};
 use super::{BLOCK, LARGEST, LARGEST_64BIT, is_dense, options};
+use crate::model::size::MIB;
 use crate::rootfs::{Content, Kind, Node, NodeId, ROOT, Tree};
-use crate::size::MIB;
 use std::collections::HashSet;
 
 /// Blocks in a block group: what one block of bitmap can describe.

@@ -1,7 +1,7 @@
 //! How large a FAT32 file system must be, and how large its clusters.
 
 use super::File;
-use crate::size::MIB;
+use crate::model::size::MIB;
 use std::collections::HashMap;
 
 /// Least number of clusters: below 65,525 the type would be FAT16 (Microsoft's "FAT: General

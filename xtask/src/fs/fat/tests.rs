@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::size::MIB;
+use crate::model::size::MIB;
 
 fn spec(size: u64) -> Spec {
     Spec {

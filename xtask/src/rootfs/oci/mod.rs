@@ -20,7 +20,7 @@ pub use super::budget::Limits;
 use super::tar::{self, Layers, TarError};
 use super::{Budget, Rootfs};
 use crate::error::Report;
-use crate::size::Size;
+use crate::model::size::Size;
 use blobs::Blobs;
 use camino::Utf8Path;
 use manifest::Layer;

@@ -1,6 +1,5 @@
 //! Which image of several: platforms with their variants, and names.
-
-use crate::recipe::Arch;
+use crate::model::Arch;
 use serde::Deserialize;
 
 /// What an image was built for (OCI image specification, image-index.md, "platform").

@@ -1,0 +1,14 @@
+//! The words that every room shares: architecture, firmware, partition table, formats, sizes.
+//!
+//! Plain values. Nothing here reads or writes anything, and nothing knows of the command line:
+//! `cli::choices` makes options of these types from their JSON Schema.
+
+mod disk;
+mod format;
+mod machine;
+pub mod size;
+
+pub use disk::{DiskSize, SectorSize, TableKind};
+pub use format::{Compression, Format, Packing};
+pub use machine::{Arch, BootEntryKind, BootMode, Service};
+pub use size::{GIB, MIB, Size};
