@@ -1,13 +1,12 @@
 //! The GitHub Action: what the runner is told, with the program alone; and, ignored unless `ci`
 //! asks for them, real workflows that `act` runs on this machine.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-mod github;
-
+use crate::common::{
+    self,
+    github::{GitHub, REPOSITORY, TOKEN},
+};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::recipe;
-use github::{GitHub, REPOSITORY, TOKEN};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::{Command, Output};

@@ -1,10 +1,8 @@
 //! Boots real machines in QEMU: boot sectors of a few bytes that say on the serial console
 //! what a Linux would say, and take no longer than the BIOS does.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
-use common::sector::{Then, boot_sector};
+use crate::common;
+use crate::common::sector::{Then, boot_sector};
 use docker_to_linux::error::Report;
 use docker_to_linux::model::Arch;
 use docker_to_linux::tool::Tool;
@@ -364,8 +362,9 @@ fn qemu_ends_with_us_even_if_we_are_killed() {
     }
     let (dir, path) = image(&boot_sector("tiny login: ", Then::Halt));
     let needle = dir.path().to_str().unwrap().to_owned();
+    let name = "qemu_ends_with_us_even_if_we_are_killed";
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "qemu_ends_with_us_even_if_we_are_killed"])
+        .args(["--exact", &common::test_name(module_path!(), name)])
         .env(VICTIM, &path)
         .env("TMPDIR", dir.path())
         .spawn()

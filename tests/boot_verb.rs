@@ -1,14 +1,12 @@
 //! `cargo xtask boot`: the console of a machine on the user's own standard input and output.
 //!
 //! The test with a whole machine takes a minute and a container image that was built before:
-//! `cargo xtask image alpine`, then `cargo test --release --test boot_verb -- --ignored`.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+//! `cargo xtask image alpine`, then
+//! `cargo test --release --test integration -- --ignored boot_verb::`.
 
-mod common;
-
+use crate::common::sector::{Then, boot_sector};
+use crate::common::{judge, machine, said, sha256, temp, xtask};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::sector::{Then, boot_sector};
-use common::{judge, machine, said, sha256, temp, xtask};
 use docker_to_linux::guest::Given;
 use docker_to_linux::tool::Tool;
 use std::io::{Read, Write};

@@ -1,13 +1,6 @@
 //! What the programs that we start see of our environment: stand-ins for them write it down.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    clippy::panic
-)]
 
-mod common;
-
+use crate::common;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 

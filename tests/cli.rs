@@ -1,11 +1,8 @@
 //! The program as its users meet it: what it says and leaves behind when something is wrong,
 //! and when a signal ends it.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
+use crate::common::{self, Entry, Kind, dir, file, link};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::{Entry, Kind, dir, file, link};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -442,7 +439,7 @@ fn a_tar_that_means_harm() {
 
 #[test]
 fn a_full_disk() {
-    if common::passed_as_root("a_full_disk") {
+    if common::passed_as_root(module_path!(), "a_full_disk") {
         return;
     }
     let Some(p) = Place::new() else { return };
@@ -1001,22 +998,16 @@ fn a_base_that_cannot_be_had() {
     fs_err::write(p.dir.join("box/Dockerfile"), dockerfile).unwrap();
     let run = ["./box", "--engine", "docker"];
     p.fails(&run, 1, &[&name, "cannot be pulled", "bootstrap"]);
-    let bootstrap = |text: &str| {
-        use std::os::unix::fs::PermissionsExt;
-        let path = p.dir.join("box/bootstrap");
-        fs_err::write(&path, text).unwrap();
-        let mode = std::fs::Permissions::from_mode(0o755);
-        fs_err::set_permissions(&path, mode).unwrap();
-    };
-    bootstrap("#!/bin/sh\necho 'bootstrap: nothing goes today' >&2\nexit 4\n");
+    let bootstrap = |text: &str| common::script(&p.dir.join("box/bootstrap"), text);
+    bootstrap("echo 'bootstrap: nothing goes today' >&2\nexit 4\n");
     p.fails(&run, 1, &["bootstrap: nothing goes today", "-v"]);
-    bootstrap("#!/bin/sh\nhead -c 5000 /dev/zero | tr '\\0' x\n");
+    bootstrap("head -c 5000 /dev/zero | tr '\\0' x\n");
     p.fails(&run, 1, &[&name]);
     assert_eq!(listed(&["images", "-q", &name]), [""; 0]);
 
     // A signal while it runs ends it too.
     let pid_file = p.dir.join("pid");
-    bootstrap(&format!("#!/bin/sh\necho $$ >{pid_file}\nexec sleep 60\n"));
+    bootstrap(&format!("echo $$ >{pid_file}\nexec sleep 60\n"));
     for signal in [Signal::INT, Signal::TERM] {
         let running = Running::new(p.image(run));
         let begun = Instant::now();

@@ -3,14 +3,14 @@
 //!
 //! They take minutes and the base images that the recipes' bootstraps made, so they run on demand
 //! and in `cargo xtask ci`: `cargo xtask image debian alpine`, then
-//! `cargo test --release --test container -- --ignored`.
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
+//! `cargo test --release --test integration -- --ignored container::`.
 
-mod common;
-
+use crate::common::{
+    self,
+    machine::{self, Guest},
+};
+use crate::common::{Entry, content, file, skipped, temp};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::machine::{self, Guest};
-use common::{Entry, content, file, skipped, temp};
 use docker_to_linux::engine::{self, Engine};
 use docker_to_linux::model::Arch;
 use docker_to_linux::tool::Tool;

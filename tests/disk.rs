@@ -1,11 +1,8 @@
 //! A whole disk of a root file system full of odd things, as others see it: sfdisk, sgdisk,
 //! e2fsck, fsck.fat, GNU tar and the Linux kernel.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
+use crate::common::{self, Entry, Kind, Mounted, NOW, dir, entry, file, link, pattern};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::{Entry, Kind, Mounted, NOW, dir, entry, file, link, pattern};
 use docker_to_linux::bootloader::files::{From, Loaders};
 use docker_to_linux::format::raw::Raw;
 use docker_to_linux::fs::ext4;
@@ -277,7 +274,7 @@ fn hybrid_mbr() {
 }
 
 fn judged(test: &str, boot: BootMode, table: Option<TableKind>) {
-    if common::passed_as_root(test) {
+    if common::passed_as_root(module_path!(), test) {
         return;
     }
     let Some(made) = make(boot, table, &|tar| common::tar_file(&odd(), tar)) else {
@@ -629,7 +626,7 @@ fn gnu_tar(tar: &Utf8Path, mount: &Path) {
 /// those things is understood too.
 #[test]
 fn a_tar_by_gnu_tar() {
-    if common::passed_as_root("a_tar_by_gnu_tar") {
+    if common::passed_as_root(module_path!(), "a_tar_by_gnu_tar") {
         return;
     }
     // It has no links to pipes: the second name becomes a second pipe.

@@ -1,9 +1,7 @@
 //! The documentation against the project: links lead somewhere, and the commands and options it
 //! names exist.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
+use crate::common;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::BTreeMap;
 

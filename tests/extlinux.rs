@@ -1,12 +1,9 @@
 //! Our way to put EXTLINUX into a file system against that of its own installer, byte for
 //! byte: `extlinux --install` into the mounted file system, our patching for the very places
 //! that it got there.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
+use crate::common::{self, Mounted};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::Mounted;
 use docker_to_linux::bootloader::extlinux::Parts;
 use docker_to_linux::bootloader::files::From;
 use docker_to_linux::format::raw::Raw;
@@ -110,7 +107,7 @@ fn make() -> Option<Made> {
 }
 
 fn compare(test: &str, dir: &str, prepare: &dyn Fn(&Path)) {
-    if common::passed_as_root(test) {
+    if common::passed_as_root(module_path!(), test) {
         return;
     }
     let Some(made) = make() else { return };

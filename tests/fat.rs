@@ -1,5 +1,4 @@
 //! What fsck.fat and mtools say about our EFI system partitions.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use docker_to_linux::format::raw::Raw;
 use docker_to_linux::format::{Checked, Sink};
@@ -173,7 +172,7 @@ fn sound(files: &BTreeMap<String, Vec<u8>>, made: &Made) {
             + &String::from_utf8_lossy(&out.stderr);
         assert!(out.status.success(), "{text}");
         // Without -v, a sound file system gets two lines: the version and the count.
-        let mut fsck = crate::fsck().unwrap();
+        let mut fsck = self::fsck().unwrap();
         let out = fsck.arg("-n").arg(&image).output().unwrap();
         let brief = String::from_utf8(out.stdout).unwrap();
         assert!(brief.lines().count() == 2, "{brief}");

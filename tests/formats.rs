@@ -2,16 +2,7 @@
 //!
 //! The disks are pseudo-random, from a generator of our own with a seed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
-
-#[path = "formats/disk.rs"]
 mod disk;
-#[path = "formats/headers.rs"]
 mod headers;
 
 use disk::{Disk, Random, content};

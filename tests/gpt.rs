@@ -1,5 +1,4 @@
 //! What sgdisk and sfdisk say about our GUID partition tables.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use docker_to_linux::disk::gpt;
 use docker_to_linux::model::size::MIB;

@@ -2,19 +2,14 @@
 //!
 //! The tests that boot take minutes and container images that were built before, so they run on
 //! demand: `cargo xtask image debian alpine`, then
-//! `cargo test --release --test guest -- --ignored`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    clippy::panic,
-    clippy::expect_used
-)]
+//! `cargo test --release --test integration -- --ignored guest::`.
 
-mod common;
-
+use crate::common::{
+    self,
+    machine::{self, Guest, PASSWORD, expect, off, soon},
+};
+use crate::common::{content, dir, file, judge, said, temp};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::machine::{self, Guest, PASSWORD, expect, off, soon};
-use common::{content, dir, file, judge, said, temp};
 use docker_to_linux::engine::{self, Build, Engine};
 use docker_to_linux::guest::{Given, RootLogin};
 use docker_to_linux::model::size::Size;

@@ -1,11 +1,8 @@
 //! Inputs that were made to do harm: each ends by an error that says what is wrong, within 10
 //! seconds of processor time and 512 MiB of address space, and no large file is left.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
-mod common;
-
+use crate::common::{self, temp};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::temp;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};

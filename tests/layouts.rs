@@ -2,13 +2,10 @@
 //!
 //! They take minutes and a container image that was built before, so they run on demand:
 //! `cargo xtask image alpine`, then
-//! `cargo test --release --test layouts -- --ignored`, as `cargo xtask ci` does.
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
+//! `cargo test --release --test integration -- --ignored layouts::`, as `cargo xtask ci` does.
 
-mod common;
-
-use common::machine::{self, Guest, PASSWORD, off};
-use common::temp;
+use crate::common::machine::{self, Guest, PASSWORD, off};
+use crate::common::temp;
 use docker_to_linux::guest::Given;
 use docker_to_linux::model::Arch;
 use docker_to_linux::rootfs::Tree;

@@ -1,11 +1,8 @@
 //! How much memory an image takes: at most 64 MiB and 1 KiB for each file, whatever the root
 //! file system weighs.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
-mod common;
-
+use crate::common::{self, Entry};
 use camino::Utf8Path;
-use common::Entry;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;

@@ -1,12 +1,12 @@
 //! Container images as files: what `docker save` writes and OCI layouts give the same root file
 //! system as the engine itself does, and what was made to do harm is refused.
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
 
-mod common;
-
+use crate::common::{
+    self,
+    oci::{Layout, Squeeze, layout, sha256, tar_of},
+};
+use crate::common::{content, dir, file, skipped, temp};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::oci::{Layout, Squeeze, layout, sha256, tar_of};
-use common::{content, dir, file, skipped, temp};
 use docker_to_linux::guest;
 use docker_to_linux::model::Arch;
 use docker_to_linux::rootfs::oci::{self, Image, Input, Limits, OciError};

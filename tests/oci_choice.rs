@@ -1,12 +1,9 @@
 //! Which image is taken of a layout or an archive that has more in it than one, what it says of
 //! its time, and where its blobs may lie.
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
 
-mod common;
-
+use crate::common::oci::{Layout, Squeeze, layout, sha256, tar_of};
+use crate::common::{Entry, content, file, temp};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::oci::{Layout, Squeeze, layout, sha256, tar_of};
-use common::{Entry, content, file, temp};
 use docker_to_linux::error::Report;
 use docker_to_linux::model::Arch;
 use docker_to_linux::rootfs::oci::{self, Image, Input, Limits, OciError, Wanted};

@@ -3,13 +3,10 @@
 //!
 //! They take the container images that were built before, so they run on demand and in
 //! `cargo xtask ci`: `cargo xtask image debian alpine`, then
-//! `cargo test --release --test old_home -- --ignored`.
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
+//! `cargo test --release --test integration -- --ignored old_home::`.
 
-mod common;
-
-use common::machine::{self, Guest, PASSWORD, off};
-use common::temp;
+use crate::common::machine::{self, Guest, PASSWORD, off};
+use crate::common::temp;
 use docker_to_linux::guest::Given;
 use docker_to_linux::model::{Arch, BootMode};
 use docker_to_linux::recipe::User;

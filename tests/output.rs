@@ -1,11 +1,8 @@
 //! What leaves the program: whole sets of files under their right names or none, and nothing
 //! outside of the folder that was named. Two runs at once, kills, limits, planted names.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
+use crate::common::{self, content, dir, file, said};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::{content, dir, file, said};
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
@@ -301,7 +298,7 @@ fn a_list_that_leads_away_is_not_added_to() {
 /// Two containers that share a folder: in both the program is process 1.
 #[test]
 fn two_containers_write_to_one_folder() {
-    if common::passed_as_root("two_containers_write_to_one_folder") {
+    if common::passed_as_root(module_path!(), "two_containers_write_to_one_folder") {
         return;
     }
     let Some(p) = Place::new() else { return };
@@ -461,7 +458,7 @@ impl Drop for Disk {
 /// The last page of room may be missing for any of the files: also for the list that comes last.
 #[test]
 fn a_disk_that_is_full_in_the_last_moment() {
-    if common::passed_as_root("a_disk_that_is_full_in_the_last_moment") {
+    if common::passed_as_root(module_path!(), "a_disk_that_is_full_in_the_last_moment") {
         return;
     }
     let Some(p) = Place::new() else { return };

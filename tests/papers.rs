@@ -1,11 +1,8 @@
 //! The papers of an image and the files that it comes in, as their readers see them:
 //! sha256sum, sh, zstd, the SPDX project's own validator, `verify`.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
+use crate::common::{self, dir, file};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::{dir, file};
 use docker_to_linux::deliver::manifest::Manifest;
 use docker_to_linux::tool::Tool;
 use fs_err as fs;

@@ -1,15 +1,7 @@
 //! Nothing of the input is a command for a terminal or a runner, whatever prints it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    clippy::panic
-)]
 
-mod common;
-
+use crate::common::{self, dir, file};
 use camino::Utf8PathBuf;
-use common::{dir, file};
 use std::process::Command;
 
 /// What a terminal would obey: a title, a cleared screen, C1's own introducer, reversed text.

@@ -1,17 +1,16 @@
 //! Publishing and the nightly's issue, against a stand-in that speaks GitHub's REST API over
 //! HTTP. The client is the one that is used for real: it only gets another address.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-mod github;
-
+use crate::common::{
+    self,
+    github::{Fault, GitHub, REPOSITORY, TOKEN},
+};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::error::{Class, Report};
 use docker_to_linux::format::target::join_command;
 use docker_to_linux::github::issue::{self, Done, Outcome};
 use docker_to_linux::github::release::{self, Published, Wanted};
 use docker_to_linux::github::{Client, Repository, Token};
-use github::{Fault, GitHub, REPOSITORY, TOKEN};
 use std::time::Duration;
 
 fn client(github: &GitHub, token: &str) -> Client {

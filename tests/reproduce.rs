@@ -1,9 +1,7 @@
 //! The same root file system gives the same bytes: in every format and compression, whenever,
 //! wherever and by however many cores it is made.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
+use crate::common;
 use camino::Utf8Path;
 use docker_to_linux::model::Format;
 use fs_err as fs;

@@ -2,15 +2,15 @@
 //! such sectors, and a machine boots from one and grows.
 //!
 //! The boot takes minutes and a container image that was built before, so it runs on demand:
-//! `cargo xtask image alpine`, then `cargo test --release --test sectors -- --ignored`, as
-//! `cargo xtask ci` does.
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
+//! `cargo xtask image alpine`, then
+//! `cargo test --release --test integration -- --ignored sectors::`, as `cargo xtask ci` does.
 
-mod common;
-
+use crate::common::temp;
+use crate::common::{
+    self,
+    machine::{self, Guest, PASSWORD, off},
+};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::machine::{self, Guest, PASSWORD, off};
-use common::temp;
 use docker_to_linux::bootloader::files::From;
 use docker_to_linux::format::raw::Raw;
 use docker_to_linux::guest::Given;
@@ -89,7 +89,7 @@ fn make(dir: &Utf8Path) -> Option<(Utf8PathBuf, Plan)> {
 
 #[test]
 fn others_read_it() {
-    if common::passed_as_root("others_read_it") {
+    if common::passed_as_root(module_path!(), "others_read_it") {
         return;
     }
     let (_keep, dir) = temp();

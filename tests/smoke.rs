@@ -3,13 +3,10 @@
 //! The quick ones need no container: firmware and boot loader fail within seconds, before any
 //! kernel runs. Those that need a distribution's kernel, initrd and init take its container
 //! image and minutes: `cargo xtask image alpine debian`, then
-//! `cargo test --release --test smoke -- --ignored`, as `cargo xtask ci` does.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+//! `cargo test --release --test integration -- --ignored smoke::`, as `cargo xtask ci` does.
 
-mod common;
-
+use crate::common::{self, judge, machine, sha256, temp, xtask};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::{judge, machine, sha256, temp, xtask};
 use docker_to_linux::smoke::root;
 use docker_to_linux::tool::Tool;
 use docker_to_linux::vm::{ImageFormat, claims};

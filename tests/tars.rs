@@ -1,20 +1,14 @@
 //! Tars as other people's programs write them: what GNU tar, bsdtar, Go and Python read is read,
 //! and what is left out is told.
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
 
-#[path = "tars/blocks.rs"]
 mod blocks;
-mod common;
-#[path = "tars/limits.rs"]
 mod limits;
-#[path = "tars/packed.rs"]
 mod packed;
-#[path = "tars/rights.rs"]
 mod rights;
 
+use crate::common::{self, content, program, temp, with_input};
 use blocks::*;
 use camino::{Utf8Path, Utf8PathBuf};
-use common::{content, program, temp, with_input};
 use docker_to_linux::error::Report;
 use docker_to_linux::format::raw::Raw;
 use docker_to_linux::fs::ext4::{self, Need, Spec};

@@ -1,9 +1,6 @@
 //! Unified kernel images, judged by objdump.
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
 
-mod common;
-
-use common::{content, efi_program, judge, pattern, skipped, temp};
+use crate::common::{content, efi_program, judge, pattern, skipped, temp};
 use docker_to_linux::bootloader::uki::{self, Sections};
 use docker_to_linux::rootfs::{Content, Store, Stores};
 use docker_to_linux::tool::Tool;

@@ -1,17 +1,9 @@
 //! The program that keeps a machine's boot loaders in step with its kernels, run for real on a
 //! folder that stands for the machine. What it must leave is what the tool itself would put on
 //! the disk of such a machine.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    clippy::panic,
-    clippy::expect_used
-)]
 
-mod common;
-
+use crate::common::{self, said, skipped, temp};
 use camino::{Utf8Path, Utf8PathBuf};
-use common::{said, skipped, temp};
 use docker_to_linux::bootloader::config::{extlinux_conf, extlinux_links};
 use docker_to_linux::bootloader::uki;
 use docker_to_linux::fs::ext4;
@@ -22,7 +14,7 @@ use docker_to_linux::recipe::Recipe;
 use docker_to_linux::rootfs::{Content, Kind, Meta, Rootfs, Stores, Tree};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
 
 const NAME: &str = "box";
@@ -167,10 +159,7 @@ impl Machine {
 
     /// A program of the machine that is none.
     fn fake(&self, name: &str, text: &str) {
-        let path = format!("/fake/{name}");
-        self.put(&path, format!("#!/bin/sh\n{text}\n").as_bytes());
-        let mode = std::fs::Permissions::from_mode(0o755);
-        fs_err::set_permissions(self.at(&path), mode).unwrap();
+        common::script(&self.at(&format!("/fake/{name}")), &format!("{text}\n"));
     }
 
     fn add(&mut self, path: &str, thing: Thing) {

@@ -2,14 +2,12 @@
 //! machines in QEMU, made of the recipes' container images.
 //!
 //! They take minutes and container images that were built before, so they run on demand:
-//! `cargo xtask image debian alpine`, then `cargo test --release --test upgrade -- --ignored`.
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)]
+//! `cargo xtask image debian alpine`, then
+//! `cargo test --release --test integration -- --ignored upgrade::`.
 
-mod common;
-
+use crate::common::machine::{self, Disk, Guest, expect, off};
+use crate::common::{content, judge, temp};
 use camino::Utf8Path;
-use common::machine::{self, Disk, Guest, expect, off};
-use common::{content, judge, temp};
 use docker_to_linux::guest::Given;
 use docker_to_linux::model::{Arch, BootMode};
 use docker_to_linux::recipe::Recipe;

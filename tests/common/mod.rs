@@ -1,13 +1,7 @@
 //! What the integration tests share: a root file system as a list of entries, its tar, and
 //! the judges.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    clippy::panic
-)]
 
+pub mod github;
 pub mod machine;
 pub mod oci;
 pub mod sector;
@@ -21,6 +15,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// Says aloud that something was not checked. In CI everything must be.
 pub fn skipped<T>(why: &str) -> Option<T> {
@@ -80,10 +75,16 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Runs the test of that name once more as root by sudo, if this process is not root and sudo
-/// asks for no password. `true`: that is done, and it passed; the caller has nothing left to
-/// do. The kernel's own word on a file system takes a mount, which takes root.
-pub fn passed_as_root(test: &str) -> bool {
+/// What `--exact` calls the test `name` of a module (`module_path!()`).
+pub fn test_name(module: &str, name: &str) -> String {
+    let (_program, module) = module.split_once("::").unwrap();
+    format!("{module}::{name}")
+}
+
+/// Runs the test `name` of a module (`module_path!()`) once more as root with sudo, if this
+/// process is not root and sudo asks for no password. `true`: that is done, and it passed; the
+/// caller has nothing left to do. Only root may mount a file system to ask the kernel about it.
+pub fn passed_as_root(module: &str, name: &str) -> bool {
     let may = || {
         let out = Command::new("sudo").args(["-n", "true"]).output();
         out.is_ok_and(|o| o.status.success())
@@ -95,14 +96,19 @@ pub fn passed_as_root(test: &str) -> bool {
         let value = std::env::var(name).ok()?;
         Some(format!("{name}={value}"))
     });
-    let status = Command::new("sudo")
+    let test = test_name(module, name);
+    let out = Command::new("sudo")
         .args(["-n", "env"])
         .args(kept)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .status()
+        .args(["--exact", &test, "--nocapture"])
+        .output()
         .unwrap();
-    assert!(status.success(), "{test} failed as root");
+    let said = said(&out);
+    eprintln!("{said}");
+    assert!(out.status.success(), "{test} failed as root");
+    // A name that no test has is no error for the test program.
+    assert!(said.contains(" 1 passed;"), "there is no test {test}");
     true
 }
 
@@ -135,8 +141,16 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let status = Command::new("umount").arg(self.0.path()).status();
-        if !status.is_ok_and(|s| s.success()) && !std::thread::panicking() {
+        // Another test may have started a program just now, which holds copies of our open files
+        // until it runs.
+        for _ in 0..50 {
+            let out = Command::new("umount").arg(self.0.path()).output();
+            if out.is_ok_and(|o| o.status.success()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        if !std::thread::panicking() {
             panic!("{:?} cannot be unmounted", self.0.path());
         }
     }
@@ -203,11 +217,16 @@ pub fn xtask() -> Command {
 }
 
 /// Writes a shell script that can be started, as a stand-in for a program.
+///
+/// A child writes it: a file that this process had open for writing may still be open in a child
+/// that another test is just starting, and the kernel starts no program that is being written
+/// (ETXTBSY).
 pub fn script(at: &Utf8Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
     fs_err::create_dir_all(at.parent().unwrap()).unwrap();
-    fs_err::write(at, format!("#!/bin/sh\n{text}")).unwrap();
-    fs_err::set_permissions(at, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut sh = Command::new("sh");
+    sh.args(["-c", "cat >\"$0\" && chmod 755 \"$0\"", at.as_str()]);
+    let out = with_input(&mut sh, format!("#!/bin/sh\n{text}").as_bytes());
+    assert!(out.status.success(), "{at}: {}", said(&out));
 }
 
 /// Something in a root file system.

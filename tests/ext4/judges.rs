@@ -1,7 +1,7 @@
 //! e2fsprogs' word on file systems of every kind.
 
+use super::model::{self, MIB, Node, What, awkward, many};
 use crate::common;
-use crate::model::{self, MIB, Node, What, awkward, many};
 use docker_to_linux::fs::ext4::writer::{Error, Inodes, Journal, OnError, Options};
 use docker_to_linux::tool::Tool;
 use std::path::Path;

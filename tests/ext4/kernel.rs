@@ -1,9 +1,9 @@
 //! The kernel's word: it reads what was written, writes beside it, fills the file system to its
 //! last block and deletes everything, and e2fsck finds nothing after each.
 
+use super::judges::clean;
+use super::model::{self, MIB, Node, What, awkward, many};
 use crate::common::{self, Mounted};
-use crate::judges::clean;
-use crate::model::{self, MIB, Node, What, awkward, many};
 use docker_to_linux::fs::ext4::writer::{Inodes, Options};
 use std::ffi::OsStr;
 use std::fs;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn it_reads_writes_fills_and_deletes() {
-    if common::passed_as_root("kernel::it_reads_writes_fills_and_deletes") {
+    if common::passed_as_root(module_path!(), "it_reads_writes_fills_and_deletes") {
         return;
     }
     // `project`, `verity` and `casefold` take a kernel that was built with them.

@@ -1,7 +1,7 @@
 //! Field by field what mke2fs makes of the same tree: `mke2fs -d`.
 
+use super::model::{self, MIB, Node, What, node};
 use crate::common;
-use crate::model::{self, MIB, Node, What, node};
 use docker_to_linux::fs::ext4::writer::{Inodes, Options};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};

@@ -1,7 +1,7 @@
 //! Random trees: what the crate ext4-view reads is what was written, and e2fsck finds nothing.
 
-use crate::judges::clean;
-use crate::model::{self, Node, What};
+use super::judges::clean;
+use super::model::{self, Node, What};
 use docker_to_linux::fs::ext4::writer::{Inodes, Meta};
 use ext4_view::{Ext4, FileType, Path};
 use proptest::prelude::*;

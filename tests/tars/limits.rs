@@ -1,8 +1,8 @@
 //! Sizes, links and names that an ext4 cannot hold.
 
 use super::blocks::*;
-use super::common::{self, Entry, dir, entry, file, temp};
 use super::{ext4_file, load, node, told};
+use crate::common::{self, Entry, dir, entry, file, temp};
 use camino::Utf8Path;
 use docker_to_linux::fs::ext4::Need;
 use docker_to_linux::rootfs::tar::{self, MAX_FILE};

@@ -1,8 +1,8 @@
 //! Compression around a tar.
 
 use super::blocks::Raw512;
-use super::common::{self, program, with_input};
 use super::{load, noted, text, told};
+use crate::common::{self, program, with_input};
 use std::process::Stdio;
 
 /// Runs a filter on bytes; `None` where it is not installed.

@@ -1,8 +1,8 @@
 //! Extended attributes, access control lists and labels.
 
 use super::blocks::{Raw512, header};
-use super::common::{self, Mounted, content, dir, file, program, skipped, temp, with_input};
 use super::{ext4_file, load, node, noted};
+use crate::common::{self, Mounted, content, dir, file, program, skipped, temp, with_input};
 use docker_to_linux::rootfs::tar;
 use std::fs::File;
 use std::path::Path;
@@ -89,7 +89,7 @@ fn rights(at: &Path) -> Option<String> {
 /// of a real folder, arrive as the kernel had them there.
 #[test]
 fn rights_survive_a_round_trip() {
-    if common::passed_as_root("rights_survive_a_round_trip") {
+    if common::passed_as_root(module_path!(), "rights_survive_a_round_trip") {
         return;
     }
     if !common::is_root() {

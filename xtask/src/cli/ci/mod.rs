@@ -3,6 +3,7 @@
 
 mod fuzz;
 mod matrix;
+mod on_demand;
 mod steps;
 mod workflows;
 
@@ -18,6 +19,7 @@ use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use matrix::{Cell, Image};
+use on_demand::When;
 use std::time::Instant;
 use steps::Steps;
 use xshell::{Shell, cmd};
@@ -82,6 +84,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             )
             .run()?)
         });
+        steps.run("tests on demand have a step", || on_demand::check(&sh));
         steps.run("fuzzing", || fuzz::run(&sh, args.fuzz_seconds));
     }
     if !args.boots_only {
@@ -148,38 +151,15 @@ fn images_and_boots(args: &Args, sh: &Shell, own: &std::path::Path, steps: &mut 
     });
 }
 
-/// The tests that take whole machines.
+/// Runs the tests that need whole machines.
 fn machine_tests(full: bool, sh: &Shell, steps: &mut Steps) {
-    const ALL: &[&str] = &[];
-    let growth = if full { ALL } else { &["telling::"] };
-    let mut tests = vec![
-        ("the same files by every form of an image", "oci", ALL),
-        ("containers that serve as machines", "container", ALL),
-        ("facts of an old home", "old_home", ALL),
-        ("verdicts on whole machines", "smoke", ALL),
-        ("a login for one boot", "boot_verb", ALL),
-        ("logins, network and growth", "guest", growth),
-        ("sectors of 4096 bytes", "sectors", ALL),
-    ];
-    if full {
-        tests.push(("kernels in other places", "layouts", ALL));
-        tests.push(("upgrades in the guest", "upgrade", ALL));
+    for (name, which, when) in on_demand::MACHINES {
+        if full || when == When::Always {
+            // As many at once as machines of theirs fit on this host.
+            let threads = smoke::at_once(&Machine::new(Arch::Amd64, Firmware::Bios));
+            steps.run(name, || on_demand::run(sh, which, threads));
+        }
     }
-    for (name, test, which) in tests {
-        steps.run(name, || ignored_tests(sh, test, which));
-    }
-}
-
-/// Runs the tests in `tests/` of that name that run on demand, as many at once as machines of
-/// theirs fit on this host. `which` is a part of their names.
-fn ignored_tests(sh: &Shell, test: &str, which: &[&str]) -> anyhow::Result<()> {
-    let threads = smoke::at_once(&Machine::new(Arch::Amd64, Firmware::Bios)).to_string();
-    let tests = ["test", "--release", "--locked", "--test", test, "--"];
-    Ok(cmd!(
-        sh,
-        "cargo {tests...} --ignored --test-threads={threads} {which...}"
-    )
-    .run()?)
 }
 
 fn image(recipe: &str) -> Utf8PathBuf {

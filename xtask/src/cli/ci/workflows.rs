@@ -1,6 +1,7 @@
 //! What `ci` says of the GitHub Action and the workflows: other people's linters, and the
 //! action itself under `act`, which runs workflows on this machine.
 
+use super::on_demand;
 use crate::error::Report;
 use crate::recipe;
 use camino::Utf8PathBuf;
@@ -84,7 +85,5 @@ pub(super) fn lint(sh: &Shell) -> anyhow::Result<()> {
 /// Runs our own action by real workflows.
 pub(super) fn act(sh: &Shell) -> anyhow::Result<()> {
     checkers(sh)?;
-    let tests = ["test", "--release", "--locked", "--test", "action", "--"];
-    cmd!(sh, "cargo {tests...} --ignored --test-threads=1").run()?;
-    Ok(())
+    on_demand::run(sh, on_demand::ACT, 1)
 }

@@ -1,0 +1,97 @@
+//! The `#[ignore]`d tests of `tests/`, which run on demand: they need whole machines, or act.
+
+use crate::error::Report;
+use xshell::{Shell, cmd};
+
+/// Which runs of `ci` run some tests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    Always,
+    Full,
+}
+
+/// The tests that need whole machines: what they are about, how their names begin, and when.
+pub(super) const MACHINES: [(&str, &str, When); 10] = [
+    (
+        "the same files by every form of an image",
+        "oci::",
+        When::Always,
+    ),
+    (
+        "containers that serve as machines",
+        "container::",
+        When::Always,
+    ),
+    ("facts of an old home", "old_home::", When::Always),
+    ("verdicts on whole machines", "smoke::", When::Always),
+    ("a login for one boot", "boot_verb::", When::Always),
+    (
+        "logins, network and growth",
+        "guest::telling::",
+        When::Always,
+    ),
+    ("sectors of 4096 bytes", "sectors::", When::Always),
+    ("more logins and growth", "guest::all::", When::Full),
+    ("kernels in other places", "layouts::", When::Full),
+    ("upgrades in the guest", "upgrade::", When::Full),
+];
+
+/// The tests that run real workflows under act.
+pub(super) const ACT: &str = "action::";
+
+const CARGO: [&str; 6] = [
+    "test",
+    "--release",
+    "--locked",
+    "--test",
+    "integration",
+    "--",
+];
+
+/// Runs the tests whose names begin so, `threads` at once.
+///
+/// # Errors
+/// A test fails, or there is none: cargo takes a name that nothing has for a success.
+pub(super) fn run(sh: &Shell, which: &str, threads: usize) -> anyhow::Result<()> {
+    let names = list(sh)?;
+    let names: Vec<_> = names.iter().filter(|n| n.starts_with(which)).collect();
+    if names.is_empty() {
+        return Err(Report::failure(format!("no test on demand is called {which}…")).into());
+    }
+    let threads = threads.to_string();
+    Ok(cmd!(
+        sh,
+        "cargo {CARGO...} --ignored --exact --test-threads={threads} {names...}"
+    )
+    .run()?)
+}
+
+/// Checks that each of these tests belongs to a step.
+///
+/// # Errors
+/// One does not, so it would never run.
+pub(super) fn check(sh: &Shell) -> anyhow::Result<()> {
+    let mut forgotten = list(sh)?;
+    forgotten.retain(|name| {
+        let steps = MACHINES.iter().map(|(_, which, _)| *which);
+        !steps.chain([ACT]).any(|which| name.starts_with(which))
+    });
+    if forgotten.is_empty() {
+        return Ok(());
+    }
+    let names = forgotten.join(", ");
+    Err(
+        Report::failure(format!("tests on demand that no step of ci runs: {names}"))
+            .hint("add their module to MACHINES in cli/ci/on_demand.rs")
+            .into(),
+    )
+}
+
+/// The names of all tests on demand.
+fn list(sh: &Shell) -> anyhow::Result<Vec<String>> {
+    let text = cmd!(sh, "cargo {CARGO...} --ignored --list --format=terse")
+        .quiet()
+        .read()?;
+    let names = text.lines().filter_map(|l| l.strip_suffix(": test"));
+    Ok(names.map(str::to_owned).collect())
+}
