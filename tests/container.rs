@@ -17,7 +17,7 @@ use docker_to_linux::tool::Tool;
 use docker_to_linux::vm::{Firmware, Forward, Machine, Network, Session};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A loaded host that emulates takes its time.
@@ -292,6 +292,95 @@ fn what_is_asked_wrongly_is_told_at_once() {
             &["debian", &base],
             &["--base", "cannot name a container image"],
         );
+    }
+}
+
+/// A second run whose image has the same name gives the tag to its own image as soon as this one's
+/// is built: nothing of it may get into this one's machine.
+#[test]
+fn a_second_run_of_the_same_name_changes_nothing() {
+    const BASE: &str = "docker-to-linux-test-first:1";
+    const OTHER: &str = "docker-to-linux-test-second:1";
+    let (_guard, dir) = temp();
+    let system = |name: &str| {
+        let mut all = common::machine();
+        all.retain(|e| e.path != "etc/os-release");
+        let release = format!("ID=own\nPRETTY_NAME=\"{name}\"\n");
+        all.extend([
+            file("etc/os-release", release),
+            file("sbin/apk", "x"),
+            file("bin/sh", "x"),
+        ]);
+        all
+    };
+    let Some(_base) = Imported::new(BASE, &system("First")) else {
+        return;
+    };
+    let _other = Imported::new(OTHER, &system("Second")).unwrap();
+    let Some(loaders) = common::bootloader_dir(&dir) else {
+        return;
+    };
+    let write = |path: &str, text: &str| {
+        let path = dir.join(path);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
+    };
+    let name = format!("same-{}", std::process::id());
+    let tags = [
+        format!("docker-to-linux/{name}:amd64"),
+        format!("docker-to-linux/container/{name}:amd64"),
+    ];
+    let recipe = format!("name: {name}\nboot: bios\nservice: auto\nbase: {BASE}\n");
+    write("own/recipe.yaml", &recipe);
+    write(
+        "own/Dockerfile",
+        "ARG BASE\nFROM ${BASE}\nCMD [\"/first\"]\n",
+    );
+    write("other/recipe.yaml", &recipe);
+    write("other/Dockerfile", "ARG BASE\nFROM ${BASE}\n");
+    write(
+        "app/Dockerfile",
+        &format!("FROM {BASE}\nCMD [\"/first\"]\n"),
+    );
+    let docker = Tool::Docker.require().unwrap();
+    let stand_in = format!(
+        "{docker} \"$@\" || exit\n[ \"$1\" != build ] || {{ {docker} tag {OTHER} {}; {docker} tag {OTHER} {}; }}\n",
+        tags[0], tags[1]
+    );
+    common::script(&dir.join("bin/docker"), &stand_in);
+    let path = format!("{}/bin:{}", dir, std::env::var("PATH").unwrap());
+    let own: &[&str] = &["./own"];
+    let built = &["./other", "--dockerfile", "app/Dockerfile", "--name", &name];
+    let given = &["./other", "--container", BASE, "--name", &name];
+    for (arguments, command) in [(own, "/first"), (built, "/first"), (given, "")] {
+        let mut run = common::xtask();
+        run.args([
+            "image",
+            "-q",
+            "--plan",
+            "--engine",
+            "docker",
+            "--network",
+            "none",
+        ])
+        .args(["--bootloader-dir", loaders.as_str()])
+        .args(["--output", dir.as_str()])
+        .args(arguments)
+        .env("PATH", &path)
+        .current_dir(&dir);
+        let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.unwrap();
+        let pid = child.id();
+        let said = common::said(&child.wait_with_output().unwrap());
+        assert!(said.contains("First"), "{arguments:?}: {said}");
+        assert!(said.contains(command), "{arguments:?}: {said}");
+        assert!(!said.contains("Second"), "{arguments:?}: {said}");
+        // And no name stays that only the run knew.
+        let names = content(Command::new(&docker).args(["images", "--format", "{{.Tag}}"]));
+        assert!(!names.contains(&format!(".{pid}.")), "{names}");
+    }
+    for tag in tags {
+        let _ = Command::new(&docker).args(["rmi", &tag]).output();
     }
 }
 

@@ -42,7 +42,7 @@ fn with_ssh(recipe: &str) -> Option<(Engine, String)> {
         network: None,
     };
     let image = engine::build(&engine, &what, &|_| ()).unwrap();
-    Some((engine, image))
+    Some((engine, image.id.clone()))
 }
 
 /// An image of the recipe's container with what `change` says.

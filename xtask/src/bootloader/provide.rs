@@ -108,7 +108,7 @@ fn build(engine: &Engine, wanted: &Wanted<'_>, cache: &Utf8Path) -> Result<(), R
         },
         wanted.show,
     )?;
-    let stream = engine::export(engine, &image)?;
+    let stream = engine::export(engine, &image.id)?;
     let rootfs = tar::from_stream(stream, cache)?;
     let names: Vec<String> = rootfs
         .tree

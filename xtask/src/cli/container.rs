@@ -5,7 +5,7 @@
 
 use super::choices;
 use super::console::Console;
-use crate::engine::{self, Build, Engine, Files, Seen};
+use crate::engine::{self, Build, Engine, Files, Held, Seen};
 use crate::error::Report;
 use crate::model::{Arch, Service};
 use crate::plan::ContainerFacts;
@@ -84,24 +84,23 @@ impl Args {
     }
 
     /// Finds or builds the container's image and the recipe for it: `named`, or the one that
-    /// serves its system. The recipe comes back with the image as its base.
+    /// serves its system. The recipe comes back with the image as its base, which has that name
+    /// until the third is dropped.
     pub(super) fn prepare(
         &self,
         named: Option<Found>,
         around: Around<'_>,
         console: Console,
-    ) -> Result<(Found, ContainerFacts), Report> {
+    ) -> Result<(Found, ContainerFacts, Held), Report> {
         self.check()?;
         let Around { engine, arch, .. } = around;
         let name = self.name.clone().unwrap_or_else(|| self.image_name());
-        let tag = engine::tag(&format!("container/{name}"), arch);
         let shown = self.container.clone().unwrap_or_else(|| name.clone());
         let image = match &self.container {
-            Some(image) => fetch(engine, image, arch, console)?,
+            Some(image) => engine.hold(&fetch(engine, image, arch, console)?)?,
             None => self.build(&name, around, console)?,
         };
-        let base = engine.tag(&image, &tag)?;
-        let files = Files::of(engine, &base)?;
+        let files = Files::of(engine, &image.id)?;
         has_package_manager(&files, &shown)?;
         let family = match named {
             Some(found) => found,
@@ -112,20 +111,21 @@ impl Args {
             family.name
         ));
         let facts = ContainerFacts {
-            config: Some(engine.config(&base)?),
+            config: Some(engine.config(&image.id)?),
             given: true,
         };
         let hostname = hostname(&name);
         let arguments: Vec<&str> = around.build_args.keys().map(String::as_str).collect();
         let arguments = [&arguments[..], &ARGUMENTS].concat();
-        let base = engine::neutral(engine, &base, arch, &arguments, &|t| console.stage(t))?;
+        let say = |text: &str| console.stage(text);
+        let base = engine::neutral(engine, &image, &shown, arch, &arguments, &say)?;
         let recipe = Recipe {
-            base: Some(base),
+            base: Some(base.unwrap_or_else(|| image.name.clone())),
             hostname: hostname.or(family.recipe.hostname),
             ..family.recipe
         };
         let dir = family.dir;
-        Ok((Found { name, dir, recipe }, facts))
+        Ok((Found { name, dir, recipe }, facts, image))
     }
 
     /// The name that the container gives to the image: `nginx` for `ghcr.io/x/nginx:1.27`.
@@ -164,7 +164,7 @@ impl Args {
         context.unwrap_or(Utf8Path::new(".")).to_owned()
     }
 
-    fn build(&self, name: &str, around: Around<'_>, console: Console) -> Result<String, Report> {
+    fn build(&self, name: &str, around: Around<'_>, console: Console) -> Result<Held, Report> {
         let dockerfile = self.dockerfile.clone().unwrap_or_default();
         let context = self.context(&dockerfile);
         let (what, wrong) = if dockerfile.is_file() {

@@ -21,6 +21,7 @@ use crate::output::{Access, Set};
 use crate::plan::{self, ContainerFacts, Plan};
 use crate::recipe::{self, Found, Smoke};
 use crate::rootfs::Rootfs;
+use crate::rootfs::oci::Config;
 use crate::rootfs::tar;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::BTreeMap;
@@ -153,7 +154,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<Vec<Made>> {
             network: args.network.as_deref(),
             build_args: &build_args(args)?,
         };
-        let (found, container) = args.container.prepare(jobs.pop(), around, console)?;
+        let (found, container, _held) = args.container.prepare(jobs.pop(), around, console)?;
         let made = make(&overridden(found, args)?, container, args, console)?;
         return Ok(vec![made]);
     }
@@ -267,11 +268,11 @@ fn make(
             (rootfs, None)
         }
         (None, Some(engine)) => {
-            let built = from_engine(found, engine, args, console)?;
+            let (rootfs, base, config) = from_engine(found, engine, args, console)?;
             if !container.given && found.recipe.service.is_some() {
-                container.config = Some(engine.config(&engine::tag(name, arch))?);
+                container.config = Some(config);
             }
-            built
+            (rootfs, base)
         }
         (None, None) => return Err(Report::failure("no container engine").into()),
     };
@@ -363,7 +364,7 @@ fn from_engine(
     engine: &Engine,
     args: &Args,
     console: Console,
-) -> Result<(Rootfs, Option<manifest::Base>), Report> {
+) -> Result<(Rootfs, Option<manifest::Base>, Config), Report> {
     let arch = arch_of(found);
     let recipe = &found.recipe;
     let mut platform = (arch != engine::host_arch()).then_some(arch);
@@ -403,16 +404,18 @@ fn from_engine(
     };
     let image = engine::build(engine, &what, &|line| console.detail(line))?;
     console.stage(&format!("{}: exporting", found.name));
-    let created = engine.created(&image)?;
+    // By its id: a second run may give the tag to another image at any time.
+    let config = engine.config(&image.id)?;
+    let created = engine.created(&image.id)?;
     let bar = console.bytes("exporting", None);
-    let stream = bar.count(engine::export(engine, &image)?);
+    let stream = bar.count(engine::export(engine, &image.id)?);
     let mut rootfs = tar::from_stream_within(stream, &args.output, &args.image.budget())?;
     // The container was made just now; its image was not, so the image's time counts, or that
     // of its files.
     let made_up = !rootfs.may_be_of(created);
     let newest = rootfs.newest_file().filter(|_| made_up);
     rootfs.set_epoch(newest.unwrap_or(created));
-    Ok((rootfs, origin))
+    Ok((rootfs, origin, config))
 }
 
 /// What the papers say of the packages, if papers are wanted.

@@ -1,7 +1,7 @@
 //! `docker build`.
 
+use super::held::{Held, Name};
 use super::{Engine, Kind, guarded, last_line, send};
-use crate::cleanup::Guard;
 use crate::error::Report;
 use crate::model::Arch;
 use crate::printable;
@@ -30,21 +30,14 @@ pub struct Build<'a> {
 /// Lines of output that an error repeats.
 const TAIL: usize = 12;
 
-/// Builds an image and returns its id. Every line that the engine prints goes to `show` as
-/// soon as it is there.
-pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<String, Report> {
+/// Builds an image and returns what this build made, whatever other runs give the same tag to.
+/// Every line that the engine prints goes to `show` as soon as it is there.
+///
+/// Not by `--iidfile`: some builders write another digest there than the one that the engine calls
+/// the image by.
+pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<Held, Report> {
     let doing = format!("building {}", what.context);
     let failed = |e: std::io::Error| Report::failure(doing.clone()).because(e);
-    // A signal ends the program without dropping anything: the guard removes the folder then.
-    let (dir, _guard) = Guard::after(tempfile::tempdir, |dir| {
-        let doomed = dir.path().to_owned();
-        move || {
-            let _ = std::fs::remove_dir_all(doomed);
-        }
-    })
-    .map_err(failed)?;
-    let id_file = dir.path().join("id");
-    let id_file = id_file.to_string_lossy();
     let dockerfile = what
         .dockerfile
         .clone()
@@ -55,11 +48,12 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<S
                 .hint("a recipe needs a Dockerfile that starts with ARG BASE and FROM ${BASE}"),
         );
     }
+    let own = Name::new(engine).map_err(failed)?;
     let mut arguments: Vec<String> = [
         "build",
         "--force-rm",
-        "--iidfile",
-        &id_file,
+        "--tag",
+        &own.name,
         "--tag",
         &what.tag,
     ]
@@ -123,13 +117,7 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<S
         let last = last_line(tail.join("\n").as_bytes());
         return Err(Report::failure(format!("{doing}: {last}")).hint(hint(&tail)));
     }
-    let id = fs_err::read_to_string(&*id_file).map_err(failed)?;
-    let id = id.trim();
-    // Some builders report another digest than the one that the engine calls the image by.
-    let found = [id, &what.tag]
-        .into_iter()
-        .find(|name| engine.has_image(name));
-    found.map(str::to_owned).ok_or_else(|| {
+    own.held(engine).map_err(|_| {
         Report::failure(format!(
             "{doing}: the build went well, but the builder left no image in {}",
             engine.kind().tool().name()

@@ -110,7 +110,7 @@ fn succeeds(command: &Expression) -> bool {
 }
 
 /// In a process group of its own: the terminal's Ctrl-C is for us, who then wait for it.
-fn apart(command: Expression) -> Expression {
+pub(super) fn apart(command: Expression) -> Expression {
     command.before_spawn(|command| {
         command.process_group(0);
         Ok(())

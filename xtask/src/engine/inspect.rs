@@ -1,7 +1,7 @@
 //! What an image says of itself, and single files of it.
 
+use super::Engine;
 use super::export::{Made, make};
-use super::{Engine, Kind};
 use crate::error::Report;
 use crate::rootfs::oci::Config;
 use std::io::Read;
@@ -30,17 +30,6 @@ impl Engine {
             return Ok(Config::default());
         }
         serde_json::from_value(config).map_err(failed)
-    }
-
-    /// Gives an image one more name; returns the name by which a Dockerfile finds it.
-    pub fn tag(&self, image: &str, name: &str) -> Result<String, Report> {
-        // Without a host podman would ask registries for it.
-        let name = match self.kind {
-            Kind::Docker => name.to_owned(),
-            Kind::Podman => format!("localhost/{name}"),
-        };
-        self.run(["tag", image, &name], &format!("naming {image}"))?;
-        Ok(name)
     }
 }
 

@@ -6,6 +6,7 @@
 mod base;
 mod build;
 mod export;
+mod held;
 mod inspect;
 mod names;
 mod neutral;
@@ -14,6 +15,7 @@ mod owner;
 pub use base::{Base, ensure_base};
 pub use build::{Build, build, host_arch};
 pub use export::{Exported, export};
+pub use held::Held;
 pub use inspect::{Files, Seen};
 pub use names::{check_image, tag};
 pub use neutral::neutral;
@@ -132,6 +134,15 @@ impl Engine {
         Ok(String::from_utf8_lossy(&output.stdout)
             .trim_end()
             .to_owned())
+    }
+
+    /// The name by which a Dockerfile finds an image of ours.
+    fn local(&self, name: &str) -> String {
+        match self.kind {
+            Kind::Docker => name.to_owned(),
+            // Without a host podman would ask registries for it.
+            Kind::Podman => format!("localhost/{name}"),
+        }
     }
 
     /// Whether the engine has this image.

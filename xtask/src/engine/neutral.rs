@@ -5,7 +5,8 @@
 //! and wins over `ARG`, and what is written below a `VOLUME` is lost. Such an image is exported and
 //! imported again, which keeps its files and nothing else.
 
-use super::names::{TAGS, tag};
+use super::held::Held;
+use super::names::tag;
 use super::{Engine, guarded, last_line};
 use crate::error::Report;
 use crate::model::Arch;
@@ -90,49 +91,50 @@ fn in_the_way(config: &Config, arguments: &[&str]) -> Vec<String> {
     found
 }
 
-/// The image `image` without settings that get in the way of a build with these arguments: itself,
-/// or one with the same files. `say` is told which.
+/// The name of an image with the files of `image` and without its settings, if some of them get in
+/// the way of a build with these arguments. `called` is what people call the image; `say` is told
+/// what happens.
 pub fn neutral(
     engine: &Engine,
-    image: &str,
+    image: &Held,
+    called: &str,
     arch: Arch,
     arguments: &[&str],
     say: &dyn Fn(&str),
-) -> Result<String, Report> {
-    let config = engine.config(image)?;
+) -> Result<Option<String>, Report> {
+    let config = engine.config(&image.id)?;
     let found = in_the_way(&config, arguments);
     if found.is_empty() {
-        return Ok(image.to_owned());
+        return Ok(None);
     }
-    let id = engine.run(
-        ["image", "inspect", "--format", "{{.Id}}", image],
-        &format!("asking for the id of {image}"),
-    )?;
-    let id: String = id.trim_start_matches("sha256:").chars().take(24).collect();
-    let name = tag(&format!("neutral/{id}"), arch);
-    debug_assert!(name.starts_with(TAGS));
+    let id = image.id.trim_start_matches("sha256:");
+    let id: String = id.chars().take(24).collect();
+    let name = engine.local(&tag(&format!("neutral/{id}"), arch));
     // The same image has the same files: builds on it find what they did before.
     if !engine.has_image(&name) {
         say(&format!(
-            "taking the files of {image} without its {}, which would get in the way of the build",
+            "taking the files of {called} without its {}, which would get in the way of the build",
             found.join(", ")
         ));
-        copy(engine, image, &name, arch)?;
+        let doing = format!("copying the files of {called}");
+        let copy = copy(engine, image, &doing, arch)?;
+        engine.run(["tag", &copy, &name], &doing)?;
     }
-    Ok(name)
+    Ok(Some(name))
 }
 
-fn copy(engine: &Engine, image: &str, name: &str, arch: Arch) -> Result<(), Report> {
-    let doing = format!("copying the files of {image}");
-    let failed = |e: std::io::Error| Report::failure(doing.clone()).because(e);
-    let container = super::export::make(engine, image, "copy")?;
+/// Exports the image and imports it again. Returns the id of the copy.
+fn copy(engine: &Engine, image: &Held, doing: &str, arch: Arch) -> Result<String, Report> {
+    let failed = |e: std::io::Error| Report::failure(doing.to_owned()).because(e);
+    let container = super::export::make(engine, &image.id, "copy")?;
     let platform = format!("--platform=linux/{arch}");
     let path = format!("--change=ENV PATH={PATH}");
     let mut import = vec!["import", &path];
     if arch != super::host_arch() {
         import.push(&platform);
     }
-    import.extend(["-", name]);
+    // Without a name: another run must never take half a copy for a whole one.
+    import.push("-");
     let import = engine.command(import).stdout_capture().stderr_capture();
     let export = engine.command(["export", &container.name]).stdin_null();
     let both = export.pipe(import).unchecked();
@@ -144,11 +146,13 @@ fn copy(engine: &Engine, image: &str, name: &str, arch: Arch) -> Result<(), Repo
     )
     .map_err(failed)?;
     let output = running.wait().map_err(failed)?;
+    let id = last_line(&output.stdout);
     if output.status.success() {
-        return Ok(());
+        return Ok(id);
     }
-    // Half a tar may have become an image.
-    let _ = engine.run(["image", "rm", name], "removing half an image");
+    if !output.stdout.is_empty() {
+        let _ = engine.run(["image", "rm", &id], "removing half an image");
+    }
     Err(Report::failure(format!(
         "{doing}: {}",
         last_line(&output.stderr)

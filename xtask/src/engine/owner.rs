@@ -1,6 +1,9 @@
-//! Whose a container is: so that those of a program that was killed are found and removed.
+//! Whose a container or a name of an image is: so that those of a program that was killed are found
+//! and removed.
 
-use super::Engine;
+use super::held::OF_RUNS;
+use super::{Engine, own_images, remove_image};
+use sha2::{Digest, Sha256};
 
 /// The label of the containers that are made here. It says whose they are.
 const LABEL: &str = "docker-to-linux.owner";
@@ -43,6 +46,20 @@ impl Owner {
             start: parts.next()?.parse().ok()?,
         };
         parts.next().is_none().then_some(owner)
+    }
+
+    /// The same as a tag can hold it: texts become digests of themselves.
+    fn short(&self) -> Owner {
+        let short = |text: &str| {
+            let digest = Sha256::digest(text);
+            digest[..5].iter().map(|b| format!("{b:02x}")).collect()
+        };
+        Owner {
+            host: short(&self.host),
+            boot: short(&self.boot),
+            namespace: short(&self.namespace),
+            ..*self
+        }
     }
 
     /// Whether it surely does not run any more, as `this` process sees it. Of another host, and
@@ -88,7 +105,25 @@ pub(super) fn label() -> Option<String> {
     Some(format!("--label={LABEL}={}", Owner::this()?))
 }
 
-/// Removes the containers of processes that were killed before they could do it. Returns how many.
+/// The tag of an image that this process holds; `random` tells it from others.
+pub(super) fn tag(random: &str) -> String {
+    match Owner::this() {
+        Some(this) => format!("{}.{random}", this.short().to_string().replace('/', ".")),
+        None => random.to_owned(),
+    }
+}
+
+/// Whether a name of an image is that of a run that surely ended, as `this` process sees it.
+fn is_left_behind(image: &str, this: &Owner) -> bool {
+    let tag = image.trim_start_matches("localhost/").strip_prefix(OF_RUNS);
+    let owner = tag.and_then(|tag| tag.rsplit_once('.'));
+    owner
+        .and_then(|(owner, _)| Owner::parse(&owner.replace('.', "/")))
+        .is_some_and(|owner| owner.is_gone(&this.short()))
+}
+
+/// Removes the containers of processes that were killed before they could do it, and the names that
+/// they gave to images. Returns how many containers.
 pub fn remove_leftovers(engine: &Engine) -> usize {
     let Some(this) = Owner::this() else {
         return 0;
@@ -106,6 +141,11 @@ pub fn remove_leftovers(engine: &Engine) -> usize {
         &format,
     ];
     // What cannot be listed or removed now may be next time.
+    for image in own_images(engine).unwrap_or_default() {
+        if is_left_behind(&image, &this) {
+            let _ = remove_image(engine, &image);
+        }
+    }
     let list = engine.run(list, doing).unwrap_or_default();
     let gone = |line: &&str| {
         let owner = line
@@ -151,6 +191,18 @@ mod tests {
             o.pid = u32::MAX;
             o.namespace = "pid:[1]".into()
         }));
+        // As a tag has it.
+        let name = |owner: &Owner| {
+            let tag = owner.short().to_string().replace('/', ".");
+            format!("localhost/{OF_RUNS}{tag}.x1")
+        };
+        assert!(!is_left_behind(&name(&this), &this));
+        let mut gone = this.clone();
+        gone.start += 1;
+        assert!(is_left_behind(&name(&gone), &this));
+        gone.host = "x".into();
+        assert!(!is_left_behind(&name(&gone), &this));
+        assert!(!is_left_behind("docker-to-linux/run:amd64", &this));
         for text in ["", "a/b/c/d/e", "a/b/c/1", "a/b/c/1/2/3"] {
             assert_eq!(Owner::parse(text), None, "{text}");
         }
