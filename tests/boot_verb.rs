@@ -5,7 +5,7 @@
 //! `cargo test --release --test integration -- --ignored boot_verb::`.
 
 use crate::common::sector::{Then, boot_sector};
-use crate::common::{judge, machine, said, sha256, temp, xtask};
+use crate::common::{checker, machine, said, sha256, temp, xtask};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::guest::Given;
 use docker_to_linux::tool::Tool;
@@ -106,7 +106,7 @@ fn disk(dir: &Utf8Path, text: &str) -> Utf8PathBuf {
 
 #[test]
 fn the_console_is_here_and_ctrl_a_x_ends_it() {
-    if judge(Tool::QemuX86).is_none() {
+    if checker(Tool::QemuX86).is_none() {
         return;
     }
     let (_keep, dir) = temp();

@@ -50,7 +50,7 @@ impl Place {
             .arg("image")
             .args(["--bootloader-dir", self.dir.join("bootloader").as_str()])
             .args(["--output", self.out.as_str()])
-            // tests/papers.rs looks at them.
+            // tests/metadata.rs looks at them.
             .arg("--no-papers")
             .args(arguments)
             .current_dir(&self.dir)

@@ -250,30 +250,30 @@ fn make(boot: BootMode, table: Option<TableKind>, write: &dyn Fn(&Utf8Path)) -> 
 
 #[test]
 fn bios() {
-    judged("bios", BootMode::Bios, None);
+    check("bios", BootMode::Bios, None);
 }
 
 #[test]
 fn bios_gpt() {
-    judged("bios_gpt", BootMode::Bios, Some(TableKind::Gpt));
+    check("bios_gpt", BootMode::Bios, Some(TableKind::Gpt));
 }
 
 #[test]
 fn uefi() {
-    judged("uefi", BootMode::Uefi, None);
+    check("uefi", BootMode::Uefi, None);
 }
 
 #[test]
 fn hybrid() {
-    judged("hybrid", BootMode::Hybrid, None);
+    check("hybrid", BootMode::Hybrid, None);
 }
 
 #[test]
 fn hybrid_mbr() {
-    judged("hybrid_mbr", BootMode::Hybrid, Some(TableKind::Mbr));
+    check("hybrid_mbr", BootMode::Hybrid, Some(TableKind::Mbr));
 }
 
-fn judged(test: &str, boot: BootMode, table: Option<TableKind>) {
+fn check(test: &str, boot: BootMode, table: Option<TableKind>) {
     if common::passed_as_root(module_path!(), test) {
         return;
     }
@@ -293,7 +293,7 @@ fn judged(test: &str, boot: BootMode, table: Option<TableKind>) {
 
 /// What the plan says of the free space is what e2fsck counts.
 fn free_is_free(made: &Made) {
-    let Some(mut e2fsck) = common::judge(Tool::E2fsck) else {
+    let Some(mut e2fsck) = common::checker(Tool::E2fsck) else {
         return;
     };
     let root = made.plan.disk.root();
@@ -325,10 +325,10 @@ fn many_folders_leave_room() {
 /// What sfdisk and sgdisk read is what the plan says.
 fn partition_table(made: &Made) {
     let gpt = matches!(made.plan.disk.table, Table::Gpt { .. });
-    if let Some(mut sfdisk) = common::judge(Tool::Sfdisk) {
+    if let Some(mut sfdisk) = common::checker(Tool::Sfdisk) {
         let said = common::content(sfdisk.arg("--verify").arg(&made.image));
         assert!(said.contains("No errors detected."), "{said}");
-        let mut sfdisk = common::judge(Tool::Sfdisk).unwrap();
+        let mut sfdisk = common::checker(Tool::Sfdisk).unwrap();
         let said = common::content(sfdisk.arg("--json").arg(&made.image));
         let json: serde_json::Value = serde_json::from_str(&said).unwrap();
         let table = &json["partitiontable"];
@@ -344,7 +344,7 @@ fn partition_table(made: &Made) {
             partition(p, gpt, found);
         }
     }
-    if gpt && let Some(mut sgdisk) = common::judge(Tool::Sgdisk) {
+    if gpt && let Some(mut sgdisk) = common::checker(Tool::Sgdisk) {
         let said = common::content(sgdisk.arg("-v").arg(&made.image));
         assert!(said.contains("No problems found."), "{said}");
         assert!(!said.contains("Warning"), "{said}");
@@ -392,7 +392,7 @@ fn esp(made: &Made) {
         return;
     };
     let esp = cut(made, partition);
-    if let Some(mut fsck) = common::judge(Tool::FsckFat) {
+    if let Some(mut fsck) = common::checker(Tool::FsckFat) {
         let said = common::content(fsck.arg("-n").arg(&esp));
         assert_eq!(said.lines().count(), 2, "{said}");
     }
@@ -449,7 +449,7 @@ fn cut(made: &Made, partition: &Partition) -> Utf8PathBuf {
 /// in the tar.
 fn root_is_as_wanted(made: &Made, wanted: &[Entry]) {
     let partition = made.plan.disk.root();
-    if let Some(mut e2fsck) = common::judge(Tool::E2fsck) {
+    if let Some(mut e2fsck) = common::checker(Tool::E2fsck) {
         let said = common::content(e2fsck.arg("-fn").arg(cut(made, partition)));
         for bad in ["Fix?", "rror", "WARNING"] {
             assert!(!said.contains(bad), "{said}");

@@ -111,7 +111,7 @@ fn compare(test: &str, dir: &str, prepare: &dyn Fn(&Path)) {
         return;
     }
     let Some(made) = make() else { return };
-    let Some(mut extlinux) = common::judge(Tool::Extlinux) else {
+    let Some(mut extlinux) = common::checker(Tool::Extlinux) else {
         return;
     };
     let Made { image, root, .. } = &made;

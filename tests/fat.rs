@@ -1,5 +1,6 @@
 //! What fsck.fat and mtools say about our EFI system partitions.
 
+use crate::common::{checker, pattern, skipped};
 use docker_to_linux::format::raw::Raw;
 use docker_to_linux::format::{Checked, Sink};
 use docker_to_linux::fs::fat::{File, Spec, layout, smallest};
@@ -13,14 +14,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// The judge, or `None` (said aloud) where it is not installed. In CI it must be there.
-fn fsck() -> Option<Command> {
-    match Tool::FsckFat.require() {
-        Ok(path) => Some(Command::new(path)),
-        Err(report) => skipped(&report.to_string()),
-    }
-}
-
 /// One of the mtools, likewise.
 fn mtool(name: &str) -> Option<Command> {
     let mut command = Command::new(name);
@@ -29,12 +22,6 @@ fn mtool(name: &str) -> Option<Command> {
         Ok(_) => Some(command),
         Err(_) => skipped(&format!("{name} (package mtools) is not installed")),
     }
-}
-
-fn skipped<T>(why: &str) -> Option<T> {
-    assert!(std::env::var_os("CI").is_none(), "{why}");
-    eprintln!("SKIPPED: {why}");
-    None
 }
 
 /// A file system with the stores of its files.
@@ -114,20 +101,6 @@ fn made(files: &BTreeMap<String, Vec<u8>>, spec: &Spec) -> Made {
     Made { layout, stores }
 }
 
-/// Bytes that differ from sector to sector and from file to file.
-fn pattern(seed: u32, len: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(len + 4);
-    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
-}
-
 /// What an ESP may hold: five directories and more, one with 200 files, all kinds of names.
 fn files(large: usize) -> BTreeMap<String, Vec<u8>> {
     let mut files: BTreeMap<String, Vec<u8>> = [
@@ -166,13 +139,13 @@ fn sound(files: &BTreeMap<String, Vec<u8>>, made: &Made) {
     let dir = tempfile::tempdir().unwrap();
     let image = dir.path().join("esp.img");
     made.write(&image);
-    if let Some(mut fsck) = fsck() {
+    if let Some(mut fsck) = checker(Tool::FsckFat) {
         let out = fsck.arg("-nv").arg(&image).output().unwrap();
         let text = String::from_utf8_lossy(&out.stdout).into_owned()
             + &String::from_utf8_lossy(&out.stderr);
         assert!(out.status.success(), "{text}");
         // Without -v, a sound file system gets two lines: the version and the count.
-        let mut fsck = self::fsck().unwrap();
+        let mut fsck = checker(Tool::FsckFat).unwrap();
         let out = fsck.arg("-n").arg(&image).output().unwrap();
         let brief = String::from_utf8(out.stdout).unwrap();
         assert!(brief.lines().count() == 2, "{brief}");

@@ -1,10 +1,11 @@
-//! Every image format, judged by qemu-img: `check`, `compare` with the raw disk, `info`.
+//! Every image format, checked by qemu-img: `check`, `compare` with the raw disk, `info`.
 //!
 //! The disks are pseudo-random, from a generator of our own with a seed.
 
 mod disk;
 mod headers;
 
+use crate::common;
 use disk::{Disk, Random, content};
 use docker_to_linux::format::ova::Machine;
 use docker_to_linux::format::{self, Checked, Options, Sink};
@@ -22,7 +23,7 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// Every format that qemu-img can judge, with its name there.
+/// Every format that qemu-img can check, with its name there.
 const FORMATS: [(Format, Compression, &str); 10] = [
     (Format::Raw, Compression::None, "raw"),
     (Format::Qcow2, Compression::None, "qcow2"),
@@ -36,17 +37,10 @@ const FORMATS: [(Format, Compression, &str); 10] = [
     (Format::Vhdx, Compression::None, "vhdx"),
 ];
 
-/// qemu-img, or `None` (loudly) where there is none. In CI it must be there.
-fn judge() -> Option<PathBuf> {
-    let found = Tool::QemuImg.find().map(|p| p.into_std_path_buf());
-    if found.is_none() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "qemu-img is missing in CI"
-        );
-        eprintln!("SKIPPED: qemu-img is not installed, no format was judged");
-    }
-    found
+/// qemu-img, or `None` (said aloud) where it is not installed.
+fn checker() -> Option<PathBuf> {
+    let checker = common::checker(Tool::QemuImg)?;
+    Some(checker.get_program().into())
 }
 
 fn options() -> Options {
@@ -74,8 +68,8 @@ fn write(disk: &Disk, format: Format, path: &Path, options: &Options, split: Opt
 }
 
 /// Runs qemu-img; fails the test unless it ends with `0`.
-fn qemu_img(judge: &Path, args: &[&str], what: &str) -> String {
-    let out = Command::new(judge).args(args).output().unwrap();
+fn qemu_img(checker: &Path, args: &[&str], what: &str) -> String {
+    let out = Command::new(checker).args(args).output().unwrap();
     let text = format!(
         "{}{}",
         String::from_utf8_lossy(&out.stdout),
@@ -91,9 +85,9 @@ fn has_check(name: &str) -> bool {
 }
 
 /// Writes the disk in every format, twice with regions split in other places, and lets
-/// qemu-img judge each.
-fn judge_all(name: &str, disk: &Disk) {
-    let Some(judge) = judge() else { return };
+/// qemu-img check each.
+fn check_all(name: &str, disk: &Disk) {
+    let Some(checker) = checker() else { return };
     let dir = tempfile::tempdir().unwrap();
     let raw = dir.path().join("disk.raw");
     disk.write_raw(&raw);
@@ -127,18 +121,18 @@ fn judge_all(name: &str, disk: &Disk) {
 
         let path = file.to_str().unwrap();
         if has_check(qemu) {
-            qemu_img(&judge, &["check", "-f", qemu, path], &what);
+            qemu_img(&checker, &["check", "-f", qemu, path], &what);
         }
         if matches!(qemu, "vhdx" | "vmdk") && disk.size > 100 * GIB {
-            compare_windows(&judge, disk, &raw, (qemu, &file), &what);
+            compare_windows(&checker, disk, &raw, (qemu, &file), &what);
         } else {
             let raw = raw.to_str().unwrap();
             let args = ["compare", "-f", "raw", "-F", qemu, raw, path];
-            let text = qemu_img(&judge, &args, &what);
+            let text = qemu_img(&checker, &args, &what);
             assert!(text.contains("Images are identical"), "{what}: {text}");
         }
         let info: serde_json::Value = serde_json::from_str(&qemu_img(
-            &judge,
+            &checker,
             &["info", "-f", qemu, "--output=json", path],
             &what,
         ))
@@ -152,7 +146,7 @@ fn judge_all(name: &str, disk: &Disk) {
 
 /// Compares what lies around each extent of the disk. QEMU's drivers for some formats do not
 /// tell where holes are, or grain by grain: a comparison of terabytes takes minutes.
-fn compare_windows(judge: &Path, disk: &Disk, raw: &Path, image: (&str, &Path), what: &str) {
+fn compare_windows(checker: &Path, disk: &Disk, raw: &Path, image: (&str, &Path), what: &str) {
     for (at, bytes) in &disk.extents {
         let start = at.saturating_sub(5 * MIB) / 512 * 512;
         let end = (at + bytes.len() as u64 + 5 * MIB).min(disk.size);
@@ -164,7 +158,7 @@ fn compare_windows(judge: &Path, disk: &Disk, raw: &Path, image: (&str, &Path), 
             )
         };
         let (a, b) = (window("raw", raw), window(image.0, image.1));
-        let text = qemu_img(judge, &["compare", "--image-opts", &a, &b], what);
+        let text = qemu_img(checker, &["compare", "--image-opts", &a, &b], what);
         assert!(
             text.contains("Images are identical"),
             "{what} at {at}: {text}"
@@ -208,7 +202,7 @@ fn data_from(file: &File, at: u64) -> u64 {
 #[test]
 fn an_empty_disk() {
     for size in [512, 64 * KIB, MIB, 3 * GIB] {
-        judge_all(
+        check_all(
             "empty",
             &Disk {
                 size,
@@ -262,14 +256,14 @@ fn a_file_that_cannot_be_written_is_an_error() {
 fn one_byte_over_a_cluster() {
     for cluster in [64 * KIB, MIB, 2 * MIB] {
         let size = cluster + 1;
-        judge_all(
+        check_all(
             "a byte over",
             &Disk {
                 size,
                 extents: vec![(cluster, vec![9])],
             },
         );
-        judge_all(
+        check_all(
             "a byte over, random",
             &Disk::random(size, 3, 50 * KIB, size),
         );
@@ -279,14 +273,14 @@ fn one_byte_over_a_cluster() {
 #[test]
 fn small_disks() {
     for seed in 0..6 {
-        judge_all("1 MiB", &Disk::random(MIB, 1 + seed * 3, 100 * KIB, seed));
+        check_all("1 MiB", &Disk::random(MIB, 1 + seed * 3, 100 * KIB, seed));
     }
 }
 
 #[test]
 fn an_odd_size() {
     for seed in 0..3 {
-        judge_all(
+        check_all(
             "64 MiB + 512",
             &Disk::random(64 * MIB + 512, 40, 3 * MIB, seed),
         );
@@ -295,12 +289,12 @@ fn an_odd_size() {
 
 #[test]
 fn a_sparse_disk() {
-    judge_all("3 GiB", &Disk::random(3 * GIB, 60, 2 * MIB, 3));
+    check_all("3 GiB", &Disk::random(3 * GIB, 60, 2 * MIB, 3));
 }
 
 #[test]
 fn a_disk_over_two_tebibytes() {
-    judge_all(
+    check_all(
         "2 TiB and some",
         &Disk::random(2 * TIB + 65 * MIB + 512, 20, MIB, 4),
     );
@@ -308,7 +302,7 @@ fn a_disk_over_two_tebibytes() {
 
 #[test]
 fn an_ova_holds_the_disk() {
-    let Some(judge) = judge() else { return };
+    let Some(checker) = checker() else { return };
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::random(200 * MIB + 512, 30, 2 * MIB, 11);
     let raw = dir.path().join("disk.raw");
@@ -326,9 +320,9 @@ fn an_ova_holds_the_disk() {
         .unwrap();
     let vmdk = dir.path().join("test-disk1.vmdk");
     let (raw, vmdk) = (raw.to_str().unwrap(), vmdk.to_str().unwrap());
-    qemu_img(&judge, &["check", "-f", "vmdk", vmdk], "OVA");
+    qemu_img(&checker, &["check", "-f", "vmdk", vmdk], "OVA");
     qemu_img(
-        &judge,
+        &checker,
         &["compare", "-f", "raw", "-F", "vmdk", raw, vmdk],
         "OVA",
     );
@@ -368,6 +362,6 @@ proptest! {
             .filter(|c| c[0] < c[1])
             .map(|c| (c[0], content(&mut random, c[1] - c[0])))
             .collect();
-        judge_all("borders", &Disk { size, extents });
+        check_all("borders", &Disk { size, extents });
     }
 }

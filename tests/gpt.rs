@@ -1,5 +1,6 @@
 //! What sgdisk and sfdisk say about our GUID partition tables.
 
+use crate::common::checker;
 use docker_to_linux::disk::gpt;
 use docker_to_linux::model::size::MIB;
 use docker_to_linux::plan::{Disk, Partition, Role, Table};
@@ -11,18 +12,6 @@ use uuid::{Uuid, uuid};
 const ESP: Uuid = uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
 const ROOT: Uuid = uuid!("4f68bce3-e8cd-4db1-96e7-fbcaf984b709");
 const GUID: Uuid = uuid!("00112233-4455-4677-8899-aabbccddeeff");
-
-/// The judge, or `None` (said aloud) where it is not installed. In CI it must be there.
-fn judge(tool: Tool) -> Option<Command> {
-    match tool.require() {
-        Ok(path) => Some(Command::new(path)),
-        Err(report) => {
-            assert!(std::env::var_os("CI").is_none(), "{report}");
-            eprintln!("SKIPPED: {report}");
-            None
-        }
-    }
-}
 
 /// Standard output and standard error of a command that must succeed.
 fn said(command: &mut Command) -> (String, String) {
@@ -73,21 +62,21 @@ fn sound(size: u64) {
         file.write_all_at(bytes, *at).unwrap();
     }
 
-    if let Some(mut sgdisk) = judge(Tool::Sgdisk) {
+    if let Some(mut sgdisk) = checker(Tool::Sgdisk) {
         let (out, err) = said(sgdisk.arg("-v").arg(&image));
         assert!(out.contains("No problems found"), "{out}");
         for bad in ["Caution", "Warning", "Problem:", "Creating new"] {
             assert!(!out.contains(bad) && !err.contains(bad), "{out}{err}");
         }
-        let mut sgdisk = judge(Tool::Sgdisk).unwrap();
+        let mut sgdisk = checker(Tool::Sgdisk).unwrap();
         let (out, _) = said(sgdisk.args(["-A", "2:show"]).arg(&image));
         assert!(out.contains("2:2:1"), "attribute bit 2 of root: {out}");
     }
-    if let Some(mut sfdisk) = judge(Tool::Sfdisk) {
+    if let Some(mut sfdisk) = checker(Tool::Sfdisk) {
         let (out, err) = said(sfdisk.arg("--verify").arg(&image));
         assert!(out.contains("No errors detected"), "{out}");
         assert_eq!(err, "");
-        let mut sfdisk = judge(Tool::Sfdisk).unwrap();
+        let mut sfdisk = checker(Tool::Sfdisk).unwrap();
         let (out, err) = said(sfdisk.arg("--json").arg(&image));
         assert_eq!(err, "");
         let json: serde_json::Value = serde_json::from_str(&out).unwrap();

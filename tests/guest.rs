@@ -8,7 +8,7 @@ use crate::common::{
     self,
     machine::{self, Guest, PASSWORD, expect, off, soon},
 };
-use crate::common::{content, dir, file, judge, said, temp};
+use crate::common::{checker, content, dir, file, said, temp};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::engine::{self, Build, Engine};
 use docker_to_linux::guest::{Given, RootLogin};
@@ -102,7 +102,7 @@ impl Made {
     /// The partition table and the file system are right, and it has at least so many GiB.
     fn check(&self, gib: u64) {
         self.check_root(gib);
-        if let Some(mut sfdisk) = judge(Tool::Sfdisk) {
+        if let Some(mut sfdisk) = checker(Tool::Sfdisk) {
             let said = content(sfdisk.arg("--verify").arg(&self.image));
             assert!(said.contains("No errors detected"), "{said}");
         }
@@ -110,7 +110,7 @@ impl Made {
 
     /// e2fsck finds nothing, and the file system has at least so many GiB.
     fn check_root(&self, gib: u64) {
-        let Some(mut e2fsck) = judge(Tool::E2fsck) else {
+        let Some(mut e2fsck) = checker(Tool::E2fsck) else {
             return;
         };
         content(

@@ -50,6 +50,8 @@ mod layouts;
 #[cfg(target_os = "linux")]
 mod memory;
 #[cfg(target_os = "linux")]
+mod metadata;
+#[cfg(target_os = "linux")]
 mod oci;
 #[cfg(target_os = "linux")]
 mod oci_choice;
@@ -57,8 +59,6 @@ mod oci_choice;
 mod old_home;
 #[cfg(target_os = "linux")]
 mod output;
-#[cfg(target_os = "linux")]
-mod papers;
 #[cfg(target_os = "linux")]
 mod printed;
 #[cfg(target_os = "linux")]

@@ -180,7 +180,7 @@ fn every_form_gives_what_the_engine_gives() {
     same(&wanted, &again(oci.read().unwrap()));
     same(&wanted, &again(image_in(&oci.tar())));
     // And as a program of other people writes it, where it is.
-    if let Some(mut skopeo) = common::judge(Tool::Skopeo) {
+    if let Some(mut skopeo) = common::checker(Tool::Skopeo) {
         let to = at.join("skopeo");
         content(
             skopeo

@@ -16,12 +16,12 @@ use docker_to_linux::vm::{Firmware, Machine, PROMPT};
 /// [`PASSWORD`], as `openssl passwd -6` hides it.
 const HASH: &str = "$6$oldhomesalt$sMupbaX5gmTJzzOK/BQRAW/WyM3YdYeAmOXvxboFG/DFKcU.vnlD4tsakjSJuXqOjtt4D7X3YrTx.pSoZBpry/";
 
-/// Boots what is made of a recipe's container after `change`, and hands it to `judge` with what
+/// Boots what is made of a recipe's container after `change`, and hands it to `look` with what
 /// was said of it.
 fn boot(
     recipe: &str,
     change: impl FnOnce(&mut Rootfs),
-    judge: impl FnOnce(&[String], &mut docker_to_linux::vm::Session),
+    look: impl FnOnce(&[String], &mut docker_to_linux::vm::Session),
 ) {
     let Some(container) = machine::container(recipe) else {
         return;
@@ -43,7 +43,7 @@ fn boot(
         ..Machine::new(Arch::Amd64, Firmware::Bios)
     };
     let (mut session, _) = machine::up(&machine, &disk.image, &[PROMPT]);
-    judge(&notes, &mut session);
+    look(&notes, &mut session);
     off(session);
 }
 

@@ -112,6 +112,6 @@ fn the_same_root_file_system_gives_the_same_bytes() {
         assert_eq!(one, another, "{options:?}");
         seen += one.len();
     }
-    // Nine formats and their papers, and so on.
+    // Nine formats and their metadata files, and so on.
     assert!(seen > 50, "{seen}");
 }

@@ -44,12 +44,16 @@ impl Drop for Loop {
 /// What sfdisk and sgdisk say of the image's partition table, in JSON.
 fn table(image: &Utf8Path) -> Option<serde_json::Value> {
     let device = Loop::new(image);
-    let said = common::content(common::judge(Tool::Sfdisk)?.arg("--verify").arg(&device.0));
+    let said = common::content(
+        common::checker(Tool::Sfdisk)?
+            .arg("--verify")
+            .arg(&device.0),
+    );
     assert!(said.contains("No errors detected."), "{said}");
-    let said = common::content(common::judge(Tool::Sgdisk)?.arg("-v").arg(&device.0));
+    let said = common::content(common::checker(Tool::Sgdisk)?.arg("-v").arg(&device.0));
     assert!(said.contains("No problems found."), "{said}");
     assert!(!said.contains("Warning"), "{said}");
-    let json = common::content(common::judge(Tool::Sfdisk)?.arg("--json").arg(&device.0));
+    let json = common::content(common::checker(Tool::Sfdisk)?.arg("--json").arg(&device.0));
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     Some(json["partitiontable"].clone())
 }
@@ -131,12 +135,12 @@ fn others_read_it() {
         .arg(format!("skip={}", esp.start >> 20))
         .arg(format!("count={}", esp.len >> 20));
     common::content(&mut dd);
-    if let Some(mut fsck) = common::judge(Tool::FsckFat) {
+    if let Some(mut fsck) = common::checker(Tool::FsckFat) {
         let said = common::content(fsck.args(["-n", "-v"]).arg(&cut));
         assert!(said.contains("4096 bytes per logical sector"), "{said}");
         assert!(said.contains("32 bit entries"), "{said}");
     }
-    if let Some(mut e2fsck) = common::judge(Tool::E2fsck) {
+    if let Some(mut e2fsck) = common::checker(Tool::E2fsck) {
         let place = format!("{image}?offset={}", root.start);
         common::content(e2fsck.arg("-fn").arg(place));
     }

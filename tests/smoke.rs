@@ -5,7 +5,7 @@
 //! image and minutes: `cargo xtask image alpine debian`, then
 //! `cargo test --release --test integration -- --ignored smoke::`, as `cargo xtask ci` does.
 
-use crate::common::{self, judge, machine, sha256, temp, xtask};
+use crate::common::{self, checker, machine, sha256, temp, xtask};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::smoke::root;
 use docker_to_linux::tool::Tool;
@@ -61,7 +61,7 @@ struct Place {
 
 impl Place {
     fn at(image: impl FnOnce(&Utf8Path) -> Option<Utf8PathBuf>) -> Option<Place> {
-        judge(Tool::QemuX86)?;
+        checker(Tool::QemuX86)?;
         let (temp, dir) = temp();
         let image = image(&dir)?;
         Some(Place {
@@ -280,8 +280,8 @@ fn a_missing_kernel() {
         return;
     };
     place.configure("LINUX /vmlinuz", "LINUX /nothing");
-    let papers = ["--junit", "junit.xml", "--summary", "summary.md"];
-    let said = place.smoke(&[&["--firmware", "bios"], &papers[..]].concat());
+    let reports = ["--junit", "junit.xml", "--summary", "summary.md"];
+    let said = place.smoke(&[&["--firmware", "bios"], &reports[..]].concat());
     let outcome = said.fails("boot loader failed");
     assert!(
         outcome["detail"]

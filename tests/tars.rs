@@ -64,16 +64,16 @@ fn noted(rootfs: &Rootfs, words: &[&str]) {
 /// Whether GNU tar, bsdtar or Python reads `path` in that tar, and finds this content.
 fn somebody_reads(bytes: &[u8], path: &str, wanted: &str) -> bool {
     let python = "import sys,tarfile,io\nt=tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read()))\nsys.stdout.write(t.extractfile(sys.argv[1]).read().decode())";
-    let judges: [(&str, &[&str]); 3] = [
+    let checkers: [(&str, &[&str]); 3] = [
         ("tar", &["-xOf", "-", path]),
         ("bsdtar", &["-xOf", "-", path]),
         ("python3", &["-c", python, path]),
     ];
-    judges.iter().any(|(name, arguments)| {
-        let Some(mut judge) = program(name, name) else {
+    checkers.iter().any(|(name, arguments)| {
+        let Some(mut checker) = program(name, name) else {
             return true;
         };
-        let out = with_input(judge.args(*arguments), bytes);
+        let out = with_input(checker.args(*arguments), bytes);
         out.stdout == wanted.as_bytes()
     })
 }
@@ -439,7 +439,7 @@ fn ext4_file(rootfs: Rootfs, dir: &Utf8Path) -> Result<(Utf8PathBuf, u64), Repor
     let mut sink = Raw::new(File::create(&at).unwrap(), size).unwrap();
     layout.emit(&stores, 0, &mut sink, &|_| ()).unwrap();
     docker_to_linux::format::Sink::finish(&mut sink).unwrap();
-    if let Some(mut e2fsck) = common::judge(Tool::E2fsck) {
+    if let Some(mut e2fsck) = common::checker(Tool::E2fsck) {
         let said = content(e2fsck.args(["-fn", at.as_str()]));
         for bad in ["Fix?", "rror", "WARNING"] {
             assert!(!said.contains(bad), "{said}");

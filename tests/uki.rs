@@ -1,6 +1,6 @@
-//! Unified kernel images, judged by objdump.
+//! Unified kernel images, checked by objdump.
 
-use crate::common::{content, efi_program, judge, pattern, skipped, temp};
+use crate::common::{checker, content, efi_program, pattern, skipped, temp};
 use docker_to_linux::bootloader::uki::{self, Sections};
 use docker_to_linux::rootfs::{Content, Store, Stores};
 use docker_to_linux::tool::Tool;
@@ -20,7 +20,7 @@ fn sections(program: &[u8]) -> Option<Vec<Section>> {
     let (_keep, dir) = temp();
     let path = dir.join("program.efi");
     fs_err::write(&path, program).unwrap();
-    let text = content(judge(Tool::Objdump)?.arg("-h").arg(&path));
+    let text = content(checker(Tool::Objdump)?.arg("-h").arg(&path));
     let lines: Vec<Vec<&str>> = text
         .lines()
         .map(|l| l.split_whitespace().collect())

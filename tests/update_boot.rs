@@ -333,7 +333,7 @@ fn shells() -> Vec<Shell> {
     match find("dash") {
         Some(dash) if real(&dash) == real("/bin/sh".into()) => {}
         Some(dash) => shells.push(shell("dash", dash.as_str())),
-        None => eprintln!("SKIPPED: dash is not installed"),
+        None => common::say_skipped("dash is not installed"),
     }
     match find("busybox") {
         Some(busybox) => {
@@ -349,7 +349,7 @@ fn shells() -> Vec<Shell> {
                 _keep: Some(keep),
             });
         }
-        None => eprintln!("SKIPPED: busybox is not installed"),
+        None => common::say_skipped("busybox is not installed"),
     }
     shells
 }
@@ -861,7 +861,7 @@ fn optional(name: &str) -> Option<Command> {
     match Command::new(name).arg("--version").output() {
         Ok(_) => Some(Command::new(name)),
         Err(_) if std::env::var_os("CI").is_some() => {
-            eprintln!("SKIPPED: {name} is not installed");
+            common::say_skipped(&format!("{name} is not installed"));
             None
         }
         Err(_) => skipped(&format!("{name} is not installed")),

@@ -6,7 +6,7 @@
 //! `cargo test --release --test integration -- --ignored upgrade::`.
 
 use crate::common::machine::{self, Disk, Guest, expect, off};
-use crate::common::{content, judge, temp};
+use crate::common::{checker, content, temp};
 use camino::Utf8Path;
 use docker_to_linux::guest::Given;
 use docker_to_linux::model::{Arch, BootMode};
@@ -86,7 +86,7 @@ impl Made {
 
     /// What fsck.fat says of the ESP as the guest left it.
     fn check_esp(&self, dir: &Utf8Path) {
-        let Some(mut fsck) = judge(Tool::FsckFat) else {
+        let Some(mut fsck) = checker(Tool::FsckFat) else {
             return;
         };
         let mut disk = std::fs::File::open(&self.0.image).unwrap();

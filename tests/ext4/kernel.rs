@@ -1,7 +1,7 @@
 //! The kernel's word: it reads what was written, writes beside it, fills the file system to its
 //! last block and deletes everything, and e2fsck finds nothing after each.
 
-use super::judges::clean;
+use super::e2fsprogs::clean;
 use super::model::{self, MIB, Node, What, awkward, many};
 use crate::common::{self, Mounted};
 use docker_to_linux::fs::ext4::writer::{Inodes, Options};
@@ -43,11 +43,11 @@ fn it_reads_writes_fills_and_deletes() {
                 model::node(0, "outside", What::Fifo).attribute("trusted.large", &[b'a'; 20_000]),
             );
         }
-        judged(options, &nodes);
+        check(options, &nodes);
     }
 }
 
-fn judged(options: Options, nodes: &[Node]) {
+fn check(options: Options, nodes: &[Node]) {
     let temp = tempfile::tempdir().unwrap();
     let image = temp.path().join("image");
     let size = options.size;

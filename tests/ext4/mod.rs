@@ -1,6 +1,6 @@
-//! The ext4 writer, judged by others: e2fsprogs, the kernel, and the crate ext4-view.
+//! The ext4 writer, checked by others: e2fsprogs, the kernel, and the crate ext4-view.
 
-mod judges;
+mod e2fsprogs;
 mod kernel;
 mod mke2fs;
 mod model;

@@ -1,6 +1,6 @@
 //! Random trees: what the crate ext4-view reads is what was written, and e2fsck finds nothing.
 
-use super::judges::clean;
+use super::e2fsprogs::clean;
 use super::model::{self, Node, What};
 use docker_to_linux::fs::ext4::writer::{Inodes, Meta};
 use ext4_view::{Ext4, FileType, Path};

@@ -1,14 +1,14 @@
 //! Our headers and tables, byte for byte beside those of qemu-img.
 
 use super::disk::Disk;
-use super::{MIB, judge, options, qemu_img, write};
+use super::{MIB, checker, options, qemu_img, write};
 use docker_to_linux::model::Format;
 use std::fs;
 use std::path::Path;
 
 /// An image of 100 MiB and some that qemu-img makes, and ours of the same (empty) disk.
 fn both_empty(
-    judge: &Path,
+    checker: &Path,
     size: u64,
     format: Format,
     qemu: &str,
@@ -34,7 +34,7 @@ fn both_empty(
     if !more.is_empty() {
         args.splice(4..4, ["-o", more]);
     }
-    qemu_img(judge, &args, "create");
+    qemu_img(checker, &args, "create");
     (ours, fs::read(&theirs).unwrap())
 }
 
@@ -55,10 +55,10 @@ fn agree(what: &str, ours: &[u8], theirs: &[u8], differ: &[(usize, usize, &str)]
 /// difference is listed here.
 #[test]
 fn headers_agree_with_those_of_qemu_img() {
-    let Some(judge) = judge() else { return };
+    let Some(checker) = checker() else { return };
     let size = 100 * MIB + 512;
 
-    let (ours, theirs) = both_empty(&judge, size, Format::Qcow2, "qcow2", "");
+    let (ours, theirs) = both_empty(&checker, size, Format::Qcow2, "qcow2", "");
     let places = [(
         40,
         8,
@@ -66,7 +66,7 @@ fn headers_agree_with_those_of_qemu_img() {
     )];
     agree("qcow2", &ours[..0x400], &theirs[..0x400], &places);
 
-    let (ours, theirs) = both_empty(&judge, size, Format::Vmdk, "vmdk", "");
+    let (ours, theirs) = both_empty(&checker, size, Format::Vmdk, "vmdk", "");
     agree("vmdk", &ours[..512], &theirs[..512], &[]);
     agree("vmdk tables", &ours[21 * 512..], &theirs[21 * 512..], &[]);
     assert_eq!(ours.len(), theirs.len());
@@ -79,7 +79,7 @@ fn headers_agree_with_those_of_qemu_img() {
     };
     assert_eq!(text(&ours), text(&theirs));
 
-    let (ours, theirs) = both_empty(&judge, size, Format::Vdi, "vdi", "");
+    let (ours, theirs) = both_empty(&checker, size, Format::Vdi, "vdi", "");
     let choices = [
         (0, 0x40, "who wrote it"),
         (
@@ -100,7 +100,7 @@ fn headers_agree_with_those_of_qemu_img() {
         &[&choices[..], &free].concat(),
     );
 
-    let (ours, theirs) = both_empty(&judge, size, Format::Vhd, "vpc", "force_size=on");
+    let (ours, theirs) = both_empty(&checker, size, Format::Vhd, "vpc", "force_size=on");
     let footer = [
         (24, 4, "time"),
         (56, 4, "geometry: as the specification computes it"),
@@ -116,7 +116,7 @@ fn headers_agree_with_those_of_qemu_img() {
     assert_eq!(ours.len(), theirs.len());
     // A disk that has an exact geometry: then qemu-img computes it too.
     let exact = 964 * 8 * 17 * 512;
-    let (ours, theirs) = both_empty(&judge, exact, Format::Vhd, "vpc", "");
+    let (ours, theirs) = both_empty(&checker, exact, Format::Vhd, "vpc", "");
     let footer = [
         (24, 4, "time"),
         (28, 4, "creator: the size counts"),
@@ -126,7 +126,7 @@ fn headers_agree_with_those_of_qemu_img() {
     agree("vhd geometry", &ours[..1536], &theirs[..1536], &footer);
     let whole = 100 * MIB;
     let (ours, theirs) = both_empty(
-        &judge,
+        &checker,
         whole,
         Format::VhdFixed,
         "vpc",
@@ -142,7 +142,7 @@ fn headers_agree_with_those_of_qemu_img() {
     ];
     agree("fixed vhd", &ours[at..], &theirs[at..], &footer);
 
-    let (ours, theirs) = both_empty(&judge, size, Format::Vhdx, "vhdx", "block_size=1M");
+    let (ours, theirs) = both_empty(&checker, size, Format::Vhdx, "vhdx", "block_size=1M");
     let kib = 1 << 10;
     let mib = 1 << 20;
     let header = [(4, 12, "sum, sequence number"), (16, 32, "ids")];

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// e2fsck finds nothing.
 pub fn clean(image: &Path, what: &str) -> bool {
-    let Some(mut e2fsck) = common::judge(Tool::E2fsck) else {
+    let Some(mut e2fsck) = common::checker(Tool::E2fsck) else {
         return false;
     };
     let said = common::content(e2fsck.arg("-fn").arg(image));
@@ -18,7 +18,7 @@ pub fn clean(image: &Path, what: &str) -> bool {
     true
 }
 
-fn judged(what: &str, options: Options, nodes: &[Node]) {
+fn check(what: &str, options: Options, nodes: &[Node]) {
     let temp = tempfile::tempdir().unwrap();
     let image = temp.path().join("image");
     let size = options.size;
@@ -37,7 +37,7 @@ fn everything_with_blocks_of_every_size() {
             let mut options = model::options(if block == 65536 { 2 * mib } else { mib });
             options.block_size = block;
             options.inodes = Inodes::Count(9000);
-            judged(&format!("{block}, {mib} MiB"), options, &nodes);
+            check(&format!("{block}, {mib} MiB"), options, &nodes);
         }
     }
 }
@@ -65,11 +65,11 @@ fn every_feature_alone_and_all_together() {
     for (what, set) in set {
         let mut options = model::options(200);
         set(&mut options);
-        judged(what, options, &nodes);
+        check(what, options, &nodes);
     }
     let mut options = model::options(200);
     set[..9].iter().for_each(|(_, set)| set(&mut options));
-    judged("all", options, &nodes);
+    check("all", options, &nodes);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn attributes_in_inodes_of_their_own() {
                 .attribute("user.n", &[n]),
         );
     }
-    judged("ea_inode", options, &nodes);
+    check("ea_inode", options, &nodes);
     let mut options = model::options(100);
     options.features.ea_inode = false;
     let refused = model::lay_out(options, &nodes).unwrap_err();
@@ -111,7 +111,7 @@ fn sizes_at_which_groups_begin_and_journals_grow() {
         let mut options = model::options(1);
         options.size = size;
         options.grow_to = size * 1024;
-        judged(&format!("{size} bytes"), options, &nodes);
+        check(&format!("{size} bytes"), options, &nodes);
     }
 }
 
@@ -124,7 +124,7 @@ fn large_directories() {
     many(&mut nodes, "directories", 65_500, &What::Dir);
     let mut options = model::options(2000);
     options.inodes = Inodes::Count(300_000);
-    judged("4096", options, &nodes);
+    check("4096", options, &nodes);
     let mut nodes = Vec::new();
     many(&mut nodes, "files", 500_000, &What::File(Vec::new()));
     let mut options = model::options(1500);
@@ -136,5 +136,5 @@ fn large_directories() {
         "{refused}"
     );
     options.features.large_dir = true;
-    judged("1024", options, &nodes);
+    check("1024", options, &nodes);
 }

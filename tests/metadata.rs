@@ -1,4 +1,4 @@
-//! The papers of an image and the files that it comes in, as their readers see them:
+//! The metadata files of an image and the files that it comes in, as their readers see them:
 //! sha256sum, sh, zstd, the SPDX project's own validator, `verify`.
 
 use crate::common::{self, dir, file};
@@ -107,9 +107,9 @@ impl Place {
     #[track_caller]
     fn verify(&self) {
         common::content(&mut self.xtask(&["verify", "out"]));
-        let mut judge = Command::new("sha256sum");
+        let mut checker = Command::new("sha256sum");
         let said = common::content(
-            judge
+            checker
                 .args(["-c", "--strict", "SHA256SUMS"])
                 .current_dir(&self.out),
         );
@@ -186,7 +186,7 @@ fn two_images_share_a_folder_and_its_sums() {
     p.image("box", &["--format", "raw,qcow2,ova"]);
     assert_eq!(fs::read_to_string(p.out.join("SHA256SUMS")).unwrap(), sums);
     assert_eq!(p.manifest("box"), manifest);
-    // Without papers the old ones do not stay and lie.
+    // Without metadata files the old ones do not stay and lie.
     p.image("box", &["--hostname", "other", "--no-papers"]);
     let left = names(&p.out);
     assert!(
@@ -216,16 +216,16 @@ fn the_list_of_packages_is_spdx() {
         assert!(text.contains(purl), "{purl}: {text}");
     }
     assert!(!text.contains("gone"), "{text}");
-    let Some(mut judge) = common::spdx_judge() else {
+    let Some(mut checker) = common::spdx_validator() else {
         return;
     };
-    common::content(judge.arg("-i").arg(&list));
-    // The judge can say no.
+    common::content(checker.arg("-i").arg(&list));
+    // The validator can say no.
     let broken = p.dir.join("broken.spdx.json");
     fs::write(&broken, text.replacen("CC0-1.0", "none", 1)).unwrap();
-    let mut judge = common::spdx_judge().unwrap();
+    let mut checker = common::spdx_validator().unwrap();
     assert!(
-        !judge
+        !checker
             .arg("-i")
             .arg(&broken)
             .output()
@@ -379,15 +379,15 @@ fn a_raw_image_is_converted_to_what_image_would_have_written() {
         let sum = docker_to_linux::format::digest::sha256(&mut plain).unwrap();
         assert_eq!(sum, artifact.sha256, "{}", artifact.file);
     }
-    // An image that nobody knows: no papers but the sums.
+    // An image that nobody knows: no metadata files but the sums.
     fs::copy(p.out.join("box.img"), p.dir.join("some.raw")).unwrap();
     let some = [
         "convert", "some.raw", "--format", "qcow2", "--output", "new",
     ];
     common::content(&mut p.xtask(&some));
     assert_eq!(names(&p.dir.join("new")), ["SHA256SUMS", "some.qcow2"]);
-    if let Some(mut judge) = common::judge(Tool::QemuImg) {
-        judge.args([
+    if let Some(mut checker) = common::checker(Tool::QemuImg) {
+        checker.args([
             "compare",
             "-f",
             "raw",
@@ -396,7 +396,7 @@ fn a_raw_image_is_converted_to_what_image_would_have_written() {
             "some.raw",
             "new/some.qcow2",
         ]);
-        common::content(judge.current_dir(&p.dir));
+        common::content(checker.current_dir(&p.dir));
     }
 }
 
@@ -463,7 +463,7 @@ fn a_device_that_was_written_by_the_block_map_is_clean() {
     let image = p.out.join("box.img");
     let bytes = fs::read(&image).unwrap();
     let copy = p.dir.join("copy");
-    let Some(mut bmaptool) = common::judge(Tool::Bmaptool) else {
+    let Some(mut bmaptool) = common::checker(Tool::Bmaptool) else {
         return;
     };
     common::content(
@@ -494,8 +494,8 @@ fn a_device_that_was_written_by_the_block_map_is_clean() {
             "ext4" => (Tool::E2fsck, "-fn"),
             _ => (Tool::FsckFat, "-n"),
         };
-        if let Some(mut judge) = common::judge(tool) {
-            common::content(judge.arg(options).arg(&file));
+        if let Some(mut checker) = common::checker(tool) {
+            common::content(checker.arg(options).arg(&file));
         }
     }
 }
