@@ -1,21 +1,13 @@
 //! The GitHub Action: what the runner is told, with the program alone; and, ignored unless `ci`
 //! asks for them, real workflows that `act` runs on this machine.
 
-use crate::common::{
-    self,
-    github::{GitHub, REPOSITORY, TOKEN},
-};
+use crate::common::github::{GitHub, REPOSITORY, TOKEN};
+use crate::common::{self, Place};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::recipe;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
-
-/// A repository of a user's: a recipe, the tar of a machine, boot loaders.
-struct Place {
-    _temp: tempfile::TempDir,
-    dir: Utf8PathBuf,
-}
 
 /// What a run told the runner.
 struct Told {
@@ -26,34 +18,24 @@ struct Told {
     log: String,
 }
 
+/// A repository of a user's.
+fn place() -> Option<Place> {
+    let place = Place::new()?;
+    fs_err::remove_dir_all(place.dir.join("box")).unwrap();
+    place.recipe("machine", "root: {free: 16M}\n");
+    Some(place)
+}
+
 impl Place {
-    fn new() -> Option<Place> {
-        let (temp, dir) = common::temp();
-        common::bootloader_dir(&dir)?;
-        common::tar_file(&common::machine(), &dir.join("good.tar"));
-        let place = Place { _temp: temp, dir };
-        place.write("machine/recipe.yaml", "root: {free: 16M}\n");
-        Some(place)
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.dir.join(path);
-        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-        fs_err::write(path, text).unwrap();
-    }
-
     /// The action with these inputs, as a runner would start it.
-    fn run(&self, inputs: &[(&str, &str)], env: &[(&str, &str)]) -> Told {
+    fn action(&self, inputs: &[(&str, &str)], env: &[(&str, &str)]) -> Told {
         let (output, summary) = (self.dir.join(".output"), self.dir.join(".summary"));
         for file in [&output, &summary] {
             fs_err::write(file, "").unwrap();
         }
         let given: BTreeMap<&str, &str> = inputs.iter().copied().collect();
-        let mut command = common::xtask();
+        let mut command = self.xtask(&["action"]);
         command
-            .arg("action")
-            .current_dir(&self.dir)
-            .env_remove("SOURCE_DATE_EPOCH")
             .env("GITHUB_OUTPUT", &output)
             .env("GITHUB_STEP_SUMMARY", &summary)
             .env("GITHUB_WORKSPACE", &self.dir)
@@ -96,8 +78,8 @@ fn outputs(text: &str) -> BTreeMap<String, String> {
 
 #[test]
 fn every_output_is_given_and_true() {
-    let Some(place) = Place::new() else { return };
-    let told = place.run(
+    let Some(place) = place() else { return };
+    let told = place.action(
         &[
             ("recipe", "./machine"),
             ("format", "raw,qcow2"),
@@ -141,8 +123,8 @@ fn every_output_is_given_and_true() {
 
 #[test]
 fn wrong_inputs_are_annotations() {
-    let Some(place) = Place::new() else { return };
-    let told = place.run(
+    let Some(place) = place() else { return };
+    let told = place.action(
         &[
             ("recipe", "./machine"),
             ("smoke", "yes"),
@@ -167,26 +149,26 @@ fn wrong_inputs_are_annotations() {
     assert!(told.summary.contains("did you mean"), "{}", told.summary);
 
     place.write("machine/recipe.yaml", "root: {free: 16M}\nsiez: 4G\n");
-    let told = place.run(&[("recipe", "./machine"), ("smoke", "false")], &[]);
+    let told = place.action(&[("recipe", "./machine"), ("smoke", "false")], &[]);
     assert_eq!(told.out.status.code(), Some(2), "{}", told.log);
     let at = "::error file=machine/recipe.yaml,line=2,col=1,title=";
     assert!(told.log.lines().any(|l| l.starts_with(at)), "{}", told.log);
 
-    let told = place.run(&[("recipe", "./machine"), ("boot", "bois")], &[]);
+    let told = place.action(&[("recipe", "./machine"), ("boot", "bois")], &[]);
     assert_eq!(told.out.status.code(), Some(2), "{}", told.log);
     assert!(told.log.contains("'bios'"), "{}", told.log);
 }
 
 #[test]
 fn inputs_are_taken_literally() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = place() else { return };
     let name = "it's a \"machine\"; $(touch pwned) `touch pwned` & $HOME";
     place.write(
         &format!("{name}/recipe.yaml"),
         "name: box\nroot: {free: 16M}\n",
     );
     let output = "out; touch pwned\n$(touch pwned)";
-    let told = place.run(
+    let told = place.action(
         &[
             ("recipe", &format!("./{name}")),
             ("smoke", "false"),
@@ -203,7 +185,7 @@ fn inputs_are_taken_literally() {
 
 #[test]
 fn an_image_is_published_and_the_token_is_nowhere() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = place() else { return };
     let github = GitHub::start();
     let inputs = [
         ("recipe", "./machine"),
@@ -219,7 +201,7 @@ fn an_image_is_published_and_the_token_is_nowhere() {
         ("GITHUB_SHA", "0123"),
     ];
     for _ in 0..2 {
-        let told = place.run(&inputs, &env);
+        let told = place.action(&inputs, &env);
         assert!(told.out.status.success(), "{}", told.log);
         for text in [&told.log, &told.summary, &format!("{:?}", told.outputs)] {
             assert!(!text.contains(TOKEN), "{text}");
@@ -233,7 +215,7 @@ fn an_image_is_published_and_the_token_is_nowhere() {
     }
     let mut inputs = inputs;
     inputs[3].1 = "ghs_not-this-one";
-    let told = place.run(&inputs, &env);
+    let told = place.action(&inputs, &env);
     assert_eq!(told.out.status.code(), Some(2), "{}", told.log);
     assert!(told.log.contains("401"), "{}", told.log);
     assert!(!told.log.contains("ghs_not-this-one"), "{}", told.log);
@@ -586,7 +568,7 @@ fn act_shows_wrong_inputs_as_annotations() {
 fn act_hands_inputs_over_literally() {
     let Some(act) = Act::new() else { return };
     act.fetched();
-    let Some(place) = Place::new() else { return };
+    let Some(place) = place() else { return };
     let name = "it's a \"machine\"; $(touch pwned) `touch pwned` & $HOME";
     act.write(
         &format!("{name}/recipe.yaml"),

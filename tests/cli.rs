@@ -1,7 +1,7 @@
 //! The program as its users meet it: what it says and leaves behind when something is wrong,
 //! and when a signal ends it.
 
-use crate::common::{self, Entry, Kind, dir, file, link};
+use crate::common::{self, Entry, Kind, Place, dir, file, link, names};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::io::{Read, Write};
@@ -9,54 +9,14 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// A place for one test: a recipe, a good tar, boot loaders, an empty folder for images and
-/// one for temporary files.
-struct Place {
-    _temp: tempfile::TempDir,
-    dir: Utf8PathBuf,
-    out: Utf8PathBuf,
-    tmp: Utf8PathBuf,
-}
-
 impl Place {
-    fn new() -> Option<Place> {
-        let (temp, dir) = common::temp();
-        common::bootloader_dir(&dir)?;
-        let place = Place {
-            out: dir.join("out"),
-            tmp: dir.join("tmp"),
-            dir,
-            _temp: temp,
-        };
-        fs_err::create_dir(&place.out).unwrap();
-        fs_err::create_dir(&place.tmp).unwrap();
-        place.recipe("root: {free: 16M}\n");
-        common::tar_file(&common::machine(), &place.dir.join("good.tar"));
-        Some(place)
-    }
-
-    /// Writes the recipe `box` and returns its folder.
-    fn recipe(&self, yaml: &str) -> Utf8PathBuf {
-        let dir = self.dir.join("box");
-        fs_err::create_dir_all(&dir).unwrap();
-        fs_err::write(dir.join("recipe.yaml"), yaml).unwrap();
-        dir
-    }
-
     /// `cargo xtask image` with these arguments, in this place.
     fn image<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = common::xtask();
+        // tests/metadata.rs looks at the metadata files.
+        let mut command = self.xtask(&["image", "--no-papers", "--output", self.out.as_str()]);
         command
-            .arg("image")
             .args(["--bootloader-dir", self.dir.join("bootloader").as_str()])
-            .args(["--output", self.out.as_str()])
-            // tests/metadata.rs looks at them.
-            .arg("--no-papers")
-            .args(arguments)
-            .current_dir(&self.dir)
-            .env("TMPDIR", &self.tmp)
-            .env_remove("SOURCE_DATE_EPOCH")
-            .env_remove("RUST_BACKTRACE");
+            .args(arguments);
         command
     }
 
@@ -112,14 +72,6 @@ fn one_error(said: &str, words: &[&str]) {
     }
 }
 
-fn names(dir: &Utf8Path) -> Vec<String> {
-    let Ok(entries) = dir.read_dir_utf8() else {
-        return Vec::new();
-    };
-    let names = entries.map(|e| e.unwrap().file_name().to_owned());
-    names.collect()
-}
-
 /// The run of that process left no container.
 #[track_caller]
 fn containers_of(pid: u32) {
@@ -165,7 +117,7 @@ fn an_unknown_recipe() {
 fn a_broken_recipe() {
     let Some(p) = Place::new() else { return };
     let wrong = |yaml: &str, words: &[&str]| {
-        p.recipe(yaml);
+        p.recipe("box", yaml);
         p.fails(&["./box", "--from", "good.tar"], 2, words);
     };
     wrong("name: [\n", &["./box/recipe.yaml:1:7"]);
@@ -194,7 +146,7 @@ fn a_broken_recipe() {
         "kernel-arguments: [root=/dev/sda1]\n",
         &["./box/recipe.yaml:1:1", "root="],
     );
-    p.recipe("architectures: [arm64]\n");
+    p.recipe("box", "architectures: [arm64]\n");
     let bios = ["./box", "--from", "good.tar", "--boot", "bios"];
     p.fails(&bios, 2, &["arm64", "bios", "uefi"]);
     p.fails(
@@ -231,10 +183,10 @@ fn an_impossible_size() {
         2,
         &["3 TiB", "2 TiB", "gpt"],
     );
-    p.recipe("size: 12M\n");
+    p.recipe("box", "size: 12M\n");
     let said = p.fails(&["./box", "--from", "good.tar"], 2, &["12 MiB"]);
     assert!(said.contains("at least "), "{said}");
-    p.recipe("root: {free: 60T}\n");
+    p.recipe("box", "root: {free: 60T}\n");
     p.fails(&["./box", "--from", "good.tar"], 2, &["16 TiB"]);
 }
 
@@ -861,11 +813,14 @@ impl Base {
 
     /// Makes the recipe build on this base, by these instructions.
     fn recipe(&self, p: &Place, instructions: &str) {
-        p.recipe(&format!(
-            "name: test-{}\nbase: {}\nroot: {{free: 16M}}\n",
-            self.name.replace(':', "-"),
-            self.name
-        ));
+        p.recipe(
+            "box",
+            &format!(
+                "name: test-{}\nbase: {}\nroot: {{free: 16M}}\n",
+                self.name.replace(':', "-"),
+                self.name
+            ),
+        );
         let text = format!(
             "ARG BASE\nFROM ${{BASE}}\nLABEL {}\n{instructions}\n",
             self.label
@@ -993,7 +948,7 @@ fn a_base_that_cannot_be_had() {
         "registry.invalid/docker-to-linux-test/{}",
         std::process::id()
     );
-    p.recipe(&format!("base: {name}\n"));
+    p.recipe("box", &format!("base: {name}\n"));
     let dockerfile = "ARG BASE\nFROM ${BASE}\n";
     fs_err::write(p.dir.join("box/Dockerfile"), dockerfile).unwrap();
     let run = ["./box", "--engine", "docker"];

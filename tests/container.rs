@@ -5,11 +5,8 @@
 //! and in `cargo xtask ci`: `cargo xtask image debian alpine`, then
 //! `cargo test --release --test integration -- --ignored container::`.
 
-use crate::common::{
-    self,
-    machine::{self, Guest},
-};
-use crate::common::{Entry, content, file, skipped, temp};
+use crate::common::machine::{self, Guest};
+use crate::common::{self, Entry, content, file, skipped, temp};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::engine::{self, Engine};
 use docker_to_linux::model::Arch;

@@ -4,11 +4,8 @@
 //! demand: `cargo xtask image debian alpine`, then
 //! `cargo test --release --test integration -- --ignored guest::`.
 
-use crate::common::{
-    self,
-    machine::{self, Guest, PASSWORD, expect, off, soon},
-};
-use crate::common::{checker, content, dir, file, said, temp};
+use crate::common::machine::{self, Guest, PASSWORD, expect, off, soon};
+use crate::common::{self, Place, checker, content, dir, file, names, said, temp};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::engine::{self, Build, Engine};
 use docker_to_linux::guest::{Given, RootLogin};
@@ -470,43 +467,34 @@ mod all {
 /// A password, its hash and what is in files/ reach the image and nothing else.
 #[test]
 fn secrets_reach_nothing_but_the_image() {
-    let (_keep, place) = temp();
-    if common::bootloader_dir(&place).is_none() {
-        return;
-    }
+    let Some(p) = Place::new() else { return };
     let mut entries = common::machine();
     entries.extend([dir("bin"), file("bin/sh", "elf"), dir("root")]);
-    common::tar_file(&entries, &place.join("rootfs.tar"));
+    p.tar("rootfs", &entries);
     let hash = format!("$6$saltsalt${}", "hHaAsSh".repeat(13).get(..86).unwrap());
-    let recipe = place.join("box");
-    fs_err::create_dir(&recipe).unwrap();
-    fs_err::write(
-        recipe.join("recipe.yaml"),
-        format!("root: {{free: 16M}}\nusers: [{{name: anna, password-hash: \"{hash}\"}}]\n"),
-    )
-    .unwrap();
-    fs_err::write(place.join("password"), "s3cr3t-passw0rd\n").unwrap();
-    let out = place.join("out");
+    p.recipe(
+        "box",
+        &format!("root: {{free: 16M}}\nusers: [{{name: anna, password-hash: \"{hash}\"}}]\n"),
+    );
+    p.write("password", "s3cr3t-passw0rd\n");
     let run = |verb: &str| {
-        common::xtask()
-            .args([verb, "box", "--from", "rootfs.tar", "-v"])
-            .args(["--bootloader-dir", place.join("bootloader").as_str()])
-            .args(["--output", out.as_str(), "--root-password-file", "password"])
-            .current_dir(&place)
+        p.xtask(&[verb, "box", "--from", "rootfs.tar", "-v"])
+            .args(["--bootloader-dir", "bootloader", "--output", "out"])
+            .args(["--root-password-file", "password"])
             .output()
             .unwrap()
     };
     let (image, plan) = (run("image"), run("plan"));
     assert!(image.status.success(), "{}", said(&image));
     assert!(plan.status.success(), "{}", said(&plan));
-    let disk = fs_err::read(out.join("box.img")).unwrap();
+    let disk = fs_err::read(p.out.join("box.img")).unwrap();
     let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
     assert!(has(&disk, &hash), "the hash is not in the image");
     assert!(has(&disk, "root:$6$rounds=100000$"));
     assert!(!has(&disk, "s3cr3t"), "the password is in the image");
     let mut told = vec![said(&image).into_bytes(), said(&plan).into_bytes()];
-    for entry in out.read_dir_utf8().unwrap() {
-        let path = entry.unwrap().into_path();
+    for name in names(&p.out) {
+        let path = p.out.join(name);
         if path.extension() != Some("img") {
             told.push(fs_err::read(&path).unwrap());
         }
@@ -521,25 +509,15 @@ fn secrets_reach_nothing_but_the_image() {
         }
     }
     // What is wrong with them is said without them.
-    let wrong = common::xtask()
-        .args([
-            "plan",
-            "box",
-            "--from",
-            "rootfs.tar",
-            "--password-hash",
-            "s3cr3t-passw0rd",
-        ])
-        .current_dir(&place)
-        .output()
-        .unwrap();
+    let from = ["plan", "box", "--from", "rootfs.tar"];
+    let mut wrong = p.xtask(&[&from[..], &["--password-hash", "s3cr3t-passw0rd"]].concat());
+    let wrong = wrong.output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
     assert!(!said(&wrong).contains("s3cr3t"), "{}", said(&wrong));
-    fs_err::write(
-        recipe.join("recipe.yaml"),
+    p.recipe(
+        "box",
         "users:\n- {name: anna, password-hash: s3cr3t-passw0rd}\n",
-    )
-    .unwrap();
+    );
     let wrong = run("plan");
     assert_eq!(wrong.status.code(), Some(2));
     assert!(!said(&wrong).contains("s3cr3t"), "{}", said(&wrong));

@@ -1,7 +1,7 @@
 //! Inputs that were made to do harm: each ends by an error that says what is wrong, within 10
 //! seconds of processor time and 512 MiB of address space, and no large file is left.
 
-use crate::common::{self, temp};
+use crate::common::{self, Place, temp};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,37 +11,21 @@ use tar::{Builder, EntryType, Header};
 /// Address space in KiB and processor time in seconds, as `ulimit` takes them.
 const BOUNDS: &str = "ulimit -v 524288 && ulimit -t 10 && exec \"$@\"";
 
-/// Makes a plan of a recipe under those bounds.
-struct Run {
-    _guard: tempfile::TempDir,
-    at: Utf8PathBuf,
-    loaders: Utf8PathBuf,
+/// One whose recipe says nothing.
+fn place() -> Option<Place> {
+    let place = Place::new()?;
+    place.recipe("box", "");
+    Some(place)
 }
 
-impl Run {
-    fn new() -> Option<Run> {
-        let (_guard, at) = temp();
-        let loaders = common::bootloader_dir(&at)?;
-        fs_err::create_dir(at.join("box")).unwrap();
-        fs_err::write(at.join("box/recipe.yaml"), "").unwrap();
-        Some(Run {
-            _guard,
-            at,
-            loaders,
-        })
-    }
-
-    fn recipe(&self) -> Utf8PathBuf {
-        self.at.join("box")
-    }
-
+impl Place {
     /// What it said, and its exit code.
-    fn plan(&self, from: &str, more: &[&str], stdin: Stdio) -> (String, Option<i32>) {
+    fn plan_in_bounds(&self, from: &str, more: &[&str], stdin: Stdio) -> (String, Option<i32>) {
         let out = Command::new("sh")
             .args(["-c", BOUNDS, "sh", env!("CARGO_BIN_EXE_xtask")])
-            .args(["-q", "plan", self.recipe().as_str(), "--from", from])
-            .args(["--bootloader-dir", self.loaders.as_str()])
-            .args(["--output", self.at.as_str()])
+            .args(["-q", "plan", self.dir.join("box").as_str(), "--from", from])
+            .args(["--bootloader-dir", self.dir.join("bootloader").as_str()])
+            .args(["--output", self.dir.as_str()])
             .args(more)
             .stdin(stdin)
             .output()
@@ -52,19 +36,19 @@ impl Run {
     /// The same for an input that must be refused for this reason.
     #[track_caller]
     fn refused(&self, from: &Utf8Path, more: &[&str], words: &[&str]) {
-        let (said, code) = self.plan(from.as_str(), more, Stdio::null());
+        let (said, code) = self.plan_in_bounds(from.as_str(), more, Stdio::null());
         check(&said, code, words);
         // The same by a pipe.
         if from.is_file() {
             let pipe = Stdio::from(File::open(from).unwrap());
-            let (said, code) = self.plan("-", more, pipe);
+            let (said, code) = self.plan_in_bounds("-", more, pipe);
             check(&said, code, words);
         }
     }
 
     /// A tar that is compressed while it is made.
     fn packed(&self, name: &str, fill: impl FnOnce(&mut Packed) -> io::Result<()>) -> Utf8PathBuf {
-        let path = self.at.join(name);
+        let path = self.dir.join(name);
         let out = zstd::Encoder::new(File::create(&path).unwrap(), 1).unwrap();
         let mut tar = Builder::new(out);
         fill(&mut tar).unwrap();
@@ -129,44 +113,44 @@ fn record(key: &str, value: impl Into<Vec<u8>>) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn more_entries_than_make_sense() {
-    let Some(run) = Run::new() else { return };
+    let Some(p) = place() else { return };
     let folders = |many: u32| {
-        run.packed("folders", |tar| {
+        p.packed("folders", |tar| {
             (0..many).try_for_each(|n| put(tar, EntryType::Directory, &format!("d/{n}"), ""))
         })
     };
     // So many are read within the bounds; what is missing is a machine.
-    run.refused(&folders(300_000), &[], &["has no init"]);
+    p.refused(&folders(300_000), &[], &["has no init"]);
     let folders = folders(400_000);
     let words = ["more than 35", "directories", "--max-entries"];
-    run.refused(&folders, &[], &words);
-    run.refused(
+    p.refused(&folders, &[], &words);
+    p.refused(
         &folders,
         &["--max-entries", "1000"],
         &["more than 1000 entries", "--max-entries"],
     );
-    let files = run.packed("files", |tar| {
+    let files = p.packed("files", |tar| {
         (0..1_200_000).try_for_each(|n| put(tar, EntryType::Regular, &format!("f{n}"), ""))
     });
-    run.refused(&files, &[], &["entries", "--max-entries"]);
-    let names = run.packed("names", |tar| {
+    p.refused(&files, &[], &["entries", "--max-entries"]);
+    let names = p.packed("names", |tar| {
         put(tar, EntryType::Regular, "f", "")?;
         let long = "x".repeat(90);
         (0..1_000_000).try_for_each(|n| put(tar, EntryType::Link, &format!("{n}{long}"), "f"))
     });
-    run.refused(&names, &[], &["entries", "--max-entries"]);
+    p.refused(&names, &[], &["entries", "--max-entries"]);
 }
 
 #[test]
 fn paths_and_links_without_end() {
-    let Some(run) = Run::new() else { return };
-    let deep = run.packed("deep", |tar| {
+    let Some(p) = place() else { return };
+    let deep = p.packed("deep", |tar| {
         pax(tar, b'x', &record("path", "a/".repeat(1_000_000)))?;
         put(tar, EntryType::Directory, "x", "")
     });
-    run.refused(&deep, &[], &["2000000 bytes", "4095"]);
+    p.refused(&deep, &[], &["2000000 bytes", "4095"]);
     // Each link leads further down than the last one.
-    let deeper = run.packed("deeper", |tar| {
+    let deeper = p.packed("deeper", |tar| {
         put(tar, EntryType::Symlink, "l0", ".")?;
         for n in 0..100 {
             let path = format!("l{n}{}", "/a".repeat(1000));
@@ -177,9 +161,9 @@ fn paths_and_links_without_end() {
         }
         Ok(())
     });
-    run.refused(&deeper, &[], &["bytes, more than the 4095"]);
+    p.refused(&deeper, &[], &["bytes, more than the 4095"]);
     // Each link leads twice over the next one, and 40 of them over long ways.
-    let steps = run.packed("steps", |tar| {
+    let steps = p.packed("steps", |tar| {
         put(tar, EntryType::Directory, "d", "")?;
         let around = "d/../".repeat(800);
         for n in 0..38 {
@@ -192,8 +176,8 @@ fn paths_and_links_without_end() {
         }
         (0..300_000).try_for_each(|n| put(tar, EntryType::Regular, &format!("l37/{n}"), ""))
     });
-    run.refused(&steps, &[], &["symbolic links", "steps"]);
-    let doubled = run.packed("doubled", |tar| {
+    p.refused(&steps, &[], &["symbolic links", "steps"]);
+    let doubled = p.packed("doubled", |tar| {
         for n in 0..60 {
             put(
                 tar,
@@ -205,23 +189,23 @@ fn paths_and_links_without_end() {
         put(tar, EntryType::Directory, "l60", "")?;
         put(tar, EntryType::Regular, "l0/x", "")
     });
-    run.refused(&doubled, &[], &["leads nowhere"]);
-    let target = run.packed("target", |tar| {
+    p.refused(&doubled, &[], &["leads nowhere"]);
+    let target = p.packed("target", |tar| {
         pax(tar, b'x', &record("linkpath", "x".repeat(5000)))?;
         put(tar, EntryType::Symlink, "long", "")
     });
-    run.refused(&target, &[], &["long", "5000 bytes"]);
+    p.refused(&target, &[], &["long", "5000 bytes"]);
 }
 
 #[test]
 fn metadata_for_every_entry() {
-    let Some(run) = Run::new() else { return };
-    let link = run.packed("link", |tar| {
+    let Some(p) = place() else { return };
+    let link = p.packed("link", |tar| {
         pax(tar, b'g', &record("linkpath", "x".repeat(1_000_000)))?;
         (0..3000).try_for_each(|n| put(tar, EntryType::Symlink, &format!("l{n}"), ""))
     });
-    run.refused(&link, &[], &["global PAX headers"]);
-    let attribute = run.packed("attribute", |tar| {
+    p.refused(&link, &[], &["global PAX headers"]);
+    let attribute = p.packed("attribute", |tar| {
         pax(
             tar,
             b'g',
@@ -229,23 +213,23 @@ fn metadata_for_every_entry() {
         )?;
         (0..100_000).try_for_each(|n| put(tar, EntryType::Regular, &format!("f{n}"), ""))
     });
-    run.refused(&attribute, &[], &[]);
+    p.refused(&attribute, &[], &[]);
     let keys = |count: usize| -> Vec<(String, Vec<u8>)> {
         (0..count)
             .map(|n| (format!("k{n:x}"), vec![b'x']))
             .collect()
     };
-    let globals = run.packed("globals", |tar| {
+    let globals = p.packed("globals", |tar| {
         (0..200).try_for_each(|_| pax(tar, b'g', &keys(100_000)))?;
         put(tar, EntryType::Regular, "f", "")
     });
-    run.refused(&globals, &[], &["PAX header"]);
-    let locals = run.packed("locals", |tar| {
+    p.refused(&globals, &[], &["PAX header"]);
+    let locals = p.packed("locals", |tar| {
         pax(tar, b'x', &keys(1_000_000))?;
         put(tar, EntryType::Regular, "f", "")
     });
-    run.refused(&locals, &[], &["PAX header", "records"]);
-    let sparse = run.packed("sparse", |tar| {
+    p.refused(&locals, &[], &["PAX header", "records"]);
+    let sparse = p.packed("sparse", |tar| {
         for n in 0..20 {
             let runs: String = (0..900_000_u64).map(|n| format!("{},0,", n % 7)).collect();
             let mut records = record("GNU.sparse.size", "1000000000000");
@@ -255,7 +239,7 @@ fn metadata_for_every_entry() {
         }
         Ok(())
     });
-    run.refused(&sparse, &[], &["sparse map"]);
+    p.refused(&sparse, &[], &["sparse map"]);
 }
 
 /// A tar that holds nothing but these zeros.
@@ -274,25 +258,25 @@ fn zeros(out: &mut impl Write, len: u64) -> io::Result<()> {
 
 #[test]
 fn packing_around_packing() {
-    let Some(run) = Run::new() else { return };
+    let Some(p) = place() else { return };
     const SIZE: u64 = 3 << 30;
-    let rootfs = run.at.join("rootfs.tar.gz");
+    let rootfs = p.dir.join("rootfs.tar.gz");
     let file = File::create(&rootfs).unwrap();
     let mut gz = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
     zeros(&mut gz, SIZE).unwrap();
     gz.finish().unwrap();
     let words = ["unpacks to more than", "--max-unpacked"];
     // Far more than the disk of whoever tries it may have.
-    run.refused(
+    p.refused(
         &rootfs,
         &["--max-unpacked", "100M"],
         &["more than 100 MiB", words[1]],
     );
-    let small = run.at.join("small.tar.zst");
+    let small = p.dir.join("small.tar.zst");
     let mut zst = zstd::Encoder::new(File::create(&small).unwrap(), 1).unwrap();
     zeros(&mut zst, SIZE).unwrap();
     zst.finish().unwrap();
-    run.refused(&small, &[], &words);
+    p.refused(&small, &[], &words);
     // A layer in an archive that is compressed once more: the archive's own size is what counts.
     let mut layer = zstd::Encoder::new(Vec::new(), 1).unwrap();
     zeros(&mut layer, SIZE).unwrap();
@@ -320,13 +304,13 @@ fn packing_around_packing() {
             .append_data(&mut header, name, bytes.as_slice())
             .unwrap();
     }
-    let nested = run.at.join("nested.tar.zst");
+    let nested = p.dir.join("nested.tar.zst");
     fs_err::write(&nested, archive.into_inner().unwrap().finish().unwrap()).unwrap();
-    run.refused(&nested, &[], &["unpack to more than 1", "--max-unpacked"]);
+    p.refused(&nested, &[], &["unpack to more than 1", "--max-unpacked"]);
     // A plain tar is as large as it is, unless somebody said how large it may be.
-    let plain = run.at.join("plain.tar");
+    let plain = p.dir.join("plain.tar");
     zeros(&mut File::create(&plain).unwrap(), 2 << 20).unwrap();
-    run.refused(
+    p.refused(
         &plain,
         &["--max-unpacked", "1M"],
         &["more than 1 MiB", "--max-unpacked"],
@@ -335,35 +319,35 @@ fn packing_around_packing() {
 
 #[test]
 fn endless_files() {
-    let Some(run) = Run::new() else { return };
+    let Some(p) = place() else { return };
     let zero = || Stdio::from(File::open("/dev/zero").unwrap());
-    let (said, code) = run.plan("/dev/zero", &[], Stdio::null());
+    let (said, code) = p.plan_in_bounds("/dev/zero", &[], Stdio::null());
     check(&said, code, &["is empty"]);
-    let (said, code) = run.plan("-", &[], zero());
+    let (said, code) = p.plan_in_bounds("-", &[], zero());
     check(&said, code, &["is empty"]);
     // Zeros without end behind a tar: its end is its end.
-    let tar = run.at.join("short.tar");
+    let tar = p.dir.join("short.tar");
     common::write_tar(&[common::file("f", "x")], &mut File::create(&tar).unwrap());
     let mut cat = Command::new("cat")
         .args([tar.as_str(), "/dev/zero"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let (said, code) = run.plan("-", &[], cat.stdout.take().unwrap().into());
+    let (said, code) = p.plan_in_bounds("-", &[], cat.stdout.take().unwrap().into());
     cat.wait().unwrap();
     check(&said, code, &[]);
 }
 
 #[test]
 fn recipes_that_do_not_end() {
-    let Some(run) = Run::new() else { return };
+    let Some(p) = place() else { return };
     let (_guard, at) = temp();
     let tar = at.join("rootfs.tar");
     common::write_tar(&common::machine(), &mut File::create(&tar).unwrap());
-    let recipe = run.recipe().join("recipe.yaml");
+    let recipe = p.dir.join("box").join("recipe.yaml");
     let large = File::create(&recipe).unwrap();
     large.set_len(4 << 30).unwrap();
-    run.refused(&tar, &[], &["recipe.yaml", "larger than 1 MiB"]);
+    p.refused(&tar, &[], &["recipe.yaml", "larger than 1 MiB"]);
     let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (last, name) in ('a'..='y').zip('b'..='z') {
         bomb += &format!(
@@ -394,33 +378,33 @@ fn recipes_that_do_not_end() {
         fs_err::write(&recipe, &text).unwrap();
         let begin: String = text.chars().take(60).collect();
         eprintln!("{begin:?}");
-        run.refused(&tar, &[], &["recipe.yaml"]);
+        p.refused(&tar, &[], &["recipe.yaml"]);
     }
     // What only says the same a hundred thousand times is read.
     fs_err::write(&recipe, keys).unwrap();
-    let (said, code) = run.plan(tar.as_str(), &[], Stdio::null());
+    let (said, code) = p.plan_in_bounds(tar.as_str(), &[], Stdio::null());
     assert_eq!(code, Some(0), "{said}");
     // Devices and pipes: what is named is no recipe.
     fs_err::remove_file(&recipe).unwrap();
     std::os::unix::fs::symlink("/dev/zero", &recipe).unwrap();
-    run.refused(&tar, &[], &["no recipe"]);
+    p.refused(&tar, &[], &["no recipe"]);
     fs_err::remove_file(&recipe).unwrap();
     common::content(Command::new("mkfifo").arg(&recipe));
-    run.refused(&tar, &[], &["no recipe"]);
+    p.refused(&tar, &[], &["no recipe"]);
     fs_err::remove_file(&recipe).unwrap();
     // A key of somebody else's recipe that is a pipe nobody writes to.
-    common::content(Command::new("mkfifo").arg(run.recipe().join("key.pub")));
+    common::content(Command::new("mkfifo").arg(p.dir.join("box").join("key.pub")));
     fs_err::write(&recipe, "users: [{name: anna, ssh-keys: [key.pub]}]\n").unwrap();
-    run.refused(&tar, &[], &["key.pub", "not a regular file"]);
+    p.refused(&tar, &[], &["key.pub", "not a regular file"]);
     let endless = ["--root-password-file", "/dev/zero"];
     fs_err::write(&recipe, "").unwrap();
-    run.refused(&tar, &endless, &["larger than 1 MiB"]);
+    p.refused(&tar, &endless, &["larger than 1 MiB"]);
 }
 
 #[test]
 fn documents_that_do_not_end() {
-    let Some(run) = Run::new() else { return };
-    let oci = common::oci::Layout::new(&run.at.join("oci"));
+    let Some(p) = place() else { return };
+    let oci = common::oci::Layout::new(&p.dir.join("oci"));
     let index = oci.0.join("index.json");
     // As many platforms as fit, each another one.
     let entry = |n: u64| {
@@ -428,14 +412,14 @@ fn documents_that_do_not_end() {
     };
     let all: Vec<String> = (0..60_000).map(entry).collect();
     fs_err::write(&index, format!(r#"{{"manifests": [{}]}}"#, all.join(","))).unwrap();
-    run.refused(&oci.0, &[], &["no image for linux/"]);
+    p.refused(&oci.0, &[], &["no image for linux/"]);
     fs_err::write(
         &index,
         format!("{{\"manifests\": {}", "[".repeat(1_000_000)),
     )
     .unwrap();
-    run.refused(&oci.0, &[], &["index.json"]);
+    p.refused(&oci.0, &[], &["index.json"]);
     fs_err::remove_file(&index).unwrap();
     File::create(&index).unwrap().set_len(1 << 40).unwrap();
-    run.refused(&oci.0, &[], &["index.json", "more than the 4194304"]);
+    p.refused(&oci.0, &[], &["index.json", "more than the 4194304"]);
 }

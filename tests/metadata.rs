@@ -1,19 +1,11 @@
 //! The metadata files of an image and the files that it comes in, as their readers see them:
 //! sha256sum, sh, zstd, the SPDX project's own validator, `verify`.
 
-use crate::common::{self, dir, file};
-use camino::{Utf8Path, Utf8PathBuf};
+use crate::common::{self, Place, content, dir, file, names};
 use docker_to_linux::deliver::manifest::Manifest;
 use docker_to_linux::tool::Tool;
 use fs_err as fs;
 use std::process::Command;
-
-/// A recipe, a root file system with packages, boot loaders.
-struct Place {
-    _temp: tempfile::TempDir,
-    dir: Utf8PathBuf,
-    out: Utf8PathBuf,
-}
 
 const DPKG: &str = "Package: libstdc++6
 Status: install ok installed
@@ -54,61 +46,40 @@ o:musl
 T:the musl c library (libc) implementation
 ";
 
+/// Two recipes, and a root file system with packages.
+fn place() -> Option<Place> {
+    let p = Place::new()?;
+    let mut all = common::machine();
+    all.extend([
+        dir("var"),
+        dir("var/lib"),
+        dir("var/lib/dpkg"),
+        file("var/lib/dpkg/status", DPKG),
+        dir("var/lib/dpkg/status.d"),
+        file("var/lib/dpkg/status.d/tzdata", STATUS_D),
+        file("var/lib/dpkg/status.d/tzdata.md5sums", "0 x\n"),
+        dir("lib"),
+        dir("lib/apk"),
+        dir("lib/apk/db"),
+        file("lib/apk/db/installed", APK),
+    ]);
+    p.tar("rootfs", &all);
+    p.recipe("crate", "root: {free: 16M}\n");
+    Some(p)
+}
+
 impl Place {
-    fn new() -> Option<Place> {
-        let (temp, at) = common::temp();
-        common::bootloader_dir(&at)?;
-        let mut all = common::machine();
-        all.extend([
-            dir("var"),
-            dir("var/lib"),
-            dir("var/lib/dpkg"),
-            file("var/lib/dpkg/status", DPKG),
-            dir("var/lib/dpkg/status.d"),
-            file("var/lib/dpkg/status.d/tzdata", STATUS_D),
-            file("var/lib/dpkg/status.d/tzdata.md5sums", "0 x\n"),
-            dir("lib"),
-            dir("lib/apk"),
-            dir("lib/apk/db"),
-            file("lib/apk/db/installed", APK),
-        ]);
-        common::tar_file(&all, &at.join("rootfs.tar"));
-        let place = Place {
-            out: at.join("out"),
-            dir: at,
-            _temp: temp,
-        };
-        for name in ["box", "crate"] {
-            fs::create_dir(place.dir.join(name)).unwrap();
-            fs::write(
-                place.dir.join(name).join("recipe.yaml"),
-                "root: {free: 16M}\n",
-            )
-            .unwrap();
-        }
-        Some(place)
-    }
-
-    fn xtask(&self, arguments: &[&str]) -> Command {
-        let mut command = common::xtask();
-        command.arg("-q").args(arguments).current_dir(&self.dir);
-        command
-    }
-
     /// Makes the image `name` with these options more; returns what was printed.
     #[track_caller]
-    fn image(&self, name: &str, more: &[&str]) -> String {
-        let recipe = format!("./{name}");
-        let mut command = self.xtask(&["image", &recipe, "--from", "rootfs.tar"]);
-        command.args(["--bootloader-dir", "bootloader", "--output", "out"]);
-        common::content(command.args(more))
+    fn made(&self, name: &str, more: &[&str]) -> String {
+        content(&mut self.make(name, "rootfs", &[&["-q"], more].concat()))
     }
 
     #[track_caller]
     fn verify(&self) {
-        common::content(&mut self.xtask(&["verify", "out"]));
+        content(&mut self.xtask(&["-q", "verify", "out"]));
         let mut checker = Command::new("sha256sum");
-        let said = common::content(
+        let said = content(
             checker
                 .args(["-c", "--strict", "SHA256SUMS"])
                 .current_dir(&self.out),
@@ -121,7 +92,7 @@ impl Place {
     /// `verify` fails, and says these words.
     #[track_caller]
     fn verify_fails(&self, words: &[&str]) {
-        let out = self.xtask(&["verify", "out"]).output().unwrap();
+        let out = self.xtask(&["-q", "verify", "out"]).output().unwrap();
         let said = common::said(&out);
         assert_eq!(out.status.code(), Some(1), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
@@ -135,20 +106,13 @@ impl Place {
     }
 }
 
-fn names(dir: &Utf8Path) -> Vec<String> {
-    let entries = dir.read_dir_utf8().unwrap();
-    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_owned()).collect();
-    names.sort();
-    names
-}
-
 #[test]
 fn two_images_share_a_folder_and_its_sums() {
-    let Some(p) = Place::new() else { return };
-    let printed = p.image("box", &["--format", "raw,qcow2,ova"]);
+    let Some(p) = place() else { return };
+    let printed = p.made("box", &["--format", "raw,qcow2,ova"]);
     assert_eq!(printed, "out/box.img\nout/box.qcow2\nout/box.ova\n");
     p.verify();
-    p.image(
+    p.made(
         "crate",
         &[
             "--boot",
@@ -183,11 +147,11 @@ fn two_images_share_a_folder_and_its_sums() {
         "a path of this host: {text}"
     );
     // Once more: the same, and no line twice.
-    p.image("box", &["--format", "raw,qcow2,ova"]);
+    p.made("box", &["--format", "raw,qcow2,ova"]);
     assert_eq!(fs::read_to_string(p.out.join("SHA256SUMS")).unwrap(), sums);
     assert_eq!(p.manifest("box"), manifest);
     // Without metadata files the old ones do not stay and lie.
-    p.image("box", &["--hostname", "other", "--no-papers"]);
+    p.made("box", &["--hostname", "other", "--no-papers"]);
     let left = names(&p.out);
     assert!(
         !left
@@ -195,7 +159,7 @@ fn two_images_share_a_folder_and_its_sums() {
             .any(|n| n.starts_with("box.") && n.ends_with("json")),
         "{left:?}"
     );
-    p.image("crate", &["--no-papers"]);
+    p.made("crate", &["--no-papers"]);
     let sums = fs::read_to_string(p.out.join("SHA256SUMS")).unwrap();
     let listed: Vec<&str> = sums.lines().map(|l| &l[66..]).collect();
     assert_eq!(listed, ["box.ova", "box.qcow2", "crate.fixed.vhd"]);
@@ -203,8 +167,8 @@ fn two_images_share_a_folder_and_its_sums() {
 
 #[test]
 fn the_list_of_packages_is_spdx() {
-    let Some(p) = Place::new() else { return };
-    p.image("box", &[]);
+    let Some(p) = place() else { return };
+    p.made("box", &[]);
     let list = p.out.join("box.spdx.json");
     let text = fs::read_to_string(&list).unwrap();
     for purl in [
@@ -219,7 +183,7 @@ fn the_list_of_packages_is_spdx() {
     let Some(mut checker) = common::spdx_validator() else {
         return;
     };
-    common::content(checker.arg("-i").arg(&list));
+    content(checker.arg("-i").arg(&list));
     // The validator can say no.
     let broken = p.dir.join("broken.spdx.json");
     fs::write(&broken, text.replacen("CC0-1.0", "none", 1)).unwrap();
@@ -237,10 +201,10 @@ fn the_list_of_packages_is_spdx() {
 
 #[test]
 fn whatever_is_changed_is_found() {
-    let Some(p) = Place::new() else { return };
-    let out = p.xtask(&["verify", "nowhere"]).output().unwrap();
+    let Some(p) = place() else { return };
+    let out = p.xtask(&["-q", "verify", "nowhere"]).output().unwrap();
     assert_eq!(out.status.code(), Some(2), "{}", common::said(&out));
-    p.image("box", &["--format", "raw,vdi"]);
+    p.made("box", &["--format", "raw,vdi"]);
     p.verify();
     let file = |name: &str| p.out.join(name);
     let keep = |name: &str| fs::read(file(name)).unwrap();
@@ -261,7 +225,7 @@ fn whatever_is_changed_is_found() {
     // Whoever changes the sums as well still does not agree with the manifest.
     let resum = || {
         let script = "sha256sum $(cut -c67- SHA256SUMS) >new && mv new SHA256SUMS";
-        common::content(Command::new("sh").args(["-c", script]).current_dir(&p.out));
+        content(Command::new("sh").args(["-c", script]).current_dir(&p.out));
     };
     fs::write(file("box.vdi"), &bad).unwrap();
     resum();
@@ -294,8 +258,8 @@ fn whatever_is_changed_is_found() {
 
 #[test]
 fn parts_are_joined_by_the_script_beside_them() {
-    let Some(p) = Place::new() else { return };
-    p.image("box", &["--format", "raw,qcow2"]);
+    let Some(p) = place() else { return };
+    p.made("box", &["--format", "raw,qcow2"]);
     let whole = common::sha256(&p.out.join("box.img"));
     let qcow2 = common::sha256(&p.out.join("box.qcow2"));
     let split = ["--format", "raw,qcow2", "--split", "1M", "--compress"];
@@ -305,7 +269,7 @@ fn parts_are_joined_by_the_script_beside_them() {
         ("gzip", "gz", "gzip -dk"),
     ] {
         fs::remove_dir_all(&p.out).unwrap();
-        let printed = p.image("box", &[&split[..], &[how]].concat());
+        let printed = p.made("box", &[&split[..], &[how]].concat());
         let parts = printed.lines().filter(|l| l.contains("box.img.")).count();
         assert!(parts > 1, "{printed}");
         p.verify();
@@ -314,7 +278,7 @@ fn parts_are_joined_by_the_script_beside_them() {
         assert!(manifest.artifacts.iter().all(|a| a.parts.len() > 1));
         for (name, sum) in [("box.img", &whole), ("box.qcow2", &qcow2)] {
             let script = format!("sh {name}.{ending}.join.sh && {unpack} {name}.{ending}");
-            common::content(
+            content(
                 Command::new("sh")
                     .args(["-ec", &script])
                     .current_dir(&p.out),
@@ -327,16 +291,16 @@ fn parts_are_joined_by_the_script_beside_them() {
     p.verify_fails(&["box.img.gz.part-001 is missing"]);
     // What an earlier run left is not joined with what a later one writes.
     fs::remove_dir_all(&p.out).unwrap();
-    p.image("box", &["--split", "2M"]);
+    p.made("box", &["--split", "2M"]);
     let before = names(&p.out);
     assert!(
         before.contains(&"box.img.part-003".to_owned()),
         "{before:?}"
     );
-    p.image("box", &["--split", "40M"]);
+    p.made("box", &["--split", "40M"]);
     assert!(!names(&p.out).contains(&"box.img.part-003".to_owned()));
     p.verify();
-    p.image("box", &[]);
+    p.made("box", &[]);
     let last = [
         "SHA256SUMS",
         "box.img",
@@ -349,9 +313,9 @@ fn parts_are_joined_by_the_script_beside_them() {
 
 #[test]
 fn a_raw_image_is_converted_to_what_image_would_have_written() {
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     let formats = "qcow2,vdi,vmdk,vmdk-stream,ova,vhd,vhd-fixed,vhdx";
-    p.image("box", &["--format", &format!("raw,{formats}")]);
+    p.made("box", &["--format", &format!("raw,{formats}")]);
     let made = p.manifest("box");
     fs::rename(&p.out, p.dir.join("made")).unwrap();
     fs::create_dir(&p.out).unwrap();
@@ -360,11 +324,11 @@ fn a_raw_image_is_converted_to_what_image_would_have_written() {
     }
     // Beside the image, and into another folder.
     let convert = ["convert", "out/box.img", "--format", formats];
-    common::content(&mut p.xtask(&convert));
+    content(&mut p.xtask(&convert));
     assert_eq!(p.manifest("box"), made);
     let mut elsewhere = p.xtask(&convert);
-    common::content(elsewhere.args(["--output", "other", "--compress", "gzip"]));
-    common::content(&mut p.xtask(&["verify", "other"]));
+    content(elsewhere.args(["--output", "other", "--compress", "gzip"]));
+    content(&mut p.xtask(&["-q", "verify", "other"]));
     for artifact in &made.artifacts {
         if *artifact.file == *"box.img" {
             continue;
@@ -384,7 +348,7 @@ fn a_raw_image_is_converted_to_what_image_would_have_written() {
     let some = [
         "convert", "some.raw", "--format", "qcow2", "--output", "new",
     ];
-    common::content(&mut p.xtask(&some));
+    content(&mut p.xtask(&some));
     assert_eq!(names(&p.dir.join("new")), ["SHA256SUMS", "some.qcow2"]);
     if let Some(mut checker) = common::checker(Tool::QemuImg) {
         checker.args([
@@ -396,14 +360,14 @@ fn a_raw_image_is_converted_to_what_image_would_have_written() {
             "some.raw",
             "new/some.qcow2",
         ]);
-        common::content(checker.current_dir(&p.dir));
+        content(checker.current_dir(&p.dir));
     }
 }
 
 #[test]
 fn what_cannot_be_converted() {
-    let Some(p) = Place::new() else { return };
-    p.image(
+    let Some(p) = place() else { return };
+    p.made(
         "box",
         &["--format", "raw,qcow2,vhdx,vdi,vmdk", "--no-papers"],
     );
@@ -446,16 +410,16 @@ fn what_cannot_be_converted() {
 /// A device has anything on it. What bmaptool leaves out must be what nobody looks for.
 #[test]
 fn a_device_that_was_written_by_the_block_map_is_clean() {
-    let Some(p) = Place::new() else { return };
-    p.image("box", &["--format", "raw", "--bmap", "--compress", "gzip"]);
+    let Some(p) = place() else { return };
+    p.made("box", &["--format", "raw", "--bmap", "--compress", "gzip"]);
     p.verify();
     fs::rename(p.out.join("box.img.bmap"), p.dir.join("image.bmap")).unwrap();
-    p.image("box", &["--format", "raw", "--bmap"]);
+    p.made("box", &["--format", "raw", "--bmap"]);
     let map = fs::read(p.out.join("box.img.bmap")).unwrap();
     // The same for the same disk, compressed or not, made or converted.
     assert!(fs::read(p.dir.join("image.bmap")).unwrap() == map);
     let convert = ["convert", "out/box.img", "--format", "raw", "--bmap"];
-    common::content(p.xtask(&convert).args(["--output", "other"]));
+    content(p.xtask(&convert).args(["--output", "other"]));
     assert!(fs::read(p.dir.join("other/box.img.bmap")).unwrap() == map);
     p.verify();
 
@@ -466,7 +430,7 @@ fn a_device_that_was_written_by_the_block_map_is_clean() {
     let Some(mut bmaptool) = common::checker(Tool::Bmaptool) else {
         return;
     };
-    common::content(
+    content(
         bmaptool
             .args(["copy", "--no-sig-verify"])
             .args([&image, &copy]),
@@ -495,7 +459,7 @@ fn a_device_that_was_written_by_the_block_map_is_clean() {
             _ => (Tool::FsckFat, "-n"),
         };
         if let Some(mut checker) = common::checker(tool) {
-            common::content(checker.arg(options).arg(&file));
+            content(checker.arg(options).arg(&file));
         }
     }
 }

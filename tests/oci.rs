@@ -1,11 +1,8 @@
 //! Container images as files: what `docker save` writes and OCI layouts give the same root file
 //! system as the engine itself does, and what was made to do harm is refused.
 
-use crate::common::{
-    self,
-    oci::{Layout, Squeeze, layout, sha256, tar_of},
-};
-use crate::common::{content, dir, file, skipped, temp};
+use crate::common::oci::{Layout, Squeeze, layout, sha256, tar_of};
+use crate::common::{self, content, dir, file, skipped, temp};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::guest;
 use docker_to_linux::model::Arch;

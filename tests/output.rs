@@ -1,7 +1,7 @@
 //! What leaves the program: whole sets of files under their right names or none, and nothing
 //! outside of the folder that was named. Two runs at once, kills, limits, planted names.
 
-use crate::common::{self, content, dir, file, said};
+use crate::common::{self, Place, content, dir, file, names, said};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,83 +10,38 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Two images, their root file systems, boot loaders.
-struct Place {
-    _temp: tempfile::TempDir,
-    dir: Utf8PathBuf,
-    out: Utf8PathBuf,
-}
-
 /// Two formats whose files differ, and all that lies beside them.
 const FORMATS: &str = "raw,vdi";
 
-impl Place {
-    fn new() -> Option<Place> {
-        let (temp, at) = common::temp();
-        common::bootloader_dir(&at)?;
-        for (name, tar) in [("a", 7), ("b", 8)] {
-            let mut all = common::machine();
-            all.push(file("usr/lib/what", common::pattern(tar, 300_000)));
-            common::tar_file(&all, &at.join(format!("{name}.tar")));
-        }
+/// Two recipes, and root file systems for them.
+fn place() -> Option<Place> {
+    let p = Place::new()?;
+    for (name, seed) in [("a", 7), ("b", 8)] {
         let mut all = common::machine();
-        all.push(file("etc/shadow", "root:$6$salt$hash:19000:0:99999:7:::\n").mode(0o640));
-        common::tar_file(&all, &at.join("secret.tar"));
-        for name in ["box", "crate"] {
-            fs::create_dir(at.join(name)).unwrap();
-            fs::write(at.join(name).join("recipe.yaml"), "root: {free: 8M}\n").unwrap();
-        }
-        let out = at.join("out");
-        fs::create_dir(&out).unwrap();
-        Some(Place {
-            out,
-            dir: at,
-            _temp: temp,
-        })
+        all.push(file("usr/lib/what", common::pattern(seed, 300_000)));
+        p.tar(name, &all);
     }
-
-    fn xtask(&self, arguments: &[&str]) -> Command {
-        let mut command = common::xtask();
-        command.args(arguments).current_dir(&self.dir);
-        command.stdin(Stdio::null());
-        command
+    let mut all = common::machine();
+    all.push(file("etc/shadow", "root:$6$salt$hash:19000:0:99999:7:::\n").mode(0o640));
+    p.tar("secret", &all);
+    for name in ["box", "crate"] {
+        p.recipe(name, "root: {free: 8M}\n");
     }
+    Some(p)
+}
 
-    /// Makes the image `name` of that tar.
-    fn image(&self, name: &str, tar: &str, more: &[&str]) -> Command {
-        let (recipe, tar) = (format!("./{name}"), format!("{tar}.tar"));
-        let mut command = self.xtask(&["image", &recipe, "--from", &tar, "--output", "out"]);
-        command.args(["--bootloader-dir", "bootloader"]).args(more);
-        command
-    }
-
+impl Place {
     fn verifies(&self, dir: &str) -> bool {
         let out = self.xtask(&["-q", "verify", dir]).output().unwrap();
         out.status.success()
     }
 
-    /// All files of the folder and their checksums.
-    fn files(&self) -> BTreeMap<String, String> {
-        let sum = |name: String| {
-            let sum = common::sha256(&self.out.join(&name));
-            (name, sum)
-        };
-        names(&self.out).into_iter().map(sum).collect()
-    }
-
     /// The files of the image `box` of that tar, made anew.
     fn made_of(&self, tar: &str) -> BTreeMap<String, String> {
-        content(&mut self.image("box", tar, &["--format", FORMATS]));
+        content(&mut self.make("box", tar, &["--format", FORMATS]));
         assert!(self.verifies("out"));
-        self.files()
+        common::sums(&self.out)
     }
-}
-
-fn names(dir: &Utf8Path) -> Vec<String> {
-    let entries = dir.read_dir_utf8().unwrap();
-    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_owned()).collect();
-    names.sort();
-    names
 }
 
 /// The command fails with that code within 10 seconds, and in one line says these words.
@@ -132,8 +87,8 @@ fn ended(command: &mut Command, most: Duration) -> Output {
 
 #[test]
 fn a_manifest_names_nothing_outside_its_folder() {
-    let Some(p) = Place::new() else { return };
-    content(&mut p.image("box", "a", &[]));
+    let Some(p) = place() else { return };
+    content(&mut p.make("box", "a", &[]));
     let path = p.out.join("box.manifest.json");
     let good = fs::read_to_string(&path).unwrap();
     let victim = p.dir.join("victim");
@@ -173,7 +128,10 @@ fn a_manifest_names_nothing_outside_its_folder() {
             assert_eq!(fs::read(&victim).unwrap(), b"mine");
             assert!(!p.dir.join("new/.profile").exists());
             let left = p.dir.join("new/other");
-            assert!(!left.exists() || self::names(&left).is_empty(), "{name:?}");
+            assert!(
+                !left.exists() || common::names(&left).is_empty(),
+                "{name:?}"
+            );
         }
     }
     // A command that somebody is to run is not taken over, either.
@@ -211,8 +169,8 @@ fn a_manifest_names_nothing_outside_its_folder() {
 
 #[test]
 fn verify_opens_plain_files_only() {
-    let Some(p) = Place::new() else { return };
-    content(&mut p.image("box", "a", &["--format", "raw"]));
+    let Some(p) = place() else { return };
+    content(&mut p.make("box", "a", &["--format", "raw"]));
     let sums = p.out.join("SHA256SUMS");
     let good = fs::read_to_string(&sums).unwrap();
     let zeros = "0".repeat(64);
@@ -277,20 +235,20 @@ fn verify_opens_plain_files_only() {
 /// What is added to a list keeps the list's other lines, and takes none over that lead away.
 #[test]
 fn a_list_that_leads_away_is_not_added_to() {
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     let before = p.made_of("a");
     let sums = p.out.join("SHA256SUMS");
     let good = fs::read_to_string(&sums).unwrap();
     let bad = format!("{good}{}  ../x\n", "0".repeat(64));
     fs::write(&sums, &bad).unwrap();
     fails(
-        &mut p.image("box", "b", &["--format", FORMATS]),
+        &mut p.make("box", "b", &["--format", FORMATS]),
         1,
         &["SHA256SUMS", "../x"],
     );
     assert_eq!(fs::read_to_string(&sums).unwrap(), bad);
     fs::write(&sums, good).unwrap();
-    assert_eq!(p.files(), before);
+    assert_eq!(common::sums(&p.out), before);
 }
 
 // All or nothing.
@@ -301,7 +259,7 @@ fn two_containers_write_to_one_folder() {
     if common::passed_as_root(module_path!(), "two_containers_write_to_one_folder") {
         return;
     }
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     if !common::is_root() {
         return common::skipped("a PID namespace takes root").unwrap_or(());
     }
@@ -312,7 +270,7 @@ fn two_containers_write_to_one_folder() {
             fs::remove_file(p.out.join(name)).unwrap();
         }
         let run = |tar: &str| {
-            let image = p.image("box", tar, &["-q", "--format", FORMATS]);
+            let image = p.make("box", tar, &["-q", "--format", FORMATS]);
             let mut command = Command::new("unshare");
             command.args(["--pid", "--fork", "--mount-proc"]);
             command.arg(image.get_program()).args(image.get_args());
@@ -323,15 +281,19 @@ fn two_containers_write_to_one_folder() {
             assert!(child.wait().unwrap().success(), "round {round}");
         }
         assert!(p.verifies("out"), "round {round}");
-        assert!(sets.contains(&p.files()), "round {round}: {:?}", p.files());
+        assert!(
+            sets.contains(&common::sums(&p.out)),
+            "round {round}: {:?}",
+            common::sums(&p.out)
+        );
     }
     // Two images in one folder do not wait for each other, and both are in its list.
     let mut box_run = p
-        .image("box", "a", &["-q", "--format", FORMATS])
+        .make("box", "a", &["-q", "--format", FORMATS])
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    content(&mut p.image("crate", "b", &["-q", "--format", FORMATS]));
+    content(&mut p.make("crate", "b", &["-q", "--format", FORMATS]));
     assert!(box_run.wait().unwrap().success());
     assert!(p.verifies("out"));
     assert!(names(&p.out).contains(&"crate.vdi".to_owned()));
@@ -341,17 +303,17 @@ fn two_containers_write_to_one_folder() {
 /// removes what it left.
 #[test]
 fn a_kill_at_any_moment() {
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     let sets = [p.made_of("b"), p.made_of("a")];
     let begun = Instant::now();
-    content(&mut p.image("box", "a", &["-q", "--format", FORMATS]));
+    content(&mut p.make("box", "a", &["-q", "--format", FORMATS]));
     let whole = begun.elapsed();
     let (mut left, mut new, mut half) = (0, 0, 0);
     let steps = 48;
     for n in 0..steps {
         let signal = [Signal::KILL, Signal::INT, Signal::KILL, Signal::TERM][n as usize % 4];
         let tar = if n % 8 < 4 { "b" } else { "a" };
-        let mut command = p.image("box", tar, &["-q", "--format", FORMATS]);
+        let mut command = p.make("box", tar, &["-q", "--format", FORMATS]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         std::thread::sleep(whole * n * 5 / (4 * steps));
@@ -366,7 +328,7 @@ fn a_kill_at_any_moment() {
             names(&p.out)
         );
         left += i32::from(there);
-        let mut files = p.files();
+        let mut files = common::sums(&p.out);
         files.retain(|name, _| !temporary(name));
         let is_whole = sets.contains(&files);
         assert!(
@@ -376,10 +338,10 @@ fn a_kill_at_any_moment() {
         half += i32::from(!is_whole);
         new += i32::from(files == sets[usize::from(tar == "a")]);
         // A run of another image in the folder tidies up.
-        content(&mut p.image("crate", "a", &["-q", "--no-papers"]));
+        content(&mut p.make("crate", "a", &["-q", "--no-papers"]));
         fs::remove_file(p.out.join("crate.img")).unwrap();
         assert!(p.verifies("out"), "after {signal:?} at step {n}");
-        let files = p.files();
+        let files = common::sums(&p.out);
         assert!(
             sets.contains(&files),
             "after {signal:?} at step {n}: {files:?}"
@@ -391,10 +353,10 @@ fn a_kill_at_any_moment() {
 /// What a killed run left goes by `clean`, and what a run is still writing stays.
 #[test]
 fn clean_removes_what_killed_runs_left() {
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     // Its tar comes by a pipe that nobody writes to, so it waits with its lock.
     let wait = || {
-        let mut command = p.image("box", "a", &["-q"]);
+        let mut command = p.make("box", "a", &["-q"]);
         command.args(["--from", "-"]).stdin(Stdio::piped());
         command
     };
@@ -461,7 +423,7 @@ fn a_disk_that_is_full_in_the_last_moment() {
     if common::passed_as_root(module_path!(), "a_disk_that_is_full_in_the_last_moment") {
         return;
     }
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     if !common::is_root() {
         return common::skipped("a small disk to fill takes root").unwrap_or(());
     }
@@ -474,14 +436,14 @@ fn a_disk_that_is_full_in_the_last_moment() {
     for kib in (0..64).step_by(4) {
         disk.remount(&format!("size={}k", 2 * used - 40 + kib));
         let out = p
-            .image("box", "b", &["-q", "--format", FORMATS])
+            .make("box", "b", &["-q", "--format", FORMATS])
             .output()
             .unwrap();
         assert!(p.verifies("out"), "{kib}: {}", said(&out));
         match out.status.code() {
             Some(0) => {
                 seen[1] += 1;
-                assert_eq!(p.files(), sets[0]);
+                assert_eq!(common::sums(&p.out), sets[0]);
                 disk.remount("size=64m");
                 assert_eq!(p.made_of("a"), sets[1]);
             }
@@ -493,7 +455,7 @@ fn a_disk_that_is_full_in_the_last_moment() {
                     "{}",
                     said(&out)
                 );
-                assert_eq!(p.files(), sets[1], "{kib}");
+                assert_eq!(common::sums(&p.out), sets[1], "{kib}");
             }
         }
     }
@@ -501,20 +463,20 @@ fn a_disk_that_is_full_in_the_last_moment() {
     disk.remount("ro");
     let words = ["Read-only file system", "; hint: ", "out"];
     fails(
-        &mut p.image("box", "b", &["-q", "--format", FORMATS]),
+        &mut p.make("box", "b", &["-q", "--format", FORMATS]),
         1,
         &words,
     );
-    assert_eq!(p.files(), sets[1]);
+    assert_eq!(common::sums(&p.out), sets[1]);
 }
 
 #[test]
 fn a_limit_on_the_size_of_files() {
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     let before = p.made_of("a");
     for format in ["raw", "qcow2", "vmdk-stream", "ova"] {
         for more in [&[][..], &["--compress", "gzip"]] {
-            let mut image = p.image("box", "b", &["-q", "--format", format]);
+            let mut image = p.make("box", "b", &["-q", "--format", format]);
             image.args(more);
             let mut sh = Command::new("bash");
             // In blocks of 1,024 bytes.
@@ -522,15 +484,15 @@ fn a_limit_on_the_size_of_files() {
             sh.arg(image.get_program()).args(image.get_args());
             let words = ["File too large", "ulimit -f"];
             fails(sh.current_dir(&p.dir), 1, &words);
-            assert_eq!(p.files(), before, "{format} {more:?}");
+            assert_eq!(common::sums(&p.out), before, "{format} {more:?}");
         }
     }
 }
 
 #[test]
 fn nobody_reads_what_is_printed() {
-    let Some(p) = Place::new() else { return };
-    let image = p.image("box", "a", &["-q", "--format", FORMATS]);
+    let Some(p) = place() else { return };
+    let image = p.make("box", "a", &["-q", "--format", FORMATS]);
     let mut sh = Command::new("bash");
     sh.args(["-c", "\"$@\" | true; exit ${PIPESTATUS[0]}", "bash"]);
     sh.arg(image.get_program()).args(image.get_args());
@@ -538,7 +500,7 @@ fn nobody_reads_what_is_printed() {
     assert_eq!(out.status.code(), Some(128 + 13), "{}", said(&out));
     assert_eq!(said(&out), "");
     assert!(p.verifies("out"));
-    let mut image = p.image("box", "b", &["-q", "--format", FORMATS]);
+    let mut image = p.make("box", "b", &["-q", "--format", FORMATS]);
     let full = fs::OpenOptions::new()
         .write(true)
         .open("/dev/full")
@@ -552,7 +514,7 @@ fn nobody_reads_what_is_printed() {
 
 #[test]
 fn what_is_planted_is_not_followed_and_not_replaced() {
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     let victim = p.dir.join("victim");
     fs::write(&victim, "mine").unwrap();
     for name in ["box.img", "box.vdi", "box.manifest.json", "box.spdx.json"] {
@@ -562,7 +524,7 @@ fn what_is_planted_is_not_followed_and_not_replaced() {
     assert_eq!(fs::read(&victim).unwrap(), b"mine");
     assert!(!p.out.join("box.img").is_symlink());
     // What is no file stays, and everything else as well.
-    let run = || p.image("box", "b", &["-q", "--format", FORMATS]);
+    let run = || p.make("box", "b", &["-q", "--format", FORMATS]);
     for name in ["box.img", "box.vdi", "box.manifest.json", "SHA256SUMS"] {
         for (make, what) in [("mkfifo", "a pipe"), ("mkdir", "a folder")] {
             let kept = p.out.join(name);
@@ -595,8 +557,8 @@ fn what_is_planted_is_not_followed_and_not_replaced() {
 
 #[test]
 fn folders_that_cannot_be_written_to() {
-    let Some(p) = Place::new() else { return };
-    let to = |dir: &str| p.image("box", "a", &["-q", "--output", dir]);
+    let Some(p) = place() else { return };
+    let to = |dir: &str| p.make("box", "a", &["-q", "--output", dir]);
     let overridden = |dir: &str| {
         let mut command = common::xtask();
         let args: Vec<_> = to(dir).get_args().map(ToOwned::to_owned).collect();
@@ -625,9 +587,9 @@ fn folders_that_cannot_be_written_to() {
 /// Parts and whole files of an earlier run are gone with it.
 #[test]
 fn no_form_of_an_older_image_stays() {
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     let run = |tar: &str, more: &[&str]| {
-        content(&mut p.image("box", tar, &[&["-q"], more].concat()));
+        content(&mut p.make("box", tar, &[&["-q"], more].concat()));
         assert!(p.verifies("out"), "{more:?}");
     };
     run("a", &["--split", "1M"]);
@@ -650,7 +612,7 @@ fn no_form_of_an_older_image_stays() {
 
 #[test]
 fn images_with_password_hashes_are_their_owners_alone() {
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     let mode = |dir: &str, name: &str| {
         let path = p.dir.join(dir).join(name);
         path.metadata().unwrap().mode() & 0o777
@@ -669,7 +631,7 @@ fn images_with_password_hashes_are_their_owners_alone() {
         &["--compress", "gzip", "--split", "1M"],
     ] {
         for (tar, wanted) in [("secret", 0o600), ("a", 0o644)] {
-            let image = p.image("box", tar, &["--format", formats, "--bmap"]);
+            let image = p.make("box", tar, &["--format", formats, "--bmap"]);
             let mut image = open(&image);
             let text = content(image.args(more));
             assert_eq!(text.contains("password hashes"), tar == "secret", "{text}");
@@ -688,7 +650,7 @@ fn images_with_password_hashes_are_their_owners_alone() {
     }
     // A password that somebody gives.
     fs::write(p.dir.join("password"), "correct horse\n").unwrap();
-    let image = p.image("box", "a", &["--root-password-file", "password"]);
+    let image = p.make("box", "a", &["--root-password-file", "password"]);
     let mut with_shadow = common::machine();
     with_shadow.extend([
         file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
@@ -713,7 +675,7 @@ fn images_with_password_hashes_are_their_owners_alone() {
         assert_eq!([mode("new", "box.img"), mode("new", "box.vdi")], [0o600; 2]);
         fs::remove_dir_all(p.dir.join("new")).unwrap();
     }
-    content(&mut open(&p.image("box", "b", &[])));
+    content(&mut open(&p.make("box", "b", &[])));
     let mut convert = p.xtask(&["convert", "out/box.img", "--format", "vdi"]);
     content(&mut open(convert.args(["--output", "new"])));
     assert_eq!(mode("new", "box.vdi"), 0o644);

@@ -1,39 +1,21 @@
 //! Nothing of the input is a command for a terminal or a runner, whatever prints it.
 
-use crate::common::{self, dir, file};
-use camino::Utf8PathBuf;
-use std::process::Command;
+use crate::common::{self, Place, dir, file};
 
 /// What a terminal would obey: a title, a cleared screen, C1's own introducer, reversed text.
 const HOSTILE: &str = "\x1b]0;owned\x07\x1b[2J\u{9b}31m\u{202e}\u{2066}\x7f\u{2028}";
 /// The same, for YAML between double quotes.
 const IN_YAML: &str = r"\e]0;owned\a\e[2J\x9b31m\u202e\u2066\x7f\u2028";
 
-struct Place {
-    _temp: tempfile::TempDir,
-    dir: Utf8PathBuf,
-    loaders: Utf8PathBuf,
+/// One whose recipe is in `recipes`.
+fn place() -> Option<Place> {
+    let place = Place::new()?;
+    fs_err::create_dir(place.dir.join("recipes")).unwrap();
+    fs_err::rename(place.dir.join("box"), place.dir.join("recipes/box")).unwrap();
+    Some(place)
 }
 
 impl Place {
-    fn new() -> Option<Place> {
-        let (temp, dir) = common::temp();
-        let loaders = common::bootloader_dir(&dir)?;
-        let place = Place {
-            _temp: temp,
-            dir,
-            loaders,
-        };
-        place.write("recipes/box/recipe.yaml", "root: {free: 16M}\n");
-        Some(place)
-    }
-
-    fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
-        let path = self.dir.join(path);
-        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-        fs_err::write(path, bytes).unwrap();
-    }
-
     /// Runs a verb. Everything that it prints, which is safe and, if asked for, has a word in it.
     #[track_caller]
     fn says(&self, arguments: &[&str], word: &str) -> String {
@@ -42,13 +24,9 @@ impl Place {
 
     #[track_caller]
     fn says_with(&self, arguments: &[&str], env: &[(&str, &str)], word: &str) -> String {
-        let mut command: Command = common::xtask();
+        let mut command = self.xtask(arguments);
         command
-            .args(arguments)
-            .current_dir(&self.dir)
             .env("PATH", format!("{}/bin:/usr/bin:/bin", self.dir))
-            .env_remove("GITHUB_ACTIONS")
-            .env_remove("SOURCE_DATE_EPOCH")
             .envs(env.iter().copied());
         let said = common::said(&command.output().unwrap());
         safe(&said);
@@ -70,7 +48,7 @@ fn safe(text: &str) {
 
 #[test]
 fn recipes() {
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     let yaml = format!("description: \"x{IN_YAML}\"\n");
     p.write("recipes/loud/recipe.yaml", yaml);
     p.says(&["list"], r"x\u{1b}]0;owned\u{7}");
@@ -100,8 +78,8 @@ fn recipes() {
 
 #[test]
 fn kernels_and_files() {
-    let Some(p) = Place::new() else { return };
-    let loaders = p.loaders.as_str();
+    let Some(p) = place() else { return };
+    let loaders = "bootloader";
     let version = format!("6.2{}", HOSTILE.replace('/', ""));
     // A kernel without an initrd is told of, and passed over.
     let mut all = common::machine();
@@ -164,7 +142,7 @@ fn kernels_and_files() {
 
 #[test]
 fn guests() {
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     let serial =
         "\\033]0;owned\\007\\033[2J\\302\\23331mKernel panic - not syncing: \\342\\200\\256x\\n";
     common::script(
@@ -200,7 +178,7 @@ fn guests() {
 
 #[test]
 fn builds_and_the_action() {
-    let Some(p) = Place::new() else { return };
+    let Some(p) = place() else { return };
     common::script(
         &p.dir.join("bin/docker"),
         r#"case $1 in
@@ -212,7 +190,7 @@ fn builds_and_the_action() {
         "#,
     );
     p.write("recipes/box/Dockerfile", "FROM scratch\n");
-    let loaders = p.loaders.as_str();
+    let loaders = "bootloader";
     let image = ["image", "box", "--bootloader-dir", loaders];
     let said = p.says(&image, "    100 %\n");
     assert!(!said.contains("50 %"), "{said}");

@@ -1,10 +1,8 @@
 //! Publishing and the nightly's issue, against a stand-in that speaks GitHub's REST API over
 //! HTTP. The client is the one that is used for real: it only gets another address.
 
-use crate::common::{
-    self,
-    github::{Fault, GitHub, REPOSITORY, TOKEN},
-};
+use crate::common;
+use crate::common::github::{Fault, GitHub, REPOSITORY, TOKEN};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::error::{Class, Report};
 use docker_to_linux::format::target::join_command;

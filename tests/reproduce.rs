@@ -65,15 +65,7 @@ impl World {
         // `content` would set a locale of its own.
         let out = command.output().unwrap();
         assert!(out.status.success(), "{}", common::said(&out));
-        let entries = dir.join("out");
-        let entries = entries.read_dir_utf8().unwrap();
-        entries
-            .map(|e| {
-                let path = e.unwrap().path().to_owned();
-                let name = path.file_name().unwrap().to_owned();
-                (name, common::sha256(&path))
-            })
-            .collect()
+        common::sums(&dir.join("out"))
     }
 }
 

@@ -5,11 +5,8 @@
 //! `cargo xtask image alpine`, then
 //! `cargo test --release --test integration -- --ignored sectors::`, as `cargo xtask ci` does.
 
-use crate::common::temp;
-use crate::common::{
-    self,
-    machine::{self, Guest, PASSWORD, off},
-};
+use crate::common::machine::{self, Guest, PASSWORD, off};
+use crate::common::{self, temp};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::files::From;
 use docker_to_linux::format::raw::Raw;

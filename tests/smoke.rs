@@ -5,7 +5,7 @@
 //! image and minutes: `cargo xtask image alpine debian`, then
 //! `cargo test --release --test integration -- --ignored smoke::`, as `cargo xtask ci` does.
 
-use crate::common::{self, checker, machine, sha256, temp, xtask};
+use crate::common::{Place, checker, content, machine, sha256, xtask};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::smoke::root;
 use docker_to_linux::tool::Tool;
@@ -52,80 +52,55 @@ impl Said {
     }
 }
 
-/// A folder with an image, and what smoke leaves.
-struct Place {
-    _temp: tempfile::TempDir,
-    dir: Utf8PathBuf,
+/// An image, and the place where smoke leaves its evidence.
+struct Disk {
+    place: Place,
     image: Utf8PathBuf,
 }
 
-impl Place {
-    fn at(image: impl FnOnce(&Utf8Path) -> Option<Utf8PathBuf>) -> Option<Place> {
+impl Disk {
+    fn new(place: Place, image: &str) -> Option<Disk> {
         checker(Tool::QemuX86)?;
-        let (temp, dir) = temp();
-        let image = image(&dir)?;
-        Some(Place {
-            _temp: temp,
-            dir,
-            image,
-        })
+        let image = place.dir.join(image);
+        Some(Disk { place, image })
     }
 
     /// A disk for BIOS and UEFI whose boot loaders are real, and whose kernel is not.
-    fn without_kernel() -> Option<Place> {
-        Place::at(|dir| {
-            let loaders = common::bootloader_dir(dir)?;
-            let recipe = dir.join("box");
-            fs_err::create_dir(&recipe).unwrap();
-            fs_err::write(recipe.join("recipe.yaml"), "root: {free: 16M}\n").unwrap();
-            common::tar_file(&common::machine(), &dir.join("root.tar"));
-            let mut make = xtask();
-            make.args(["image", "--no-papers", recipe.as_str()])
-                .args(["--from", dir.join("root.tar").as_str()])
-                .args(["--bootloader-dir", loaders.as_str()])
-                .args(["--output", dir.as_str()]);
-            common::content(&mut make);
-            Some(dir.join("box.img"))
-        })
+    fn without_kernel() -> Option<Disk> {
+        let place = Place::new()?;
+        content(&mut place.make("box", "good", &["--no-papers"]));
+        Disk::new(place, "out/box.img")
     }
 
     /// A disk with these bytes.
-    fn of(bytes: &[u8]) -> Option<Place> {
-        Place::at(|dir| {
-            let image = dir.join("disk.img");
-            fs_err::write(&image, bytes).unwrap();
-            Some(image)
-        })
+    fn of(bytes: &[u8]) -> Option<Disk> {
+        let place = Place::bare();
+        place.write("disk.img", bytes);
+        Disk::new(place, "disk.img")
     }
 
     /// The image of a recipe that stands on the container image of one of the project's.
-    fn of_recipe(base: &str, dockerfile: &str, yaml: &str) -> Option<Place> {
-        Place::at(|dir| {
-            let (_, tag) = machine::container(base)?;
-            // The tests run side by side, and the engine has one name for each recipe.
-            static NEXT: AtomicUsize = AtomicUsize::new(1);
-            let name = format!("smoked-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-            let recipe = dir.join(&name);
-            fs_err::create_dir(&recipe).unwrap();
-            let arguments = "kernel-arguments: [\"rootfstype=ext4\", \"modules=sd-mod,ext4\"]\n";
-            let yaml = format!("{}{yaml}", if base == "alpine" { arguments } else { "" });
-            fs_err::write(recipe.join("recipe.yaml"), yaml).unwrap();
-            fs_err::write(
-                recipe.join("Dockerfile"),
-                format!("FROM {tag}\n{dockerfile}"),
-            )
-            .unwrap();
-            let mut make = xtask();
-            make.args(["image", "--no-papers", recipe.as_str()])
-                .args(["--output", dir.join("target/images").as_str()]);
-            common::content(&mut make);
-            Some(dir.join("target/images").join(format!("{name}.img")))
-        })
+    fn of_recipe(base: &str, dockerfile: &str, yaml: &str) -> Option<Disk> {
+        let (_, tag) = machine::container(base)?;
+        let place = Place::bare();
+        // The tests run side by side, and the engine has one name for each recipe.
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let name = format!("smoked-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let arguments = "kernel-arguments: [\"rootfstype=ext4\", \"modules=sd-mod,ext4\"]\n";
+        let yaml = format!("{}{yaml}", if base == "alpine" { arguments } else { "" });
+        let recipe = place.recipe(&name, &yaml);
+        let dockerfile = format!("FROM {tag}\n{dockerfile}");
+        place.write(&format!("{name}/Dockerfile"), dockerfile);
+        let mut make = xtask();
+        make.args(["image", "--no-papers", recipe.as_str()])
+            .args(["--output", place.dir.join("target/images").as_str()]);
+        content(&mut make);
+        Disk::new(place, &format!("target/images/{name}.img"))
     }
 
     /// An Alpine that is as it should be.
-    fn alpine() -> Option<Place> {
-        Place::of_recipe("alpine", "", "")
+    fn alpine() -> Option<Disk> {
+        Disk::of_recipe("alpine", "", "")
     }
 
     fn file(&self) -> std::fs::File {
@@ -173,9 +148,9 @@ impl Place {
         let mut command = xtask();
         command
             .args(["smoke", what.as_str(), "--json", "--evidence"])
-            .arg(self.dir.join("evidence"))
+            .arg(self.place.dir.join("evidence"))
             .args(more)
-            .current_dir(&self.dir)
+            .current_dir(&self.place.dir)
             .env_remove("GITHUB_STEP_SUMMARY");
         command
     }
@@ -192,7 +167,7 @@ impl Place {
             return said;
         };
         for outcome in outcomes {
-            let dir = self.dir.join(outcome["evidence"].as_str().unwrap());
+            let dir = self.place.dir.join(outcome["evidence"].as_str().unwrap());
             for file in ["verdict.json", "qemu.log"] {
                 assert!(dir.join(file).is_file(), "no {file}");
             }
@@ -212,7 +187,7 @@ impl Place {
 
     /// Copies of the image that are still there.
     fn copies(&self) -> Vec<String> {
-        let Ok(folders) = self.dir.join("evidence").read_dir_utf8() else {
+        let Ok(folders) = self.place.dir.join("evidence").read_dir_utf8() else {
             return Vec::new();
         };
         folders
@@ -253,35 +228,34 @@ fn sleeper() -> Vec<u8> {
 
 #[test]
 fn a_zeroed_mbr() {
-    let Some(place) = Place::without_kernel() else {
+    let Some(disk) = Disk::without_kernel() else {
         return;
     };
-    place.file().write_all_at(&[0; 512], 0).unwrap();
+    disk.file().write_all_at(&[0; 512], 0).unwrap();
     // The GPT still claims both; the test is about one.
-    let said = place.smoke(&["--firmware", "bios"]);
+    let said = disk.smoke(&["--firmware", "bios"]);
     let outcome = said.fails("firmware found no boot device");
     assert_eq!(outcome["stages"][0]["stage"], "firmware");
 }
 
 #[test]
 fn a_removed_ldlinux_sys() {
-    let Some(place) = Place::without_kernel() else {
+    let Some(disk) = Disk::without_kernel() else {
         return;
     };
-    place.overwrite(b"\r\nSYSLINUX ", &[0; 512]);
-    place
-        .smoke(&["--firmware", "bios"])
+    disk.overwrite(b"\r\nSYSLINUX ", &[0; 512]);
+    disk.smoke(&["--firmware", "bios"])
         .fails("boot loader failed");
 }
 
 #[test]
 fn a_missing_kernel() {
-    let Some(place) = Place::without_kernel() else {
+    let Some(disk) = Disk::without_kernel() else {
         return;
     };
-    place.configure("LINUX /vmlinuz", "LINUX /nothing");
+    disk.configure("LINUX /vmlinuz", "LINUX /nothing");
     let reports = ["--junit", "junit.xml", "--summary", "summary.md"];
-    let said = place.smoke(&[&["--firmware", "bios"], &reports[..]].concat());
+    let said = disk.smoke(&[&["--firmware", "bios"], &reports[..]].concat());
     let outcome = said.fails("boot loader failed");
     assert!(
         outcome["detail"]
@@ -290,7 +264,7 @@ fn a_missing_kernel() {
             .contains("EXTLINUX could not load the kernel"),
         "{outcome}"
     );
-    let read = |name: &str| fs_err::read_to_string(place.dir.join(name)).unwrap();
+    let read = |name: &str| fs_err::read_to_string(disk.place.dir.join(name)).unwrap();
     let junit = read("junit.xml");
     for part in [r#"failures="1""#, r#"type="boot loader failed""#] {
         assert!(junit.contains(part), "{junit}");
@@ -303,21 +277,20 @@ fn a_missing_kernel() {
 
 #[test]
 fn a_kernel_that_is_none() {
-    let Some(place) = Place::without_kernel() else {
+    let Some(disk) = Disk::without_kernel() else {
         return;
     };
-    place
-        .smoke(&["--firmware", "bios"])
+    disk.smoke(&["--firmware", "bios"])
         .fails("boot loader failed");
 }
 
 #[test]
 fn a_guest_that_sleeps_for_ever() {
-    let Some(place) = Place::of(&sleeper()) else {
+    let Some(disk) = Disk::of(&sleeper()) else {
         return;
     };
     let begun = Instant::now();
-    let said = place.smoke(&["--timeout", "4"]);
+    let said = disk.smoke(&["--timeout", "4"]);
     let outcome = said.fails("timeout");
     assert_eq!(outcome["hung-in"], "loader", "{outcome}");
     assert!(begun.elapsed() >= Duration::from_secs(4));
@@ -325,10 +298,10 @@ fn a_guest_that_sleeps_for_ever() {
 
 #[test]
 fn an_argument_that_qemu_does_not_know() {
-    let Some(place) = Place::of(&sleeper()) else {
+    let Some(disk) = Disk::of(&sleeper()) else {
         return;
     };
-    let said = place.smoke(&["--qemu-arg=-device", "--qemu-arg=no-such-device"]);
+    let said = disk.smoke(&["--qemu-arg=-device", "--qemu-arg=no-such-device"]);
     let outcome = said.fails("QEMU failed");
     assert!(
         outcome["detail"]
@@ -337,7 +310,7 @@ fn an_argument_that_qemu_does_not_know() {
             .contains("no-such-device"),
         "{outcome}"
     );
-    let log = place.dir.join("evidence/disk-bios-virtio/qemu.log");
+    let log = disk.place.dir.join("evidence/disk-bios-virtio/qemu.log");
     assert!(
         fs_err::read_to_string(log)
             .unwrap()
@@ -347,15 +320,15 @@ fn an_argument_that_qemu_does_not_know() {
 
 #[test]
 fn what_is_no_disk_is_a_mistake() {
-    let Some(place) = Place::without_kernel() else {
+    let Some(disk) = Disk::without_kernel() else {
         return;
     };
     let file = |name: &str, bytes: &[u8]| {
-        let path = place.dir.join(name);
+        let path = disk.place.dir.join(name);
         fs_err::write(&path, bytes).unwrap();
         path
     };
-    let whole = fs_err::read(&place.image).unwrap();
+    let whole = fs_err::read(&disk.image).unwrap();
     for (path, word) in [
         (
             file("notes.txt", "a text\n".repeat(200).as_bytes()),
@@ -373,11 +346,14 @@ fn what_is_no_disk_is_a_mistake() {
             file("text.qcow2", "a text\n".repeat(200).as_bytes()),
             "no disk image",
         ),
-        (place.dir.join("missing.img"), "there is no image"),
-        (place.dir.join("evidence/x/missing"), "there is no image"),
-        (place.dir.clone(), "there is no recipe"),
+        (disk.place.dir.join("missing.img"), "there is no image"),
+        (
+            disk.place.dir.join("evidence/x/missing"),
+            "there is no image",
+        ),
+        (disk.place.dir.clone(), "there is no recipe"),
     ] {
-        let out = place.command(&path, &[]).output().unwrap();
+        let out = disk.command(&path, &[]).output().unwrap();
         let stderr = String::from_utf8(out.stderr).unwrap();
         assert_eq!(out.status.code(), Some(2), "{path}: {stderr}");
         assert!(
@@ -392,12 +368,12 @@ fn what_is_no_disk_is_a_mistake() {
 #[cfg(target_os = "linux")]
 fn an_interrupt_ends_every_machine() {
     use rustix::process::{Pid, Signal, kill_process};
-    let Some(place) = Place::of(&sleeper()) else {
+    let Some(disk) = Disk::of(&sleeper()) else {
         return;
     };
     let disks = ["--disk", "virtio,nvme", "--jobs", "2", "--timeout", "600"];
-    let mut child = place
-        .command(&place.image, &disks)
+    let mut child = disk
+        .command(&disk.image, &disks)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -408,7 +384,7 @@ fn an_interrupt_ends_every_machine() {
             Some(String::from_utf8_lossy(&line).into_owned())
         });
         lines
-            .filter(|l| l.contains("qemu-system") && l.contains(place.dir.as_str()))
+            .filter(|l| l.contains("qemu-system") && l.contains(disk.place.dir.as_str()))
             .count()
     };
     let deadline = Instant::now() + Duration::from_secs(300);
@@ -426,7 +402,7 @@ fn an_interrupt_ends_every_machine() {
         assert!(Instant::now() < deadline, "a machine outlived us");
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(place.copies(), [""; 0]);
+    assert_eq!(disk.copies(), [""; 0]);
 }
 
 // Whole machines.
@@ -435,11 +411,11 @@ fn an_interrupt_ends_every_machine() {
 #[ignore = "boots a machine, which takes a minute without KVM"]
 fn a_healthy_machine_and_a_command_that_fails_in_it() {
     let yaml = "smoke:\n  memory: 512\n  run: [\"grep -q Alpine /etc/os-release\", \"echo nothing here; exit 3\"]\n";
-    let Some(place) = Place::of_recipe("alpine", "", yaml) else {
+    let Some(disk) = Disk::of_recipe("alpine", "", yaml) else {
         return;
     };
-    let said = place.smoke_of(
-        &place.dir.join(place.image.file_stem().unwrap()),
+    let said = disk.smoke_of(
+        &disk.place.dir.join(disk.image.file_stem().unwrap()),
         &["--firmware", "bios"],
     );
     let outcome = said.outcome();
@@ -482,34 +458,32 @@ fn a_healthy_machine_and_a_command_that_fails_in_it() {
 #[test]
 #[ignore = "boots a machine, which takes a minute without KVM"]
 fn a_root_that_is_nowhere() {
-    let Some(place) = Place::alpine() else {
+    let Some(disk) = Disk::alpine() else {
         return;
     };
-    place.configure("root=UUID=", "root=LABEL");
-    place
-        .smoke(&["--firmware", "bios"])
-        .fails("emergency shell");
+    disk.configure("root=UUID=", "root=LABEL");
+    disk.smoke(&["--firmware", "bios"]).fails("emergency shell");
 }
 
 #[test]
 #[ignore = "boots a machine, which takes a minute without KVM"]
 fn an_init_that_is_not_there() {
-    let Some(place) = Place::alpine() else {
+    let Some(disk) = Disk::alpine() else {
         return;
     };
-    place.configure("console=tty0", "init=/nonexi");
-    place.smoke(&["--firmware", "bios"]).fails("init failed");
+    disk.configure("console=tty0", "init=/nonexi");
+    disk.smoke(&["--firmware", "bios"]).fails("init failed");
 }
 
 #[test]
 #[ignore = "boots a machine, which takes a minute without KVM"]
 fn a_kernel_that_finds_no_root() {
-    let Some(place) = Place::alpine() else {
+    let Some(disk) = Disk::alpine() else {
         return;
     };
     // Without its initrd it has no drivers.
-    place.configure("INITRD ", "#NITRD ");
-    let said = place.smoke(&["--firmware", "bios"]);
+    disk.configure("INITRD ", "#NITRD ");
+    let said = disk.smoke(&["--firmware", "bios"]);
     let outcome = said.fails("kernel panic");
     assert!(
         outcome["detail"]
@@ -523,38 +497,36 @@ fn a_kernel_that_finds_no_root() {
 #[test]
 #[ignore = "boots a machine, which takes a minute without KVM"]
 fn a_damaged_superblock() {
-    let Some(place) = Place::alpine() else {
+    let Some(disk) = Disk::alpine() else {
         return;
     };
     // The volume's name: its checksum does not hold any more, all else does.
-    let at = place.root() + 1024 + 0x78;
-    place.file().write_all_at(b"damaged", at).unwrap();
+    let at = disk.root() + 1024 + 0x78;
+    disk.file().write_all_at(b"damaged", at).unwrap();
     assert!(
-        root::state(&place.image, place.root())
+        root::state(&disk.image, disk.root())
             .unwrap()
             .unclean
             .is_some()
     );
-    place
-        .smoke(&["--firmware", "bios"])
+    disk.smoke(&["--firmware", "bios"])
         .fails("root file system not clean");
 }
 
 #[test]
 #[ignore = "boots a machine, which takes a minute without KVM"]
 fn a_damaged_root_directory() {
-    let Some(place) = Place::alpine() else {
+    let Some(disk) = Disk::alpine() else {
         return;
     };
     // The block of its names: the superblock knows nothing of it, and only the kernel will.
     // UEFI's loaders read the kernel from elsewhere.
     let name = b"lost+found";
-    let bytes = fs_err::read(&place.image).unwrap();
-    let start = usize::try_from(place.root()).unwrap();
+    let bytes = fs_err::read(&disk.image).unwrap();
+    let start = usize::try_from(disk.root()).unwrap();
     let at = start + find(&bytes[start..], name)[0];
-    place.file().write_all_at(b"lost-found", at as u64).unwrap();
-    place
-        .smoke(&["--firmware", "uefi"])
+    disk.file().write_all_at(b"lost-found", at as u64).unwrap();
+    disk.smoke(&["--firmware", "uefi"])
         .fails("root file system not clean");
 }
 
@@ -562,10 +534,10 @@ fn a_damaged_root_directory() {
 #[ignore = "boots a machine, which takes minutes without KVM"]
 fn a_unit_that_fails() {
     let dockerfile = "RUN printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/broken.service && systemctl enable broken.service\n";
-    let Some(place) = Place::of_recipe("debian", dockerfile, "") else {
+    let Some(disk) = Disk::of_recipe("debian", dockerfile, "") else {
         return;
     };
-    let said = place.smoke(&["--firmware", "bios"]);
+    let said = disk.smoke(&["--firmware", "bios"]);
     let outcome = said.fails("init failed");
     let failures = outcome["failures"].to_string();
     assert!(

@@ -1,13 +1,14 @@
 //! Where a test works: folders, the program that is tested, the files that it needs.
 
-use super::{said, skipped, with_input};
+use super::{Entry, machine, said, skipped, tar_file, with_input};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::files;
 use docker_to_linux::model::{Arch, BootMode};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A temporary folder and its path as text.
 pub fn temp() -> (tempfile::TempDir, Utf8PathBuf) {
@@ -80,4 +81,108 @@ pub fn script(at: &Utf8Path, text: &str) {
     sh.args(["-c", "cat >\"$0\" && chmod 755 \"$0\"", at.as_str()]);
     let out = with_input(&mut sh, format!("#!/bin/sh\n{text}").as_bytes());
     assert!(out.status.success(), "{at}: {}", said(&out));
+}
+
+/// A folder of somebody's who makes images: recipes, tars of root file systems, the boot loaders'
+/// files in `bootloader`. Test files add what only they need in an `impl Place` of their own.
+pub struct Place {
+    _temp: tempfile::TempDir,
+    pub dir: Utf8PathBuf,
+    /// An empty folder for images.
+    pub out: Utf8PathBuf,
+    /// An empty folder for temporary files.
+    pub tmp: Utf8PathBuf,
+}
+
+impl Place {
+    /// One with nothing in it.
+    pub fn bare() -> Place {
+        let (temp, dir) = temp();
+        let place = Place {
+            out: dir.join("out"),
+            tmp: dir.join("tmp"),
+            dir,
+            _temp: temp,
+        };
+        fs_err::create_dir(&place.out).unwrap();
+        fs_err::create_dir(&place.tmp).unwrap();
+        place
+    }
+
+    /// One with the recipe `box` and a machine in `good.tar`, or `None` (said aloud) without boot
+    /// loaders.
+    pub fn new() -> Option<Place> {
+        let place = Place::bare();
+        bootloader_dir(&place.dir)?;
+        place.recipe("box", "root: {free: 16M}\n");
+        place.tar("good", &machine());
+        Some(place)
+    }
+
+    /// Writes a file, and makes the folders that it is in.
+    pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) -> Utf8PathBuf {
+        let path = self.dir.join(path);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Writes the recipe of that name; returns its folder.
+    pub fn recipe(&self, name: &str, yaml: &str) -> Utf8PathBuf {
+        let file = self.write(&format!("{name}/recipe.yaml"), yaml);
+        file.parent().unwrap().to_owned()
+    }
+
+    /// Writes `name.tar`.
+    pub fn tar(&self, name: &str, entries: &[Entry]) -> Utf8PathBuf {
+        let path = self.dir.join(format!("{name}.tar"));
+        tar_file(entries, &path);
+        path
+    }
+
+    /// The program with these arguments, in this place.
+    pub fn xtask(&self, arguments: &[&str]) -> Command {
+        let mut command = xtask();
+        command
+            .args(arguments)
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .env("TMPDIR", &self.tmp);
+        for name in [
+            "GITHUB_ACTIONS",
+            "GITHUB_STEP_SUMMARY",
+            "RUST_BACKTRACE",
+            "SOURCE_DATE_EPOCH",
+        ] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Makes an image of a recipe and the tar `tar.tar`.
+    pub fn make(&self, recipe: &str, tar: &str, more: &[&str]) -> Command {
+        let (recipe, tar) = (format!("./{recipe}"), format!("{tar}.tar"));
+        let mut command = self.xtask(&["image", &recipe, "--from", &tar, "--output", "out"]);
+        command.args(["--bootloader-dir", "bootloader"]).args(more);
+        command
+    }
+}
+
+/// The names of what is in a folder, in their order; none if there is no folder.
+pub fn names(dir: &Utf8Path) -> Vec<String> {
+    let Ok(entries) = dir.read_dir_utf8() else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The files of a folder and their SHA-256.
+pub fn sums(dir: &Utf8Path) -> BTreeMap<String, String> {
+    let sum = |name: String| {
+        let sum = sha256(&dir.join(&name));
+        (name, sum)
+    };
+    names(dir).into_iter().map(sum).collect()
 }
