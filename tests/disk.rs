@@ -4,9 +4,9 @@
 use crate::common::{self, Entry, Kind, Mounted, NOW, dir, entry, file, link, pattern};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::files::{From, Loaders};
+use docker_to_linux::build::{Assembly, MachineSpec};
 use docker_to_linux::format::raw::Raw;
 use docker_to_linux::fs::ext4;
-use docker_to_linux::image::{Assembly, Request};
 use docker_to_linux::model::size::{MIB, Size};
 use docker_to_linux::model::{Arch, BootMode, TableKind};
 use docker_to_linux::plan::{Partition, Plan, Role, Table};
@@ -226,14 +226,14 @@ fn make(boot: BootMode, table: Option<TableKind>, write: &dyn Fn(&Utf8Path)) -> 
         ..Recipe::default()
     };
     recipe.root.free = Size(16 * MIB);
-    let request = Request {
+    let wanted = MachineSpec {
         container: Default::default(),
         name: "test".into(),
         arch: Arch::Amd64,
         recipe,
         given: Default::default(),
     };
-    let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
+    let assembly = Assembly::new(rootfs, &wanted, &loaders).unwrap();
     let image = dir.join("test.img");
     let out = File::create_new(&image).unwrap();
     let mut sink = Raw::new(out, assembly.plan.disk.size).unwrap();

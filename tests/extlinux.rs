@@ -6,8 +6,8 @@ use crate::common::{self, Mounted};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::extlinux::Parts;
 use docker_to_linux::bootloader::files::From;
+use docker_to_linux::build::{Assembly, MachineSpec};
 use docker_to_linux::format::raw::Raw;
-use docker_to_linux::image::{Assembly, Request};
 use docker_to_linux::model::size::{MIB, Size};
 use docker_to_linux::model::{Arch, BootMode};
 use docker_to_linux::plan::Partition;
@@ -82,14 +82,14 @@ fn make() -> Option<Made> {
         ..Recipe::default()
     };
     recipe.root.free = Size(16 * MIB);
-    let request = Request {
+    let wanted = MachineSpec {
         container: Default::default(),
         name: "test".into(),
         arch: Arch::Amd64,
         recipe,
         given: Default::default(),
     };
-    let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
+    let assembly = Assembly::new(rootfs, &wanted, &loaders).unwrap();
     let image = dir.join("test.img");
     let out = File::create_new(&image).unwrap();
     let mut sink = Raw::new(out, assembly.plan.disk.size).unwrap();

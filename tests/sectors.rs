@@ -9,9 +9,9 @@ use crate::common::machine::{self, Guest, PASSWORD, off};
 use crate::common::{self, temp};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::files::From;
+use docker_to_linux::build::{Assembly, MachineSpec};
 use docker_to_linux::format::raw::Raw;
 use docker_to_linux::guest::Given;
-use docker_to_linux::image::{Assembly, Request};
 use docker_to_linux::model::{Arch, BootMode, SectorSize};
 use docker_to_linux::plan::Plan;
 use docker_to_linux::recipe::Recipe;
@@ -73,14 +73,14 @@ fn make(dir: &Utf8Path) -> Option<(Utf8PathBuf, Plan)> {
     let from = dir.join("rootfs.tar");
     common::tar_file(&common::machine(), &from);
     let rootfs = tar::from_file(File::open(&from).unwrap(), dir).unwrap();
-    let request = Request {
+    let wanted = MachineSpec {
         container: Default::default(),
         name: "test".into(),
         arch: Arch::Amd64,
         recipe: recipe(),
         given: Default::default(),
     };
-    let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
+    let assembly = Assembly::new(rootfs, &wanted, &loaders).unwrap();
     let image = dir.join("test.img");
     let out = File::create_new(&image).unwrap();
     let mut sink = Raw::new(out, assembly.plan.disk.size).unwrap();

@@ -7,9 +7,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::config::{extlinux_conf, extlinux_links};
 use docker_to_linux::bootloader::uki;
 use docker_to_linux::fs::ext4;
-use docker_to_linux::guest::{self, BootUpdate, boot};
+use docker_to_linux::guest::{self, boot};
 use docker_to_linux::model::{Arch, BootEntryKind, BootMode};
-use docker_to_linux::plan::{self, EspContent, Facts, Ids, Plan, kernels};
+use docker_to_linux::plan::{
+    self, ContainerFacts, EspContent, Facts, MachineFacts, Outline, Plan, kernels,
+};
 use docker_to_linux::recipe::Recipe;
 use docker_to_linux::rootfs::{Content, Kind, Meta, Rootfs, Stores, Tree};
 use proptest::prelude::*;
@@ -52,8 +54,15 @@ fn recipe(boot_entry: BootEntryKind) -> Recipe {
     }
 }
 
-fn ids() -> Ids {
-    Ids::new(NAME, Arch::Amd64, &[7; 32])
+fn outline(recipe: &Recipe) -> Outline {
+    Outline::decide(&MachineFacts {
+        name: NAME,
+        arch: Arch::Amd64,
+        recipe,
+        digest: [7; 32],
+        container: &ContainerFacts::default(),
+    })
+    .unwrap()
 }
 
 impl Machine {
@@ -83,13 +92,7 @@ impl Machine {
         };
         let mut rootfs = machine.rootfs();
         let settings = guest::Settings {
-            boot_update: Some(BootUpdate {
-                token: plan::entry_token(NAME),
-                arguments: plan::kernel_arguments(&machine.recipe, &ids(), Arch::Amd64),
-                architecture: plan::efi_architecture(Arch::Amd64).into(),
-                esp: "/efi".into(),
-                extlinux: Some(MENU.into()),
-            }),
+            boot_update: outline(&machine.recipe).boot_update,
             ..guest::Settings::new(NAME, Arch::Amd64)
         };
         guest::prepare(&mut rootfs, &settings).unwrap();
@@ -184,21 +187,20 @@ impl Machine {
             .unwrap()
             .kernels;
         let recipe = &self.recipe;
-        let entries = plan::boot_entries(recipe, NAME, "Test & 1", &ids(), &found, Arch::Amd64);
+        let outline = outline(recipe);
+        let entries = outline.entries("Test & 1", &found);
         let menu = extlinux_conf(&entries, Some((0, 115_200)));
         let links = extlinux_links(&entries);
         let facts = Facts {
             epoch: 0,
-            ids: ids(),
             entries,
             kernel_bytes: vec![1],
             systemd_boot_bytes: 1,
-            container: None,
             stub_bytes: 0,
             os_release: Some("/etc/os-release".into()),
             need: ext4::Need::of(&rootfs.tree, &[]),
         };
-        let plan = Plan::new(NAME, Arch::Amd64, recipe, facts).unwrap();
+        let plan = Plan::decide(&outline, recipe, facts).unwrap();
         let mut all = BTreeMap::from([(MENU.to_owned(), menu.into_bytes())]);
         for (name, target) in links {
             all.insert(format!("/boot/extlinux/{name}"), target.into_bytes());

@@ -3,10 +3,10 @@
 use super::skipped;
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::provide;
+use docker_to_linux::build::{Assembly, MachineSpec};
 use docker_to_linux::engine::{self, Engine};
 use docker_to_linux::format;
 use docker_to_linux::guest::{Given, RootLogin};
-use docker_to_linux::image::{Assembly, Request};
 use docker_to_linux::model::{Arch, Format};
 use docker_to_linux::plan::Partition;
 use docker_to_linux::recipe::{self, Recipe};
@@ -111,18 +111,18 @@ pub fn make_with_notes(
     let mut rootfs = tar::from_stream(stream, dir).unwrap();
     rootfs.set_epoch(engine.created(container).unwrap());
     change(&mut rootfs);
-    let request = Request {
+    let wanted = MachineSpec {
         container: Default::default(),
         name: name.into(),
         arch: Arch::Amd64,
         recipe,
         given,
     };
-    let assembly = Assembly::new(rootfs, &request, &loaders).unwrap();
+    let assembly = Assembly::new(rootfs, &wanted, &loaders).unwrap();
     let image = dir.join(format!("{name}.img"));
     let file = std::fs::File::create(&image).unwrap();
     let disk = &assembly.plan.disk;
-    let options = format::Options::of(&assembly.plan);
+    let options = assembly.options();
     let mut sink = format::open(Format::Raw, file, disk.size, &options).unwrap();
     assembly.write(&mut *sink, &|_| ()).unwrap();
     let made = Disk {

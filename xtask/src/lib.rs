@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod bootloader;
+pub mod build;
 pub mod cleanup;
 pub mod cli;
 pub mod deliver;
@@ -18,12 +19,12 @@ pub mod format;
 pub mod fs;
 pub mod github;
 pub mod guest;
-pub mod image;
 pub mod model;
 pub mod output;
 pub mod plain;
 pub mod plan;
 pub mod printable;
+pub mod progress;
 pub mod recipe;
 pub mod rootfs;
 pub mod shell;

@@ -3,9 +3,9 @@
 
 use crate::{judge, parts, scratch, seeds, tars};
 use docker_to_linux::bootloader::files::Loaders;
+use docker_to_linux::build::{Assembly, MachineSpec};
 use docker_to_linux::format::Sink;
 use docker_to_linux::guest::Given;
-use docker_to_linux::image::{Assembly, Request};
 use docker_to_linux::model::{Arch, BootMode};
 use docker_to_linux::plan::ContainerFacts;
 use docker_to_linux::recipe::{self};
@@ -38,7 +38,7 @@ pub(crate) fn assembled(switches: u8, data: &[u8]) -> Option<Assembly> {
     for part in all.iter().skip(2) {
         judge(layers.apply(Cursor::new(tars::mended(switches, part))))?;
     }
-    let request = Request {
+    let wanted = MachineSpec {
         name: "box".into(),
         arch: Arch::Amd64,
         recipe,
@@ -54,7 +54,7 @@ pub(crate) fn assembled(switches: u8, data: &[u8]) -> Option<Assembly> {
         systemd_boot: Some(seeds::pe(0x8664).into()),
         stub: None,
     };
-    judge(Assembly::new(layers.finish().ok()?, &request, &loaders))
+    judge(Assembly::new(layers.finish().ok()?, &wanted, &loaders))
 }
 
 /// Takes a disk and keeps how far it came.

@@ -2,9 +2,9 @@
 
 use crate::parts::MARK;
 use crate::{disk, machine, tars};
+use docker_to_linux::build::Assembly;
 use docker_to_linux::deliver::manifest::Manifest;
 use docker_to_linux::format::Sink;
-use docker_to_linux::image::Assembly;
 use std::io;
 use std::path::Path;
 

@@ -3,6 +3,7 @@
 //! has them; colours are ours alone.
 
 use crate::printable;
+use crate::progress::{Bytes, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -64,9 +65,20 @@ impl Console {
             writeln!(std::io::stderr(), "{mark}{text}")
         };
     }
+}
 
-    /// A bar that counts bytes, up to `total` if it is known. Only a terminal shows it.
-    pub(super) fn bytes(&self, what: &str, total: Option<u64>) -> Bar {
+impl Progress for Console {
+    fn stage(&self, text: &str) {
+        Console::stage(self, text);
+    }
+    fn note(&self, text: &str) {
+        Console::note(self, text);
+    }
+    fn detail(&self, text: &str) {
+        Console::detail(self, text);
+    }
+    /// Only a terminal shows it.
+    fn bytes(&self, what: &str, total: Option<u64>) -> Box<dyn Bytes> {
         let shown = self.terminal && self.level > Level::Quiet;
         let bar = match total {
             Some(total) => ProgressBar::new(total),
@@ -87,23 +99,17 @@ impl Console {
         }
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
-        Bar(bar)
+        Box::new(Bar(bar))
     }
 }
 
 /// A bar; it vanishes when it is dropped.
 #[derive(Debug)]
-pub(super) struct Bar(ProgressBar);
+struct Bar(ProgressBar);
 
-impl Bar {
-    /// So many bytes more.
-    pub(super) fn add(&self, bytes: u64) {
+impl Bytes for Bar {
+    fn add(&self, bytes: u64) {
         self.0.inc(bytes);
-    }
-
-    /// Counts what is read from `stream`.
-    pub(super) fn count<R: std::io::Read>(&self, stream: R) -> impl std::io::Read + use<R> {
-        self.0.wrap_read(stream)
     }
 }
 

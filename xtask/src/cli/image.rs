@@ -2,28 +2,17 @@
 
 use super::choices;
 use super::console::Console;
-use super::container::Around;
 use super::files::Files;
 use super::from;
 use super::{print, print_json};
-use crate::bootloader::{files::Loaders, provide};
-use crate::deliver::manifest::{self, Manifest};
-use crate::deliver::sbom::{self, Inventory};
-use crate::deliver::{Delivery, Papers, artifact};
-use crate::engine::{self, Build, Engine};
+use crate::build::{self, Built, Overrides, Request, Source};
+use crate::engine;
 use crate::error::Report;
-use crate::format::{self, Sink};
-use crate::guest;
-use crate::image::{Assembly, Request};
-use crate::model::size::Size;
-use crate::model::{Arch, BootEntryKind, BootMode, DiskSize, Format, SectorSize, TableKind};
-use crate::output::{Access, Set};
-use crate::plan::{self, ContainerFacts, Plan};
-use crate::recipe::{self, Found, Smoke};
-use crate::rootfs::Rootfs;
-use crate::rootfs::oci::Config;
-use crate::rootfs::tar;
-use camino::{Utf8Path, Utf8PathBuf};
+use crate::model::{
+    Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, SectorSize, TableKind,
+};
+use crate::recipe::{self, Found};
+use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -83,8 +72,8 @@ pub(super) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "FORMAT", value_parser = choices::of::<Format>())]
     format: Vec<Format>,
     /// How the clusters of qcow2 images are compressed, instead of the recipe's
-    #[arg(long, value_name = "HOW", value_parser = choices::of::<crate::model::Compression>())]
-    compression: Option<crate::model::Compression>,
+    #[arg(long, value_name = "HOW", value_parser = choices::of::<Compression>())]
+    compression: Option<Compression>,
     #[command(flatten)]
     files: Files,
     /// Host name of the machine, instead of the recipe's
@@ -113,53 +102,101 @@ pub(super) struct Args {
     epoch: Option<i64>,
 }
 
-/// An image that was made.
-#[derive(Debug)]
-pub(super) struct Made {
-    /// What it is.
-    pub(super) plan: Plan,
-    /// How it proves that it works.
-    pub(super) smoke: Smoke,
-    /// Its files, one for each format; none if only the plan was wanted.
-    pub(super) files: Vec<Utf8PathBuf>,
+/// Makes the images of all recipes and prints their paths.
+pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<Vec<Built>> {
+    let requests = requests(args)?;
+    // Everything that can be wrong with what was asked for is found before anything is built.
+    for request in &requests {
+        request.check()?;
+    }
+    let mut made = Vec::new();
+    for request in requests {
+        let begun = Instant::now();
+        if args.plan {
+            print_json(&build::plan(request, &console)?)?;
+            continue;
+        }
+        let built = build::image(request, &console)?;
+        console.stage(&format!(
+            "{}: done in {:.1} s",
+            built.plan.name,
+            begun.elapsed().as_secs_f64()
+        ));
+        for path in &built.files {
+            print(path.as_str())?;
+        }
+        made.push(built);
+    }
+    Ok(made)
 }
 
-/// Makes the images of all recipes and prints their paths.
-pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<Vec<Made>> {
+/// What the command line asks for: an image of each recipe, or of one container.
+fn requests(args: &Args) -> Result<Vec<Request>, Report> {
+    let container = args.container.wanted();
     if args.from.is_some() && args.recipes.len() > 1 {
         return Err(Report::mistake(
             "--from is one root file system, but there are several recipes",
         )
-        .hint("run it once for each recipe")
-        .into());
+        .hint("run it once for each recipe"));
     }
-    if args.recipes.len() > 1 && (args.container.is_given() || args.container.has_name()) {
+    if args.recipes.len() > 1 && (container.is_some() || args.container.name.is_some()) {
         return Err(Report::mistake(
             "--container, --dockerfile and --name are for one image, but there are several recipes",
         )
-        .hint("run it once for each")
-        .into());
+        .hint("run it once for each"));
     }
-    // Everything that can be wrong with what was asked for is found before anything is built.
-    let mut jobs: Vec<Found> = args
-        .recipes
-        .iter()
-        .map(|name| overridden(recipe::find(name)?, args))
-        .collect::<Result<_, Report>>()?;
-    if args.container.is_given() {
-        let engine = Engine::find(args.engine)?;
-        let around = Around {
-            engine: &engine,
-            arch: args.arch.unwrap_or_else(engine::host_arch),
-            network: args.network.as_deref(),
-            build_args: &build_args(args)?,
-        };
-        let (found, container, _held) = args.container.prepare(jobs.pop(), around, console)?;
-        let made = make(&overridden(found, args)?, container, args, console)?;
-        return Ok(vec![made]);
+    let recipes = args.recipes.iter().map(|name| recipe::find(name));
+    let mut recipes: Vec<Found> = recipes.collect::<Result<_, Report>>()?;
+    if let Some(container) = container {
+        return Ok(vec![request(
+            args,
+            recipes.pop(),
+            Source::Container(container),
+        )?]);
     }
-    let make = |job| make(job, ContainerFacts::default(), args, console);
-    jobs.iter().map(make).collect()
+    let source = || match &args.from {
+        Some(path) => Source::File(args.image.input(path)),
+        None => Source::Recipe,
+    };
+    let requests = recipes.into_iter();
+    requests
+        .map(|found| request(args, Some(found), source()))
+        .collect()
+}
+
+fn request(args: &Args, recipe: Option<Found>, source: Source) -> Result<Request, Report> {
+    Ok(Request {
+        recipe,
+        overrides: overrides(args)?,
+        source,
+        login: args.login.root()?,
+        engine: args.engine,
+        network: args.network.clone(),
+        bootloader_dir: args.bootloader_dir.clone(),
+        limits: args.image.limits(),
+        epoch: args.epoch,
+        output: args.output.clone(),
+        files: args.files.wanted(),
+    })
+}
+
+/// What the command line says instead of the recipe.
+fn overrides(args: &Args) -> Result<Overrides, Report> {
+    Ok(Overrides {
+        name: args.container.name.clone(),
+        base: args.base.clone(),
+        build_args: build_args(args)?,
+        arch: args.arch,
+        boot: args.boot,
+        boot_entry: args.boot_entry,
+        table: args.table,
+        sector_size: args.sector_size,
+        size: args.size,
+        formats: args.format.clone(),
+        compression: args.compression,
+        hostname: args.hostname.clone(),
+        service: args.container.service,
+    })
 }
 
 fn build_args(args: &Args) -> Result<BTreeMap<String, String>, Report> {
@@ -171,326 +208,4 @@ fn build_args(args: &Args) -> Result<BTreeMap<String, String>, Report> {
         Ok((name.to_owned(), value.to_owned()))
     };
     args.build_arg.iter().map(pair).collect()
-}
-
-/// The recipe with what the command line says instead.
-fn overridden(mut found: Found, args: &Args) -> Result<Found, Report> {
-    let recipe = &mut found.recipe;
-    if let Some(base) = &args.base {
-        engine::check_image(base, "--base")?;
-        recipe.base = Some(base.clone());
-    }
-    if let Some(arch) = args.arch {
-        if !recipe.architectures.contains(&arch) {
-            return Err(Report::mistake(format!(
-                "the recipe {} does not build for {arch}",
-                found.name
-            ))
-            .hint("add it to `architectures:` of its recipe.yaml if its Dockerfile can"));
-        }
-        recipe.architectures = vec![arch];
-    }
-    if let Some(boot) = args.boot {
-        recipe.boot = boot;
-    }
-    recipe.boot_entry = args.boot_entry.unwrap_or(recipe.boot_entry);
-    recipe.table = args.table.or(recipe.table);
-    recipe.sector_size = args.sector_size.unwrap_or(recipe.sector_size);
-    if let Some(size) = args.size {
-        recipe.size = size;
-    }
-    if !args.format.is_empty() {
-        recipe.formats = args.format.clone();
-    }
-    recipe.compression = args.compression.unwrap_or(recipe.compression);
-    args.files.check(&recipe.formats)?;
-    if let Some(host) = &args.hostname {
-        if !recipe::is_hostname(host) {
-            return Err(
-                Report::mistake(format!("--hostname {host:?} is no host name"))
-                    .hint("use letters, digits and `-`"),
-            );
-        }
-        recipe.hostname = Some(host.clone());
-    }
-    recipe.build_args.extend(build_args(args)?);
-    args.container.apply(&mut found)?;
-    plan::check(arch_of(&found), &found.recipe)?;
-    Ok(found)
-}
-
-/// The architecture to build for: this host's if the recipe can, else its first.
-fn arch_of(found: &Found) -> Arch {
-    let can = &found.recipe.architectures;
-    let host = engine::host_arch();
-    if can.contains(&host) {
-        return host;
-    }
-    // A recipe without an architecture is refused when it is read.
-    can.first().copied().unwrap_or(host)
-}
-
-/// Makes the image of one recipe.
-fn make(
-    found: &Found,
-    mut container: ContainerFacts,
-    args: &Args,
-    console: Console,
-) -> anyhow::Result<Made> {
-    let begun = Instant::now();
-    let arch = arch_of(found);
-    let name = &found.name;
-    // Found first: an image is not built for minutes to fail for want of a boot loader. Asking an
-    // engine whether it is there takes as long as reading a tar: not where nobody needs it.
-    let engine = match &args.from {
-        Some(_) if loaders_at_hand(found, args)? => None,
-        Some(_) => Engine::find(args.engine).ok(),
-        None => Some(Engine::find(args.engine)?),
-    };
-    let given = guest::Given::read(&found.recipe, &found.dir, &args.login.root()?)?;
-    let loaders = loaders(found, engine.as_ref(), args, console)?;
-    // Nobody waits for a build whose image then has no place to go to.
-    let set = match args.plan {
-        true => None,
-        false => Some(Files::set(&args.output, name, console)?),
-    };
-    let (mut rootfs, base) = match (&args.from, &engine) {
-        (Some(from), _) => {
-            let from = from::From {
-                path: from,
-                wanted: args.image.wanted(arch),
-                budget: args.image.budget(),
-                spool_dir: &args.output,
-            };
-            let (rootfs, config) = from::read(from, console)?;
-            container.given = config.is_some();
-            container.config = config;
-            (rootfs, None)
-        }
-        (None, Some(engine)) => {
-            let (rootfs, base, config) = from_engine(found, engine, args, console)?;
-            if !container.given && found.recipe.service.is_some() {
-                container.config = Some(config);
-            }
-            (rootfs, base)
-        }
-        (None, None) => return Err(Report::failure("no container engine").into()),
-    };
-    if let Some(epoch) = args.epoch {
-        rootfs.set_epoch(epoch);
-    }
-    let request = Request {
-        name: name.clone(),
-        arch,
-        recipe: found.recipe.clone(),
-        given,
-        container,
-    };
-    // Before the root file system becomes a disk, and its contents are only bytes.
-    let inventory = inventory(&rootfs, args, console)?;
-    let assembly = Assembly::new(rootfs, &request, &loaders)?;
-    for note in &assembly.notes {
-        console.note(note);
-    }
-    let smoke = found.recipe.smoke.clone();
-    let Some(set) = set else {
-        print_json(&assembly.plan)?;
-        let plan = assembly.plan;
-        let files = Vec::new();
-        return Ok(Made { plan, smoke, files });
-    };
-    console.stage(&summary(&assembly.plan));
-    let files = deliver(found, &assembly, inventory, base, (args, &set), console)?;
-    console.stage(&format!(
-        "{name}: done in {:.1} s",
-        begun.elapsed().as_secs_f64()
-    ));
-    for path in &files {
-        print(path.as_str())?;
-    }
-    let plan = assembly.plan;
-    Ok(Made { plan, smoke, files })
-}
-
-/// One line about a planned image.
-fn summary(plan: &Plan) -> String {
-    format!(
-        "{}: a disk of {} for {}: {} of files, {} free",
-        plan.name,
-        Size(plan.disk.size),
-        match plan.boot {
-            BootMode::Bios => "BIOS",
-            BootMode::Uefi => "UEFI",
-            BootMode::Hybrid => "BIOS and UEFI",
-        },
-        Size(plan.root.content),
-        Size(plan.root.free)
-    )
-}
-
-/// Where the boot loaders' files are kept once they were fetched.
-const LOADERS: &str = "target/bootloader";
-
-/// Whether no engine is needed for the boot loaders' files.
-fn loaders_at_hand(found: &Found, args: &Args) -> Result<bool, Report> {
-    let arch = arch_of(found);
-    let boot = plan::boot_mode(arch, &found.recipe)?;
-    let dir = args.bootloader_dir.as_deref();
-    Ok(provide::at_hand(boot, arch, dir, Utf8Path::new(LOADERS)))
-}
-
-fn loaders(
-    found: &Found,
-    engine: Option<&Engine>,
-    args: &Args,
-    console: Console,
-) -> Result<Loaders, Report> {
-    let arch = arch_of(found);
-    let boot = plan::boot_mode(arch, &found.recipe)?;
-    provide::loaders(&provide::Wanted {
-        boot,
-        arch,
-        dir: args.bootloader_dir.as_deref(),
-        cache: Utf8Path::new(LOADERS),
-        engine,
-        network: args.network.as_deref(),
-        say: &|text| console.stage(text),
-        show: &|line| console.detail(line),
-    })
-}
-
-fn from_engine(
-    found: &Found,
-    engine: &Engine,
-    args: &Args,
-    console: Console,
-) -> Result<(Rootfs, Option<manifest::Base>, Config), Report> {
-    let arch = arch_of(found);
-    let recipe = &found.recipe;
-    let mut platform = (arch != engine::host_arch()).then_some(arch);
-    let mut build_args = recipe.build_args.clone();
-    let mut origin = None;
-    if let Some(base) = &recipe.base {
-        let bootstrap = found.dir.join("bootstrap");
-        let base =
-            engine::ensure_base(engine, base, arch, Some(&bootstrap), &|t| console.stage(t))?;
-        origin = Some(manifest::Base {
-            // Of somebody's container the recipe has a tag that only this program knows.
-            name: match args.container.named() {
-                Some(name) => name.to_owned(),
-                None => recipe.base.clone().unwrap_or_default(),
-            },
-            digest: engine.digest(&base.name),
-        });
-        build_args.insert("BASE".into(), base.name);
-        platform = base.platform;
-    }
-    if let Some(epoch) = args.epoch {
-        build_args.insert("SOURCE_DATE_EPOCH".into(), epoch.to_string());
-    }
-    console.stage(&format!(
-        "{}: building {} with {}",
-        found.name,
-        found.dir,
-        engine.name()
-    ));
-    let what = Build {
-        context: &found.dir,
-        dockerfile: None,
-        args: build_args,
-        platform,
-        tag: engine::tag(&found.name, arch),
-        network: args.network.as_deref(),
-    };
-    let image = engine::build(engine, &what, &|line| console.detail(line))?;
-    console.stage(&format!("{}: exporting", found.name));
-    // By its id: a second run may give the tag to another image at any time.
-    let config = engine.config(&image.id)?;
-    let created = engine.created(&image.id)?;
-    let bar = console.bytes("exporting", None);
-    let stream = bar.count(engine::export(engine, &image.id)?);
-    let mut rootfs = tar::from_stream_within(stream, &args.output, &args.image.budget())?;
-    // The container was made just now; its image was not, so the image's time counts, or that
-    // of its files.
-    let made_up = !rootfs.may_be_of(created);
-    let newest = rootfs.newest_file().filter(|_| made_up);
-    rootfs.set_epoch(newest.unwrap_or(created));
-    Ok((rootfs, origin, config))
-}
-
-/// What the papers say of the packages, if papers are wanted.
-fn inventory(rootfs: &Rootfs, args: &Args, console: Console) -> Result<Option<Inventory>, Report> {
-    if args.files.no_papers || args.plan {
-        return Ok(None);
-    }
-    let inventory = sbom::read(rootfs)
-        .map_err(|e| Report::failure("listing the packages of the image").because(e))?;
-    for path in &inventory.unread {
-        console.note(&format!(
-            "the packages in {path} are not listed: databases of that kind are not read"
-        ));
-    }
-    Ok(Some(inventory))
-}
-
-/// Writes every format in one pass, and the papers; nothing gets its name before all are
-/// complete.
-fn deliver(
-    found: &Found,
-    assembly: &Assembly,
-    inventory: Option<Inventory>,
-    base: Option<manifest::Base>,
-    (args, set): (&Args, &Set),
-    console: Console,
-) -> Result<Vec<Utf8PathBuf>, Report> {
-    let plan = &assembly.plan;
-    let mut options = format::Options {
-        compression: found.recipe.compression,
-        ..format::Options::of(plan)
-    };
-    args.files.threads(&mut options);
-    let bar = console.bytes("writing", Some(plan.root.content));
-    let free = match args.files.bmap {
-        true => assembly
-            .free()
-            .map_err(|e| Report::failure("looking for the free space of the disk").because(e))?,
-        false => Vec::new(),
-    };
-    let access = match assembly.has_password_hashes {
-        true => Access::Private,
-        false => Access::Shared,
-    };
-    let job = args.files.job(
-        &args.output,
-        plan.disk.size,
-        &plan.formats,
-        &options,
-        free,
-        access,
-    );
-    let emit = |sink: &mut dyn Sink| assembly.write(sink, &|n| bar.add(n));
-    let artifacts = artifact::write(&job, &emit, &|text| console.stage(text))?;
-    drop(bar);
-    let papers = match inventory {
-        None => None,
-        Some(inventory) => Some(Papers {
-            manifest: Manifest::new(plan, Some(manifest::Recipe::of(found)?), base),
-            inventory: Some(inventory),
-        }),
-    };
-    let delivery = Delivery {
-        artifacts,
-        others: Vec::new(),
-        // The papers of an earlier image are not this one's.
-        stale: match papers {
-            Some(_) => Vec::new(),
-            None => vec![
-                manifest::file_name(&plan.name),
-                manifest::spdx_name(&plan.name),
-            ],
-        },
-        papers,
-        sums: job.sums,
-    };
-    delivery.commit(set)
 }

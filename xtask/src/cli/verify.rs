@@ -4,6 +4,7 @@ use super::console::Console;
 use crate::deliver::verify;
 use crate::error::Report;
 use crate::model::size::Size;
+use crate::progress::Progress;
 use camino::Utf8PathBuf;
 
 /// Options of `verify`.

@@ -1,13 +1,13 @@
 //! One disk, written once, in every format, compressed and cut into parts as wanted.
 
 use super::free_space;
-use crate::disk;
 use crate::error::Report;
 use crate::format::bmap::Bmap;
 use crate::format::digest::{DiskHash, sha256_file};
 use crate::format::target::{Target, Whole, Written, is_part_of, join_command};
 use crate::format::{self, Several, Sink, stream};
 use crate::model::{Compression, Format, Packing};
+use crate::output;
 use crate::output::{Access, Pending, check_replaceable};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::File;
@@ -88,7 +88,7 @@ pub fn write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Ar
         if error.kind() == io::ErrorKind::StorageFull {
             free_space::missing(job, emit, &path, error)
         } else {
-            disk::write_error(&path, error)
+            output::write_error(&path, error)
         }
     })
 }
@@ -159,7 +159,7 @@ fn check_names(job: &Job<'_>) -> Result<(), Report> {
     let names = job.formats.iter().map(|format| path_of(job, *format));
     let map = job.free.as_ref().map(|_| map_path(job));
     for path in names.chain(map) {
-        check_replaceable(&path).map_err(|e| disk::write_error(&path, e))?;
+        check_replaceable(&path).map_err(|e| output::write_error(&path, e))?;
     }
     Ok(())
 }

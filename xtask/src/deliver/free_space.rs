@@ -1,12 +1,12 @@
 //! How much room the files of an image need: told when they did not get it.
 
 use super::artifact::{Emit, Job};
-use crate::disk;
 use crate::error::Report;
 use crate::format::Sink;
 use crate::format::blocks::is_zero;
 use crate::model::size::{MIB, Size};
 use crate::model::{Compression, Format};
+use crate::output;
 use camino::Utf8Path;
 use std::io;
 
@@ -52,7 +52,7 @@ impl Sink for Count {
 /// The error for a file system that was full, after everything half written was removed from
 /// it: tells how much is missing, as far as that can be known.
 pub(super) fn missing(job: &Job<'_>, emit: Emit<'_>, path: &Utf8Path, full: io::Error) -> Report {
-    let report = |full| disk::write_error(path, full);
+    let report = |full| output::write_error(path, full);
     let free = match rustix::fs::statvfs(job.dir.as_std_path()) {
         Ok(fs) => fs.f_bavail.saturating_mul(fs.f_frsize),
         Err(_) => return report(full),

@@ -9,9 +9,9 @@ pub mod secret;
 pub mod sums;
 pub mod verify;
 
-use crate::disk;
 use crate::error::Report;
 use crate::format::digest;
+use crate::output;
 use crate::output::{Folder, Pending, Set};
 use crate::plain::PlainName;
 use artifact::{Artifact, join_name};
@@ -52,7 +52,7 @@ impl Delivery {
     /// Checksums that `SHA256SUMS` has for other files stay in it.
     pub fn commit(self, set: &Set) -> Result<Vec<Utf8PathBuf>, Report> {
         let dir = set.dir();
-        let failed = |e: io::Error| disk::write_error(dir, e);
+        let failed = |e: io::Error| output::write_error(dir, e);
         // Everything is written before anything gets its name.
         let mut extra = self.others;
         for artifact in &self.artifacts {
@@ -133,7 +133,7 @@ const SYNCS: usize = 8;
 
 impl Papers {
     fn write(self, dir: &Utf8Path, artifacts: &[Artifact]) -> Result<Vec<Paper>, Report> {
-        let failed = |e: io::Error| disk::write_error(dir, e);
+        let failed = |e: io::Error| output::write_error(dir, e);
         let mut manifest = self.manifest;
         manifest.record(artifacts)?;
         let mut papers = Vec::new();

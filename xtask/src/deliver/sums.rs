@@ -7,8 +7,7 @@ use camino::Utf8Path;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// Name of the file.
-pub const NAME: &str = "SHA256SUMS";
+pub use crate::output::SHARED as NAME;
 
 /// The largest list that is read, in bytes: some hundred thousand lines.
 const MOST: u64 = 32 << 20;
@@ -55,7 +54,7 @@ pub fn updated(
     };
     write()
         .map(Some)
-        .map_err(|e| crate::disk::write_error(&path, e))
+        .map_err(|e| crate::output::write_error(&path, e))
 }
 
 fn refused(path: &Utf8Path) -> Report {

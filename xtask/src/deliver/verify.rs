@@ -2,7 +2,7 @@
 
 use super::manifest::{self, Artifact, Disk, Manifest, Table};
 use super::sums;
-use crate::disk::gpt;
+use crate::disk::table::{self, TableIdentity};
 use crate::error::Report;
 use crate::format::digest::{sha256, sha256_file};
 use crate::model::size::MIB;
@@ -13,10 +13,6 @@ use camino::Utf8Path;
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 use std::sync::{Mutex, PoisonError};
-use uuid::Uuid;
-
-/// Size of a sector in bytes.
-const SECTOR: u64 = 512;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -286,76 +282,47 @@ pub fn check_table(disk: &Disk, head: &[u8]) -> Vec<String> {
             wrong.push(format!("has {what} {found}, not {said}"));
         }
     };
-    let mut start = Cursor::new(head);
-    match &disk.table {
-        Table::Gpt { id } => {
-            let gpt = match gpt::read(&mut start) {
-                Ok(gpt) => gpt,
-                Err(e) => return vec![format!("has no GPT that can be read: {e}")],
-            };
-            let sector = gpt.sector_size;
-            let guid = |bytes| Uuid::from_bytes_le(bytes).to_string();
-            same("the disk id", id, &guid(gpt.header.disk_guid));
-            let used = gpt.iter().filter(|(_, p)| p.is_used()).count();
+    let kind = match disk.table {
+        Table::Gpt { .. } => "GPT",
+        Table::Mbr { .. } => "MBR",
+    };
+    let found = match table::read(&mut Cursor::new(head)) {
+        Ok(Some(found)) => found,
+        Ok(None) => return vec![format!("has no {kind}")],
+        Err(e) => return vec![format!("has no {kind} that can be read: {e}")],
+    };
+    match (&disk.table, found.kind) {
+        (Table::Gpt { id }, TableIdentity::Gpt(guid)) => {
+            same("the disk id", id, &guid.to_string());
             same(
                 "partitions:",
                 &disk.partitions.len().to_string(),
-                &used.to_string(),
+                &found.partitions.len().to_string(),
             );
-            for p in &disk.partitions {
-                let which = |what: &str| format!("in partition {} the {what}", p.number);
-                if p.number == 0 || p.number > gpt.header.number_of_partition_entries {
-                    same("partition", &p.number.to_string(), "none of that number");
-                    continue;
-                }
-                let found = &gpt[p.number];
-                let len = (found.ending_lba + 1).saturating_sub(found.starting_lba);
-                for (what, said, found) in [
-                    (
-                        "offset",
-                        p.offset.to_string(),
-                        (found.starting_lba.saturating_mul(sector)).to_string(),
-                    ),
-                    (
-                        "size",
-                        p.size.to_string(),
-                        len.saturating_mul(sector).to_string(),
-                    ),
-                    ("type", p.kind.clone(), guid(found.partition_type_guid)),
-                    (
-                        "id",
-                        p.id.clone().unwrap_or_default(),
-                        guid(found.unique_partition_guid),
-                    ),
-                ] {
-                    same(&which(what), &said, &found);
-                }
-            }
         }
-        Table::Mbr { id } => {
-            let mbr = match mbrman::MBRHeader::read_from(&mut start) {
-                Ok(mbr) => mbr,
-                Err(e) => return vec![format!("has no MBR that can be read: {e}")],
-            };
-            let signature = u32::from_le_bytes(mbr.disk_signature);
+        (Table::Mbr { id }, TableIdentity::Mbr(signature)) => {
             same("the disk id", id, &format!("{signature:08x}"));
-            for p in &disk.partitions {
-                let which = |what: &str| format!("in partition {} the {what}", p.number);
-                let index = usize::try_from(p.number).unwrap_or(0);
-                if !(1..=4).contains(&index) {
-                    same("partition", &p.number.to_string(), "none of that number");
-                    continue;
-                }
-                let found = &mbr[index];
-                let bytes = |sectors: u32| (u64::from(sectors) * SECTOR).to_string();
-                for (what, said, found) in [
-                    ("offset", p.offset.to_string(), bytes(found.starting_lba)),
-                    ("size", p.size.to_string(), bytes(found.sectors)),
-                    ("type", p.kind.clone(), format!("{:02x}", found.sys)),
-                ] {
-                    same(&which(what), &said, &found);
-                }
-            }
+        }
+        _ => return vec![format!("has another partition table than {kind}")],
+    }
+    for p in &disk.partitions {
+        let here = found.partitions.iter().find(|f| f.number == p.number);
+        let Some(here) = here else {
+            same("partition", &p.number.to_string(), "none of that number");
+            continue;
+        };
+        for (what, said, found) in [
+            ("offset", p.offset.to_string(), here.start.to_string()),
+            ("size", p.size.to_string(), here.len.to_string()),
+            ("type", p.kind.clone(), here.kind.to_string()),
+            (
+                "id",
+                p.id.clone().unwrap_or_default(),
+                here.guid.map(|guid| guid.to_string()).unwrap_or_default(),
+            ),
+        ] {
+            let which = format!("in partition {} the {what}", p.number);
+            same(&which, &said, &found);
         }
     }
     wrong

@@ -6,6 +6,7 @@
 
 use super::mbr::install_boot_code;
 use crate::error::Report;
+use crate::model::partition::LEGACY_BIOS_BOOTABLE;
 use crate::model::size::Size;
 use crate::plan::{Disk, Partition, Table};
 use gptman::{GPT, GPTPartitionEntry};
@@ -33,10 +34,6 @@ const ENTRIES: u32 = 128;
 /// Length of a name in UTF-16 units (UEFI Specification 2.10, table 5.7).
 const NAME_UNITS: usize = 36;
 
-/// Attribute bit 2, "Legacy BIOS Bootable" (UEFI Specification 2.10, table 5.8): what
-/// SYSLINUX's gptmbr.bin looks for.
-const LEGACY_BIOS_BOOTABLE: u64 = 1 << 2;
-
 /// Most entries that a table may have to be read: every program makes 128.
 const MOST_ENTRIES: u32 = 1024;
 /// Last sector at which entries may begin: far beyond every disk.
@@ -44,7 +41,7 @@ const LAST_SECTOR: u64 = 1 << 48;
 
 /// Reads the GPT of a disk that anybody may have made, or its backup, whichever size its sectors
 /// have: the field `sector_size` says which. The error is that for sectors of 512 bytes.
-pub fn read(disk: &mut (impl Read + Seek + ?Sized)) -> io::Result<GPT> {
+pub(super) fn read(disk: &mut (impl Read + Seek + ?Sized)) -> io::Result<GPT> {
     read_by(disk, 512).or_else(|e| read_by(disk, 4096).map_err(|_| e))
 }
 

@@ -1,12 +1,10 @@
 //! The master boot record, by the `mbrman` crate.
 
 use crate::error::Report;
+use crate::model::partition::SECTOR;
 use crate::plan::{Disk, Table};
 use mbrman::{BOOT_ACTIVE, BOOT_INACTIVE, CHS, MBRHeader, MBRPartitionEntry};
 use std::io::Cursor;
-
-/// Size of a sector in bytes.
-const SECTOR: u64 = 512;
 
 /// Bytes of boot code that fit before the disk signature.
 pub const BOOT_CODE: usize = 440;

@@ -2,8 +2,8 @@
 
 pub mod gpt;
 pub mod mbr;
+pub mod table;
 
-use crate::error::Report;
 use crate::format::Sink;
 use crate::fs::Layout;
 use crate::rootfs::Stores;
@@ -70,33 +70,5 @@ impl Image<'_> {
             sink.zeros(at, self.size - at)?;
         }
         sink.finish()
-    }
-}
-
-/// The error for a file or folder that could not be written.
-pub fn write_error(path: &camino::Utf8Path, error: io::Error) -> Report {
-    let hint = match error.kind() {
-        io::ErrorKind::StorageFull => {
-            Some("free some space on that file system, or choose another folder with --output")
-        }
-        io::ErrorKind::QuotaExceeded => Some(
-            "your quota on that file system is used up: remove files of yours, or choose another folder with --output",
-        ),
-        io::ErrorKind::FileTooLarge => Some(
-            "a limit on the size of files is in force (`ulimit -f`), or the file system takes no larger ones: raise the limit, cut the files by --split, or choose another folder with --output",
-        ),
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            Some("choose a folder that you may write to with --output")
-        }
-        io::ErrorKind::NotADirectory => {
-            Some("it, or what it is in, is a file: choose a folder with --output")
-        }
-        io::ErrorKind::AlreadyExists => Some("remove it, or choose another folder with --output"),
-        _ => None,
-    };
-    let report = Report::failure(format!("writing {path}")).because(error);
-    match hint {
-        Some(hint) => report.hint(hint),
-        None => report,
     }
 }

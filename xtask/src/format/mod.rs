@@ -18,8 +18,7 @@ pub mod vhd;
 pub mod vhdx;
 pub mod vmdk;
 
-use crate::model::{BootMode, Compression, Format};
-use crate::plan::Plan;
+use crate::model::{Compression, Format};
 use std::fs::File;
 use std::io;
 use uuid::Uuid;
@@ -84,24 +83,6 @@ pub struct Options {
     pub threads: usize,
     /// The machine that an OVA describes.
     pub machine: ova::Machine,
-}
-
-impl Options {
-    /// What a plan says, with nothing compressed, on all cores.
-    pub fn of(plan: &Plan) -> Options {
-        Options {
-            id: plan.id,
-            epoch: plan.epoch,
-            name: plan.name.clone(),
-            sector_size: plan.disk.sector_size,
-            compression: Compression::None,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-            machine: ova::Machine {
-                uefi: plan.boot == BootMode::Uefi,
-                ..ova::Machine::default()
-            },
-        }
-    }
 }
 
 /// A sink that writes a disk of `size` bytes in `format` into `file`, which is empty and open

@@ -15,6 +15,7 @@
 //!   initrd made by hand is on the ESP when the machine boots again.
 
 use super::{Init, Report, Rootfs, edit};
+use crate::plan::BootUpdate;
 
 /// The program that does it.
 pub const PROGRAM: &str = "/usr/lib/docker-to-linux/update-boot";
@@ -29,22 +30,6 @@ const SERVICE_TEXT: &str = include_str!("files/update-boot.initd");
 /// Name of a hook among others: run-parts(8) takes letters, digits, `-` and `_` only, and runs
 /// them in the order of their names; this one comes after those that make initrds.
 const HOOK: &str = "zz-docker-to-linux";
-
-/// What the program in the machine has to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BootUpdate {
-    /// Entry token (Boot Loader Specification): what the entries and the folder of the kernels
-    /// on the ESP are named by.
-    pub token: String,
-    /// Kernel arguments of every entry.
-    pub arguments: String,
-    /// Architecture as the Boot Loader Specification names it (`x64`, `aa64`).
-    pub architecture: String,
-    /// Where the ESP is mounted (`/efi`).
-    pub esp: String,
-    /// EXTLINUX's configuration file, if the machine boots on BIOS as well.
-    pub extlinux: Option<String>,
-}
 
 /// Adds the program, its settings and the hooks that the machine's tools call. Returns a note
 /// if nothing in the machine would call it.

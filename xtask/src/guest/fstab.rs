@@ -1,22 +1,7 @@
 //! /etc/fstab.
 
 use super::{Init, Report, Rootfs, edit, read, rewrite};
-
-/// One line of fstab(5).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// What is mounted (`UUID=…`).
-    pub what: String,
-    /// Where.
-    pub at: String,
-    /// Its file system.
-    pub kind: String,
-    /// Options; `defaults` if empty. Those of systemd (`x-systemd.automount`) are left out where
-    /// it is not the init: busybox's mount hands them to the kernel, which refuses them.
-    pub options: Vec<String>,
-    /// In which pass it is checked at boot: 1 the root, 2 others, 0 never.
-    pub pass: u8,
-}
+use crate::plan::Mount;
 
 /// Writes our mounts in front of those that the image has; lines of the image for the same
 /// places go, comments stay.

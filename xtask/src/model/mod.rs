@@ -6,6 +6,7 @@
 mod disk;
 mod format;
 mod machine;
+pub mod partition;
 pub mod size;
 
 pub use disk::{DiskSize, SectorSize, TableKind};

@@ -57,8 +57,7 @@ impl Journal {
     }
 }
 
-/// The one file of a folder that several images share.
-const SHARED: &str = crate::deliver::sums::NAME;
+use super::SHARED;
 
 /// Does what is left of a commit; whether there was something left.
 pub(super) fn complete(dir: &Utf8Path, journal: &Journal) -> io::Result<bool> {

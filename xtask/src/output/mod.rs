@@ -8,9 +8,14 @@ mod commit;
 mod folder;
 mod names;
 mod set;
+mod write_error;
 
 pub use folder::{Folder, Swept, half_named};
 pub use set::Set;
+pub use write_error::write_error;
+
+/// The checksums of a folder's files: the one file of a folder that several images share.
+pub const SHARED: &str = "SHA256SUMS";
 
 use crate::cleanup::{self, Guard};
 use crate::plain;

@@ -54,7 +54,7 @@ pub struct ContainerFacts {
 }
 
 /// Decides what the machine keeps, and says what people should know of it.
-pub fn container(
+pub(super) fn container(
     facts: &ContainerFacts,
     wanted: Option<Service>,
 ) -> Result<(Option<Container>, Vec<String>), Report> {

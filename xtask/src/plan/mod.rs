@@ -7,25 +7,28 @@
 
 mod container;
 mod decide;
+mod esp;
 mod ids;
 mod kernel_file;
 pub mod kernels;
+mod outline;
+mod rules;
 mod signal;
 #[cfg(test)]
 mod tests;
 
-pub use container::{Container, ContainerFacts, Restart, container};
-pub use decide::{
-    EXTLINUX_DIR, Facts, boot_entries, boot_mode, check, efi_architecture, entry_token,
-    kernel_arguments,
-};
+use container::container;
+pub use container::{Container, ContainerFacts, Restart};
+pub use decide::Facts;
 pub use ids::Ids;
 pub use kernel_file::machine;
 pub use kernels::{BootFile, Kernel, Kernels};
+pub use outline::{BootUpdate, EXTLINUX_CONF, EXTLINUX_DIR, MachineFacts, Mount, Outline};
+pub use rules::{boot_mode, check};
 pub use signal::Signal;
 
 use crate::error::Report;
-use crate::model::{Arch, BootMode, Format};
+use crate::model::{Arch, BootMode, Format, Size};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -91,6 +94,24 @@ pub enum Table {
         /// GUID of the disk.
         guid: Uuid,
     },
+}
+
+impl Plan {
+    /// One line about it.
+    pub fn summary(&self) -> String {
+        format!(
+            "{}: a disk of {} for {}: {} of files, {} free",
+            self.name,
+            Size(self.disk.size),
+            match self.boot {
+                BootMode::Bios => "BIOS",
+                BootMode::Uefi => "UEFI",
+                BootMode::Hybrid => "BIOS and UEFI",
+            },
+            Size(self.root.content),
+            Size(self.root.free)
+        )
+    }
 }
 
 impl Disk {

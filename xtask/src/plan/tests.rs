@@ -6,8 +6,17 @@ use crate::model::size::{MIB, Size};
 use crate::model::{BootEntryKind, DiskSize, TableKind};
 use crate::recipe::Recipe;
 
-fn facts() -> Facts {
-    let ids = Ids::new("box", Arch::Amd64, &[7; 32]);
+fn outline(recipe: &Recipe) -> Result<Outline, Report> {
+    Outline::decide(&MachineFacts {
+        name: "box",
+        arch: Arch::Amd64,
+        recipe,
+        digest: [7; 32],
+        container: &ContainerFacts::default(),
+    })
+}
+
+fn facts(outline: &Outline) -> Facts {
     let file = |path: &str, len| BootFile {
         path: path.into(),
         link: None,
@@ -19,17 +28,11 @@ fn facts() -> Facts {
         linux: file("/boot/vmlinuz-6.12.1", 12 * MIB),
         initrd: file("/boot/initrd.img-6.12.1", 30 * MIB),
     }];
-    let recipe = Recipe {
-        kernel_arguments: vec!["quiet".into()],
-        ..Recipe::default()
-    };
     Facts {
         epoch: 1_700_000_000,
-        entries: boot_entries(&recipe, "box", "Box 1", &ids, &kernels, Arch::Amd64),
-        ids,
+        entries: outline.entries("Box 1", &kernels),
         kernel_bytes: vec![42 * MIB],
         systemd_boot_bytes: 120_000,
-        container: None,
         stub_bytes: 92_160,
         os_release: Some("/usr/lib/os-release".into()),
         need: Need {
@@ -43,10 +46,12 @@ fn facts() -> Facts {
 fn plan(boot: BootMode, change: impl FnOnce(&mut Recipe)) -> Result<Plan, Report> {
     let mut recipe = Recipe {
         boot,
+        kernel_arguments: vec!["quiet".into()],
         ..Recipe::default()
     };
     change(&mut recipe);
-    Plan::new("box", Arch::Amd64, &recipe, facts())
+    let outline = outline(&recipe)?;
+    Plan::decide(&outline, &recipe, facts(&outline))
 }
 
 /// The whole plan as text: a change of any decision shows here.
@@ -86,7 +91,14 @@ fn what_an_architecture_cannot_boot_is_refused() {
         boot: BootMode::Bios,
         ..Recipe::default()
     };
-    let e = Plan::new("box", Arch::Arm64, &recipe, facts()).unwrap_err();
+    let arm = MachineFacts {
+        name: "box",
+        arch: Arch::Arm64,
+        recipe: &recipe,
+        digest: [7; 32],
+        container: &ContainerFacts::default(),
+    };
+    let e = Outline::decide(&arm).unwrap_err();
     assert!(e.message.contains("no BIOS"), "{e}");
     let e = plan(BootMode::Uefi, |r| r.table = Some(TableKind::Mbr)).unwrap_err();
     assert!(e.message.contains("MBR"), "{e}");
@@ -106,15 +118,16 @@ fn a_unified_kernel_image_takes_the_place_of_the_entries() {
     };
     let e = check(Arch::Amd64, &recipe).unwrap_err();
     assert!(e.message.contains("only UEFI can start one"), "{e}");
-    let nameless = Facts {
-        os_release: None,
-        ..facts()
-    };
     let recipe = Recipe {
         boot: BootMode::Uefi,
         ..recipe
     };
-    let e = Plan::new("box", Arch::Amd64, &recipe, nameless).unwrap_err();
+    let outline = outline(&recipe).unwrap();
+    let nameless = Facts {
+        os_release: None,
+        ..facts(&outline)
+    };
+    let e = Plan::decide(&outline, &recipe, nameless).unwrap_err();
     assert!(e.message.contains("/etc/os-release"), "{e}");
 }
 

@@ -1,9 +1,9 @@
 //! The folder with what a boot left: logs, a picture of the screen, the verdict.
 
 use super::Outcome;
-use crate::disk::write_error;
 use crate::error::Report;
 use crate::output::Pending;
+use crate::output::write_error;
 use crate::printable::{lines, plain};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;

@@ -2,31 +2,17 @@
 //! where its root file system lies.
 
 use super::{Firmware, ImageFormat};
-use crate::disk::gpt;
 use crate::disk::mbr::BOOT_CODE;
+use crate::disk::table::{self, FoundPartition};
 use crate::error::Report;
 use crate::model::Arch;
+use crate::model::partition::SECTOR;
 use crate::model::size::Size;
 use crate::tool::Tool;
 use camino::Utf8Path;
 use fs_err as fs;
-use gptman::GPT;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
-
-/// Size of a sector in bytes.
-const SECTOR: u64 = 512;
-
-/// Type of an EFI system partition (UEFI Specification 2.10, table 5.7), as it lies on the disk.
-const ESP: [u8; 16] = [
-    0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
-];
-/// Type of an EFI system partition in an MBR.
-const ESP_MBR: u8 = 0xef;
-/// Type of the partition in a protective MBR.
-const PROTECTIVE: u8 = 0xee;
-/// Attribute "Legacy BIOS Bootable" of a GPT's partition.
-const BIOS_BOOTABLE: u64 = 1 << 2;
 
 /// What an image says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,14 +54,6 @@ impl Claims {
     pub fn arch(&self) -> Arch {
         self.arch.unwrap_or(Arch::Amd64)
     }
-}
-
-/// A partition.
-struct Partition {
-    start: u64,
-    len: u64,
-    esp: bool,
-    bios: bool,
 }
 
 /// Reads what the image says of itself. The mistake of whoever named it if it is no disk image,
@@ -144,31 +122,16 @@ fn of_disk(image: &Utf8Path, file: &std::fs::File, size: Option<u64>) -> Result<
     file.read_exact_at(&mut sector, 0)
         .map_err(|_| not_a_disk(image, "it is shorter than a sector"))?;
     let signed = sector[510..] == [0x55, 0xaa];
-    let gpt = gpt::read(&mut &*file).ok();
-    let sector_size = gpt.as_ref().map_or(SECTOR, |gpt| gpt.sector_size);
-    let mut partitions = match &gpt {
-        Some(gpt) => gpt_partitions(gpt),
-        None if signed => mbr_partitions(image, &sector)?,
-        None if sector.iter().all(|b| *b == 0) => Vec::new(),
-        None => {
-            return Err(not_a_disk(
-                image,
-                "its first sector has no boot signature, and there is no GPT",
-            ));
-        }
-    };
+    let table = table::read(&mut &*file).map_err(|e| not_a_disk(image, &e.to_string()))?;
+    let sector_size = table.as_ref().map_or(SECTOR, |table| table.sector_size);
+    let end = table.as_ref().map_or(0, |table| table.end);
+    let partitions = table.map(|table| table.partitions).unwrap_or_default();
+    let mut places: Vec<(u64, u64)> = partitions.iter().map(|p| (p.start, p.len)).collect();
     if let Some(size) = size {
-        let end = partitions
+        let needed = partitions
             .iter()
-            .map(|p| p.start.saturating_add(p.len))
-            .max();
-        let table = gpt.map(|g| {
-            g.header
-                .backup_lba
-                .saturating_add(1)
-                .saturating_mul(sector_size)
-        });
-        let needed = end.max(table).unwrap_or(0);
+            .map(FoundPartition::end)
+            .fold(end, u64::max);
         if needed > size {
             return Err(Report::mistake(format!(
                 "{image} is truncated: its partition table speaks of {}, and the file has {}",
@@ -179,76 +142,21 @@ fn of_disk(image: &Utf8Path, file: &std::fs::File, size: Option<u64>) -> Result<
         }
         if partitions.is_empty() {
             // A file system without a table may fill the disk.
-            let whole = Partition {
-                start: 0,
-                len: size,
-                esp: false,
-                bios: false,
-            };
-            partitions.push(whole);
+            places.push((0, size));
         }
     }
     let code = signed && sector[..BOOT_CODE].iter().any(|b| *b != 0);
-    let esp = partitions.iter().find(|p| p.esp);
-    let root = partitions
-        .iter()
-        .rev()
-        .find(|p| size.is_some() && is_ext(file, p.start));
+    let esp = partitions.iter().find(|p| p.is_esp());
+    let is_root = |(start, _): &(u64, u64)| size.is_some() && is_ext(file, *start);
     Ok(Claims {
-        bios: code || partitions.iter().any(|p| p.bios),
+        bios: code || partitions.iter().any(|p| p.bios_bootable),
         uefi: esp.is_some(),
         arch: esp
             .filter(|_| size.is_some())
             .and_then(|p| arch_of(file, p)),
-        root: root.map(|p| (p.start, p.len)),
+        root: places.into_iter().rev().find(is_root),
         sector_size,
     })
-}
-
-fn gpt_partitions(gpt: &GPT) -> Vec<Partition> {
-    gpt.iter()
-        .filter(|(_, p)| p.is_used())
-        .map(|(_, p)| Partition {
-            start: p.starting_lba.saturating_mul(gpt.sector_size),
-            len: (p
-                .ending_lba
-                .saturating_add(1)
-                .saturating_sub(p.starting_lba))
-            .saturating_mul(gpt.sector_size),
-            esp: p.partition_type_guid == ESP,
-            bios: p.attribute_bits & BIOS_BOOTABLE != 0,
-        })
-        .collect()
-}
-
-/// The four entries of an MBR. A sector that cannot be one (a boot sector without a table) has
-/// none.
-fn mbr_partitions(
-    image: &Utf8Path,
-    sector: &[u8; SECTOR as usize],
-) -> Result<Vec<Partition>, Report> {
-    let entries = || sector[446..510].as_chunks::<16>().0.iter();
-    if entries().any(|e| !matches!(e[0], 0 | 0x80)) {
-        return Ok(Vec::new());
-    }
-    if entries().any(|e| e[4] == PROTECTIVE) {
-        return Err(not_a_disk(
-            image,
-            "its MBR says that it has a GPT, and both copies of that are damaged",
-        ));
-    }
-    let number = |e: &[u8; 16], at: usize| {
-        u64::from(u32::from_le_bytes([e[at], e[at + 1], e[at + 2], e[at + 3]])) * SECTOR
-    };
-    Ok(entries()
-        .filter(|e| e[4] != 0 && number(e, 12) != 0)
-        .map(|e| Partition {
-            start: number(e, 8),
-            len: number(e, 12),
-            esp: e[4] == ESP_MBR,
-            bios: e[0] == 0x80,
-        })
-        .collect())
 }
 
 /// Whether an ext2, ext3 or ext4 file system starts there (`s_magic` of its superblock).
@@ -260,7 +168,7 @@ fn is_ext(file: &std::fs::File, start: u64) -> bool {
 
 /// The architecture of the boot loader at the place that every UEFI firmware tries (UEFI
 /// Specification 2.10, 3.5.1.1). Nothing if the partition cannot be read.
-fn arch_of(file: &std::fs::File, esp: &Partition) -> Option<Arch> {
+fn arch_of(file: &std::fs::File, esp: &FoundPartition) -> Option<Arch> {
     let window = Window {
         file: file.try_clone().ok()?,
         start: esp.start,

@@ -1,8 +1,8 @@
 //! A private copy of an image, so that the image itself is never written.
 
-use crate::disk::write_error;
 use crate::error::Report;
 use crate::format::{Sink, raw};
+use crate::output::write_error;
 use crate::output::{Access, Folder, Pending};
 use camino::Utf8Path;
 use fs_err as fs;

@@ -8,8 +8,9 @@ mod runner;
 pub(super) use outcome::RESULT;
 
 use super::console::Console;
-use super::image::{self, Made};
+use super::image;
 use super::upload;
+use crate::build::Built;
 use crate::cleanup::Guard;
 use crate::deliver::manifest;
 use crate::error::{self, Class, Place, Report};
@@ -106,7 +107,7 @@ fn work(inputs: &Inputs, run: &mut Run, log: &Log, console: Console) -> anyhow::
 }
 
 /// Makes the images of a command line of `image`.
-fn make(line: &[String], title: &str, log: &Log, console: Console) -> anyhow::Result<Vec<Made>> {
+fn make(line: &[String], title: &str, log: &Log, console: Console) -> anyhow::Result<Vec<Built>> {
     let line = ImageLine::try_parse_from(line).map_err(|e| {
         Report::mistake(format!(
             "the inputs make no good command line for `image`: {}",
@@ -118,7 +119,7 @@ fn make(line: &[String], title: &str, log: &Log, console: Console) -> anyhow::Re
 
 /// Boots images by each firmware they claim. An error if one does not come up as it should.
 fn test_boots(
-    made: &[Made],
+    made: &[Built],
     inputs: &Inputs,
     run: &mut Run,
     log: &Log,
@@ -151,7 +152,7 @@ fn test_boots(
 }
 
 /// A boot of an image for each firmware that it claims.
-fn jobs(made: &Made, inputs: &Inputs) -> Result<Vec<Job>, Report> {
+fn jobs(made: &Built, inputs: &Inputs) -> Result<Vec<Job>, Report> {
     let image = bootable(made)?;
     let name = &made.plan.name;
     let format = ImageFormat::of(image);
@@ -182,7 +183,7 @@ fn jobs(made: &Made, inputs: &Inputs) -> Result<Vec<Job>, Report> {
 }
 
 /// The file of an image that QEMU can boot.
-fn bootable(made: &Made) -> Result<&Utf8Path, Report> {
+fn bootable(made: &Built) -> Result<&Utf8Path, Report> {
     let known = |path: &&Utf8PathBuf| {
         path.as_str().ends_with(".img") || ImageFormat::of(path) != ImageFormat::Raw
     };

@@ -1,0 +1,276 @@
+//! From a root file system to a disk: puts together what the plan says and hands it to a
+//! sink. The order of the steps is decided here, nothing else.
+
+use super::{esp, extlinux};
+use crate::bootloader::files::Loaders;
+use crate::disk::{Image, Part, gpt, mbr};
+use crate::error::Report;
+use crate::format::{self, Checked, Sink};
+use crate::fs::{Layout, ext4};
+use crate::guest;
+use crate::model::{Arch, BootMode, Compression};
+use crate::plan::{self, ContainerFacts, Facts, MachineFacts, Outline, Plan, Table, kernels};
+use crate::recipe::Recipe;
+use crate::rootfs::{Rootfs, Stores, Tree};
+
+/// What machine is to be made of a root file system.
+#[derive(Debug, Clone)]
+pub struct MachineSpec {
+    /// Name of the image.
+    pub name: String,
+    /// Its architecture.
+    pub arch: Arch,
+    /// The recipe, with what was changed of it.
+    pub recipe: Recipe,
+    /// What lies beside the recipe, and who may log in.
+    pub given: guest::Given,
+    /// What is known of its container.
+    pub container: ContainerFacts,
+}
+
+/// A disk that is planned and laid out, and only has to be written.
+#[derive(Debug)]
+pub struct Assembly {
+    /// What it will be.
+    pub plan: Plan,
+    /// What people should know of it.
+    pub notes: Vec<String>,
+    /// Whether its root file system holds password hashes: then the image's files are for their
+    /// owner alone.
+    pub has_password_hashes: bool,
+    stores: Stores,
+    table: Vec<(u64, Vec<u8>)>,
+    esp: Option<Layout>,
+    root: Layout,
+}
+
+impl Assembly {
+    /// Makes a machine of `rootfs`, plans its disk and lays it out.
+    pub fn new(
+        mut rootfs: Rootfs,
+        machine: &MachineSpec,
+        loaders: &Loaders,
+    ) -> Result<Assembly, Report> {
+        let MachineSpec {
+            name, arch, recipe, ..
+        } = machine;
+        let arch = *arch;
+        let mut notes = std::mem::take(&mut rootfs.notes);
+        notes.extend(guest::clean(&mut rootfs)?);
+        machine.given.overlay.apply(&mut rootfs)?;
+        let outline = Outline::decide(&MachineFacts {
+            name,
+            arch,
+            recipe,
+            digest: rootfs.tree.digest(),
+            container: &machine.container,
+        })?;
+        notes.extend(outline.notes.iter().cloned());
+        notes.extend(guest::prepare(&mut rootfs, &settings(machine, &outline))?);
+        let has_password_hashes =
+            guest::hashes::found(|path| rootfs.read(path, guest::hashes::LARGEST));
+        if has_password_hashes {
+            notes.push(
+                "the image holds password hashes, so only you may read its files on this host (mode 0600)"
+                    .to_owned(),
+            );
+        }
+        // Links that lead to other links are not followed for ever: then nothing is found.
+        rootfs.tree.check_steps()?;
+        let found = kernels::find(&rootfs, arch, outline.boot)?;
+        notes.extend(found.notes);
+        let kernels = found.kernels;
+        let processor = kernels.first().and_then(|k| k.machine);
+        let processor = processor.unwrap_or(plan::machine(arch));
+        notes.extend(guest::init::check(
+            &rootfs,
+            &recipe.kernel_arguments,
+            processor,
+        )?);
+        let entries = outline.entries(&os_name(&rootfs, name)?, &kernels);
+        if outline.boot != BootMode::Uefi {
+            extlinux::add(&mut rootfs, loaders, &outline, &entries)?;
+        }
+        let need = ext4::Need::of(&rootfs.tree, &dense(&entries));
+        let facts = Facts {
+            epoch: rootfs.epoch,
+            entries,
+            kernel_bytes: kernels.iter().map(|k| k.linux.len + k.initrd.len).collect(),
+            systemd_boot_bytes: loaders.systemd_boot.as_ref().map_or(0, |b| b.len() as u64),
+            stub_bytes: loaders.stub.as_ref().map_or(0, |b| b.len() as u64),
+            os_release: OS_RELEASE.iter().find_map(|p| rootfs.tree.canonical(p)),
+            need,
+        };
+        let mut plan = Plan::decide(&outline, recipe, facts)?;
+        let esp = match &plan.esp {
+            Some(esp) => Some(esp::files(esp, arch, &rootfs, loaders)?),
+            None => None,
+        };
+        // From here on only the contents are needed.
+        let Rootfs { tree, stores, .. } = rootfs;
+        // Neither knows of the other: where there are two processors, UEFI takes no longer.
+        let (esp, root) = std::thread::scope(|scope| {
+            let esp = esp.map(|files| scope.spawn(|| esp::lay_out(files, &plan)));
+            let root = lay_out_root(tree, need, &plan);
+            let esp = esp.map(|thread| {
+                let bug = |_| {
+                    Err(Report::failure(
+                        "laying out the EFI system partition: a bug",
+                    ))
+                };
+                thread.join().unwrap_or_else(bug)
+            });
+            (esp, root)
+        });
+        let (esp, mut root) = (esp.transpose()?, root?);
+        // Until now that was an estimate.
+        plan.root.free = ext4::free_bytes(&root);
+        if plan.root.extlinux.is_some() {
+            extlinux::install(&mut root, &plan, loaders)?;
+        }
+        let table = table(&plan, loaders)?;
+        Ok(Assembly {
+            plan,
+            notes,
+            has_password_hashes,
+            stores,
+            table,
+            esp,
+            root,
+        })
+    }
+
+    /// What the image formats need to know: nothing is compressed, on all cores.
+    pub fn options(&self) -> format::Options {
+        let plan = &self.plan;
+        format::Options {
+            id: plan.id,
+            epoch: plan.epoch,
+            name: plan.name.clone(),
+            sector_size: plan.disk.sector_size,
+            compression: Compression::None,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            machine: format::ova::Machine {
+                uefi: plan.boot == BootMode::Uefi,
+                ..format::ova::Machine::default()
+            },
+        }
+    }
+
+    /// The free space of its file systems, in bytes of the disk: ascending and disjoint.
+    pub fn free(&self) -> std::io::Result<Vec<std::ops::Range<u64>>> {
+        let mut all = Vec::new();
+        let disk = &self.plan.disk;
+        for (partition, layout) in [
+            (disk.esp(), self.esp.as_ref()),
+            (Some(disk.root()), Some(&self.root)),
+        ] {
+            let (Some(partition), Some(layout)) = (partition, layout) else {
+                continue;
+            };
+            let start = partition.start;
+            let free = layout.free()?;
+            all.extend(free.into_iter().map(|r| start + r.start..start + r.end));
+        }
+        Ok(all)
+    }
+
+    /// Writes the disk into `sink`, once, in ascending order. `progress` is told bytes of file
+    /// contents as they are read.
+    pub fn write(&self, sink: &mut dyn Sink, progress: &dyn Fn(u64)) -> std::io::Result<()> {
+        let disk = &self.plan.disk;
+        let mut parts = vec![Part {
+            start: disk.root().start,
+            layout: &self.root,
+        }];
+        if let (Some(partition), Some(layout)) = (disk.esp(), &self.esp) {
+            parts.push(Part {
+                start: partition.start,
+                layout,
+            });
+        }
+        let image = Image {
+            size: disk.size,
+            table: self.table.clone(),
+            parts,
+        };
+        let mut checked = Checked::new(sink, self.plan.disk.size);
+        image.emit(&self.stores, &mut checked, progress)
+    }
+}
+
+/// The guest's part of what was decided.
+fn settings(machine: &MachineSpec, outline: &Outline) -> guest::Settings {
+    let recipe = &machine.recipe;
+    guest::Settings {
+        hostname: recipe
+            .hostname
+            .clone()
+            .unwrap_or_else(|| machine.name.clone()),
+        arch: machine.arch,
+        serial: recipe.serial_console.clone(),
+        mounts: outline.mounts.clone(),
+        kernel_arguments: recipe.kernel_arguments.clone(),
+        boot_update: outline.boot_update.clone(),
+        timezone: recipe.timezone.clone(),
+        locale: recipe.locale.clone(),
+        swap: recipe.swap,
+        grow: recipe.root.grow,
+        given: machine.given.clone(),
+        image: outline.ids.image,
+        container: outline.container.clone(),
+    }
+}
+
+/// Where os-release(5) may lie, the first one first.
+const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
+
+/// `PRETTY_NAME` of os-release(5), or the image's name.
+fn os_name(rootfs: &Rootfs, name: &str) -> Result<String, Report> {
+    for path in OS_RELEASE {
+        let text = rootfs
+            .read_text(path, 1 << 20)
+            .map_err(|e| Report::failure(format!("reading {path}")).because(e))?
+            .unwrap_or_default();
+        let found = text
+            .lines()
+            .find_map(|l| l.strip_prefix("PRETTY_NAME="))
+            .map(|v| v.trim().trim_matches(['"', '\'']).to_owned());
+        if let Some(os) = found.filter(|os| !os.is_empty()) {
+            return Ok(os);
+        }
+    }
+    Ok(name.to_owned())
+}
+
+fn lay_out_root(tree: Tree, need: ext4::Need, plan: &Plan) -> Result<Layout, Report> {
+    let spec = ext4::Spec {
+        size: plan.disk.root().len,
+        uuid: plan.root.uuid,
+        label: plan.root.label.clone(),
+        epoch: plan.epoch,
+        inodes: plan.root.inodes,
+        reserved_percent: plan.root.reserved_percent,
+        need,
+    };
+    ext4::layout(tree, &spec, &dense(&plan.entries))
+}
+
+/// What EXTLINUX reads and may have holes, which it cannot read. Its own files have none. Nothing
+/// else is dense: a small tar may hold files of 16 TiB.
+fn dense(entries: &[plan::BootEntry]) -> Vec<&str> {
+    let files = entries.iter().flat_map(|e| [&e.linux, &e.initrd]);
+    files.map(|file| file.path.as_str()).collect()
+}
+
+/// What lies outside of the partitions.
+fn table(plan: &Plan, loaders: &Loaders) -> Result<Vec<(u64, Vec<u8>)>, Report> {
+    let bios = loaders.bios.as_ref();
+    match plan.disk.table {
+        Table::Mbr { .. } => {
+            let code = bios.map_or(&[][..], |b| &b.mbr);
+            Ok(vec![(0, mbr::sector(&plan.disk, code)?)])
+        }
+        Table::Gpt { .. } => gpt::tables(&plan.disk, bios.map_or(&[][..], |b| &b.gptmbr)),
+    }
+}

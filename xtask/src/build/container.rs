@@ -1,0 +1,284 @@
+//! Somebody else's image becomes a machine.
+//!
+//! What it is says its os-release(5); the recipe that serves such systems is built with the
+//! image as its base.
+
+use super::Request;
+use crate::engine::{self, Build, Engine, Files, Held, Seen};
+use crate::error::Report;
+use crate::model::Arch;
+use crate::plan::ContainerFacts;
+use crate::progress::Progress;
+use crate::recipe::{self, Found, Recipe};
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// A container, as somebody names it.
+#[derive(Debug, Clone)]
+pub enum Container {
+    /// An image of the engine or of a registry.
+    Image(String),
+    /// The Dockerfile that makes the image.
+    Dockerfile {
+        /// The Dockerfile.
+        file: Utf8PathBuf,
+        /// The folder that it copies from; the Dockerfile's own if it is left out.
+        context: Option<Utf8PathBuf>,
+    },
+}
+
+/// A container whose image is there, and the recipe that makes a machine of it.
+pub(super) struct Prepared {
+    /// The recipe, with the image as its base.
+    pub(super) found: Found,
+    /// What is known of the container.
+    pub(super) facts: ContainerFacts,
+    /// The image keeps the name that the recipe has for it until this is dropped.
+    _image: Held,
+}
+
+impl Container {
+    /// Fails if the name makes no sense to any engine.
+    pub(super) fn check(&self) -> Result<(), Report> {
+        match self {
+            Container::Image(image) => engine::check_image(image, "--container"),
+            Container::Dockerfile { .. } => Ok(()),
+        }
+    }
+
+    /// The container as it was named: its image, or the Dockerfile that makes it.
+    pub(super) fn named(&self) -> &str {
+        match self {
+            Container::Image(image) => image,
+            Container::Dockerfile { file, .. } => file.as_str(),
+        }
+    }
+
+    /// Finds or builds the container's image and the recipe for it: the request's, or the one
+    /// that serves its system. The recipe comes back with the image as its base.
+    pub(super) fn prepare(
+        &self,
+        request: &Request,
+        progress: &dyn Progress,
+    ) -> Result<Prepared, Report> {
+        let engine = &Engine::find(request.engine)?;
+        let overrides = &request.overrides;
+        let arch = overrides.arch.unwrap_or_else(engine::host_arch);
+        let name = overrides.name.clone().unwrap_or_else(|| self.image_name());
+        let (shown, image) = match self {
+            Container::Image(image) => {
+                let fetched = fetch(engine, image, arch, progress)?;
+                (image.clone(), engine.hold(&fetched)?)
+            }
+            Container::Dockerfile { file, .. } => {
+                let image = self.build(file, &name, (engine, arch), request, progress)?;
+                (name.clone(), image)
+            }
+        };
+        let files = Files::of(engine, &image.id)?;
+        has_package_manager(&files, &shown)?;
+        let family = match &request.recipe {
+            Some(found) => request.complete(found.clone())?,
+            None => family(&files, &shown)?,
+        };
+        progress.stage(&format!(
+            "{shown}: making a machine of it by the recipe {}",
+            family.name
+        ));
+        let facts = ContainerFacts {
+            config: Some(engine.config(&image.id)?),
+            given: true,
+        };
+        let hostname = hostname(&name);
+        let arguments = overrides.build_args.keys().map(String::as_str);
+        let arguments: Vec<&str> = arguments.chain(ARGUMENTS).collect();
+        let say = |text: &str| progress.stage(text);
+        let base = engine::neutral(engine, &image, &shown, arch, &arguments, &say)?;
+        let recipe = Recipe {
+            base: Some(base.unwrap_or_else(|| image.name.clone())),
+            hostname: hostname.or(family.recipe.hostname),
+            ..family.recipe
+        };
+        let dir = family.dir;
+        Ok(Prepared {
+            found: Found { name, dir, recipe },
+            facts,
+            _image: image,
+        })
+    }
+
+    /// The name that the container gives to the image: `nginx` for `ghcr.io/x/nginx:1.27`.
+    fn image_name(&self) -> String {
+        let text = match self {
+            Container::Image(image) => {
+                let plain = image.split('@').next().unwrap_or_default();
+                let last = plain.rsplit('/').next().unwrap_or_default();
+                match last.split_once(':') {
+                    // An id: `sha256:0123...`.
+                    Some(("sha256", id)) => id.chars().take(12).collect(),
+                    Some((name, _tag)) => name.to_owned(),
+                    None => last.to_owned(),
+                }
+            }
+            Container::Dockerfile { file, .. } => {
+                let context = self.context(file);
+                let real = context.canonicalize_utf8().unwrap_or(context);
+                real.file_name().unwrap_or_default().to_owned()
+            }
+        };
+        let fits = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+        let text: String = text.chars().filter(|c| fits(*c)).take(64).collect();
+        let text = text.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+        if text.is_empty() {
+            "container".to_owned()
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// The folder that a Dockerfile copies from.
+    fn context(&self, file: &Utf8Path) -> Utf8PathBuf {
+        let given = match self {
+            Container::Dockerfile { context, .. } => context.as_deref(),
+            Container::Image(_) => None,
+        };
+        let own = || file.parent().filter(|d| !d.as_str().is_empty());
+        given.or_else(own).unwrap_or(Utf8Path::new(".")).to_owned()
+    }
+
+    /// Builds the Dockerfile `file` for an image called `name`.
+    fn build(
+        &self,
+        file: &Utf8Path,
+        name: &str,
+        (engine, arch): (&Engine, Arch),
+        request: &Request,
+        progress: &dyn Progress,
+    ) -> Result<Held, Report> {
+        let context = self.context(file);
+        let (what, wrong) = if file.is_file() {
+            ("folder", (!context.is_dir()).then_some(context.as_path()))
+        } else {
+            ("Dockerfile", Some(file))
+        };
+        if let Some(path) = wrong {
+            return Err(Report::mistake(format!("there is no {what} {path}"))
+                .hint("write --dockerfile FILE, and --context DIR if it copies from elsewhere"));
+        }
+        progress.stage(&format!("building {file} with {}", engine.name()));
+        let what = Build {
+            context: &context,
+            dockerfile: Some(file.to_owned()),
+            args: request.overrides.build_args.clone(),
+            platform: (arch != engine::host_arch()).then_some(arch),
+            tag: engine::tag(&format!("container/{name}"), arch),
+            network: request.network.as_deref(),
+        };
+        engine::build(engine, &what, &|line| progress.detail(line))
+    }
+}
+
+/// Makes sure that the engine has the image.
+fn fetch(
+    engine: &Engine,
+    image: &str,
+    arch: Arch,
+    progress: &dyn Progress,
+) -> Result<String, Report> {
+    engine::ensure_base(engine, image, arch, None, &|t| progress.stage(t))
+        .map(|base| base.name)
+        .map_err(|mut report| {
+            report.message = report.message.replacen("the base image", "the container image", 1);
+            report.hint("check its name, that you are logged in to its registry, and --arch; `docker load` or `docker import` bring it from a file")
+        })
+}
+
+/// Build arguments of recipes: a variable of the image with such a name would win over them.
+const ARGUMENTS: [&str; 2] = ["KERNEL", "BASE"];
+
+/// Programs that can install a kernel.
+const PACKAGE_MANAGERS: [&str; 12] = [
+    "/usr/bin/apt-get",
+    "/sbin/apk",
+    "/usr/sbin/apk",
+    "/usr/bin/apk",
+    "/usr/bin/dnf",
+    "/usr/bin/dnf5",
+    "/usr/bin/microdnf",
+    "/usr/bin/yum",
+    "/usr/bin/zypper",
+    "/usr/bin/pacman",
+    "/usr/bin/xbps-install",
+    "/usr/bin/emerge",
+];
+
+/// Refuses a container to which nothing can be added.
+fn has_package_manager(files: &Files<'_>, image: &str) -> Result<(), Report> {
+    let has = |path: &str| files.look(path).is_some();
+    if PACKAGE_MANAGERS.iter().any(|p| has(p)) && has("/bin/sh") {
+        return Ok(());
+    }
+    Err(Report::mistake(format!(
+        "{image} has no package manager (it is distroless, or made FROM scratch), so kernel and init cannot be installed in it"
+    ))
+    .hint(format!(
+        "write a recipe that starts from a distribution and takes the program from there: `COPY --from={image} /app /app`; recipes/debian shows the rest"
+    )))
+}
+
+/// The recipe for the system that the container is.
+fn family(files: &Files<'_>, image: &str) -> Result<Found, Report> {
+    let text = |path| match files.look(path) {
+        Some(Seen::File(text)) => Some(text),
+        _ => None,
+    };
+    // The first is a link to the second nearly everywhere.
+    let os_release = text("/etc/os-release").or_else(|| text("/usr/lib/os-release"));
+    let ids = os_release.as_deref().map(recipe::ids).unwrap_or_default();
+    if ids.is_empty() {
+        return Err(Report::mistake(format!(
+            "{image} does not say what system it is: it has no /etc/os-release with an ID"
+        ))
+        .hint(
+            "name a recipe whose Dockerfile fits: `cargo xtask image RECIPE --container IMAGE`",
+        ));
+    }
+    recipe::serving(&ids)
+}
+
+fn hostname(name: &str) -> Option<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let name: String = name
+        .chars()
+        .map(|c| if fits(c) { c } else { '-' })
+        .collect();
+    let name = name.trim_matches('-').to_owned();
+    recipe::is_hostname(&name).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_images() {
+        for (container, name) in [
+            ("nginx", "nginx"),
+            ("nginx:1.27", "nginx"),
+            ("registry.example:5000/team/web_app:v2", "web_app"),
+            ("web@sha256:00", "web"),
+            (
+                "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+                "0123456789ab",
+            ),
+            (":", "container"),
+        ] {
+            assert_eq!(Container::Image(container.to_owned()).image_name(), name);
+        }
+        let dockerfile = Container::Dockerfile {
+            file: "/srv/shop/Dockerfile".into(),
+            context: None,
+        };
+        assert_eq!(dockerfile.image_name(), "shop");
+        assert_eq!(hostname("web_app").as_deref(), Some("web-app"));
+    }
+}

@@ -1,0 +1,328 @@
+//! A raw image that exists, in other formats.
+
+use super::deliver::Files;
+use super::open;
+use crate::deliver::manifest::{self, Manifest};
+use crate::deliver::verify::check_table;
+use crate::deliver::{Delivery, Paper, Papers, artifact, secret};
+use crate::disk::table::{self, PartitionTable};
+use crate::error::Report;
+use crate::format::digest::hex;
+use crate::format::{self, Sink, ova::Machine, raw};
+use crate::fs::free as fs_free;
+use crate::model::partition::SECTOR;
+use crate::model::{BootMode, Compression, Format, MIB, Size};
+use crate::output::Access;
+use crate::plain::{self, folder};
+use crate::progress::Progress;
+use crate::recipe;
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::Cursor;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use uuid::Uuid;
+
+/// What is said of files that only their owner may read.
+const PRIVATE: &str = "the image holds password hashes, or only you may read it: so only you may read its files (mode 0600)";
+
+/// Which image is to be written in which formats.
+#[derive(Debug, Clone)]
+pub struct Conversion {
+    /// A raw image.
+    pub image: Utf8PathBuf,
+    /// Formats to write.
+    pub formats: Vec<Format>,
+    /// How the clusters of a qcow2 are compressed.
+    pub compression: Compression,
+    /// Name of the files, without an extension; the image's if it is left out.
+    pub name: Option<String>,
+    /// The folder for the files; the image's if it is left out.
+    pub output: Option<Utf8PathBuf>,
+    /// Which files are written besides.
+    pub files: Files,
+}
+
+/// Writes an image in other formats. Returns the files.
+pub fn convert(wanted: &Conversion, progress: &dyn Progress) -> Result<Vec<Utf8PathBuf>, Report> {
+    wanted.files.check(&wanted.formats)?;
+    let input = Input::open(wanted)?;
+    let dir = wanted
+        .output
+        .clone()
+        .unwrap_or_else(|| folder(&wanted.image));
+    input.check_output(wanted, &dir)?;
+    let mut options = input.options(wanted)?;
+    wanted.files.threads(&mut options);
+    let set = open(&dir, &input.name, progress)?;
+    let access = input.access()?;
+    if access == Access::Private {
+        progress.note(PRIVATE);
+    }
+    progress.stage(&format!(
+        "{}: a disk of {} for {dir}",
+        wanted.image,
+        Size(input.size)
+    ));
+    let free = input.free()?;
+    let files = &wanted.files;
+    let job = files.job(&dir, input.size, &wanted.formats, &options, free, access);
+    let emit = |sink: &mut dyn Sink| raw::emit(&input.file, sink);
+    let artifacts = artifact::write(&job, &emit, &|text| progress.stage(text))?;
+    let sums = job.sums;
+    let (papers, others) = match (sums, &input.manifest) {
+        (true, Some(manifest)) => papers(manifest, &folder(&wanted.image), &dir)?,
+        _ => (None, Vec::new()),
+    };
+    let delivery = Delivery {
+        artifacts,
+        others,
+        papers,
+        sums,
+        stale: Vec::new(),
+    };
+    delivery.commit(&set)
+}
+
+/// The image that is converted.
+struct Input {
+    file: File,
+    size: u64,
+    name: String,
+    /// What was written beside it, if it is about this disk.
+    manifest: Option<Manifest>,
+    head: Vec<u8>,
+    /// Its partition table, if it has one.
+    table: Option<PartitionTable>,
+}
+
+impl Input {
+    fn open(wanted: &Conversion) -> Result<Input, Report> {
+        let image = &wanted.image;
+        let wrong = |e: std::io::Error| {
+            Report::mistake(format!("opening the image {image}"))
+                .because(e)
+                .hint("give a raw image, as `cargo xtask image` writes it")
+        };
+        let file = fs::File::open(image).map_err(wrong)?.into_parts().0;
+        let meta = file.metadata().map_err(wrong)?;
+        if !meta.is_file() {
+            return Err(Report::mistake(format!("{image} is no regular file"))
+                .hint("give a raw image, as `cargo xtask image` writes it"));
+        }
+        let size = meta.len();
+        let mut head = vec![0; usize::try_from(size.min(MIB)).unwrap_or(0)];
+        file.read_exact_at(&mut head, 0).map_err(wrong)?;
+        if let Some(what) = not_raw(&head) {
+            return Err(
+                Report::mistake(format!("{image} is {what}, not a raw image"))
+                    .hint("convert takes raw images only"),
+            );
+        }
+        let stem = image.file_stem().unwrap_or("image");
+        let name = wanted.name.clone().unwrap_or_else(|| stem.to_owned());
+        if !recipe::is_name(&name) {
+            return Err(
+                Report::mistake(format!("{name:?} cannot be a name of images"))
+                    .hint("give another by --name: letters, digits, `.`, `-`, `_`"),
+            );
+        }
+        let manifest = manifest_in(&folder(image), &name)?;
+        Ok(Input {
+            file,
+            size,
+            manifest: manifest
+                .filter(|m| m.disk.size == size && check_table(&m.disk, &head).is_empty()),
+            name,
+            table: table::read(&mut Cursor::new(&head)).ok().flatten(),
+            head,
+        })
+    }
+
+    /// The size of the sectors that the partition table is for, in bytes.
+    fn sector_size(&self) -> u64 {
+        self.table
+            .as_ref()
+            .map_or(SECTOR, |table| table.sector_size)
+    }
+
+    /// Where the partitions begin, in ascending order; none without a table.
+    fn partitions(&self) -> Vec<u64> {
+        let partitions = self.table.iter().flat_map(|table| &table.partitions);
+        let mut starts: Vec<u64> = partitions.map(|p| p.start).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        starts
+    }
+
+    /// Who may read what is made of it.
+    fn access(&self) -> Result<Access, Report> {
+        let mut starts = self.partitions();
+        if starts.is_empty() {
+            starts.push(0);
+        }
+        secret::access_of(&self.file, &starts)
+            .map_err(|e| Report::failure(format!("looking at {}", self.name)).because(e))
+    }
+
+    /// The free space of the file systems in its partitions.
+    fn free(&self) -> Result<Vec<Range<u64>>, Report> {
+        let starts = self.partitions();
+        let read = |at: u64, buf: &mut [u8]| {
+            buf.fill(0);
+            match self.size.checked_sub(at) {
+                Some(left) => {
+                    let n = usize::try_from(left).map_or(buf.len(), |n| n.min(buf.len()));
+                    self.file.read_exact_at(&mut buf[..n], at)
+                }
+                None => Ok(()),
+            }
+        };
+        fs_free::free(&read, self.size, &starts).map_err(|e| {
+            Report::failure(format!("looking for free space in {}", self.name)).because(e)
+        })
+    }
+
+    /// The image itself must not be written over while it is read.
+    fn check_output(&self, wanted: &Conversion, dir: &Utf8Path) -> Result<(), Report> {
+        let sectors = self.sector_size();
+        if let Some(format) = wanted.formats.iter().find(|f| !f.has_sectors_of(sectors)) {
+            return Err(format.no_sectors_of(sectors));
+        }
+        let image = wanted.image.canonicalize_utf8();
+        for format in &wanted.formats {
+            let file = dir.join(format.file_name(&self.name));
+            let same = matches!((file.canonicalize_utf8(), &image), (Ok(a), Ok(b)) if a == *b);
+            if same {
+                return Err(Report::mistake(format!(
+                    "{file} would be written over {}",
+                    wanted.image
+                ))
+                .hint("choose another folder with --output, or another name with --name"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the formats need to know: as `image` would have told them, or else from the disk
+    /// itself, so that the same disk gives the same bytes.
+    fn options(&self, wanted: &Conversion) -> Result<format::Options, Report> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut options = format::Options {
+            id: Uuid::nil(),
+            epoch: 0,
+            name: self.name.clone(),
+            sector_size: self.sector_size(),
+            compression: wanted.compression,
+            threads,
+            machine: Machine::default(),
+        };
+        if let Some(manifest) = &self.manifest {
+            options.id = Uuid::parse_str(&manifest.id).map_err(|e| {
+                Report::failure(format!("reading the manifest of {}", wanted.image)).because(e)
+            })?;
+            options.epoch = manifest.epoch;
+            options.machine.uefi = manifest.boot == BootMode::Uefi;
+        } else {
+            // A partition table has ids of its own: two disks with the same start are one.
+            let mut hash = Sha256::new();
+            hash.update(self.size.to_le_bytes());
+            hash.update(&self.head);
+            let sum = hex(&hash.finalize());
+            options.id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("disk {sum}").as_bytes());
+        }
+        Ok(options)
+    }
+}
+
+/// What a file is that is an image in another format, or compressed.
+fn not_raw(head: &[u8]) -> Option<&'static str> {
+    let kinds: [(usize, &[u8], &str); 9] = [
+        (0, b"QFI\xfb", "a qcow2 image"),
+        (0, b"KDMV", "a VMDK image"),
+        (
+            0,
+            b"# Disk DescriptorFile",
+            "the descriptor of a VMDK image",
+        ),
+        (64, b"\x7f\x10\xda\xbe", "a VDI image"),
+        (0, b"conectix", "a VHD image"),
+        (0, b"vhdxfile", "a VHDX image"),
+        (0, b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+        (0, b"\xfd7zXZ\0", "compressed by xz"),
+        (0, b"\x1f\x8b\x08", "compressed by gzip"),
+    ];
+    let found = kinds
+        .into_iter()
+        .find(|(at, magic, _)| head.get(*at..).is_some_and(|h| h.starts_with(magic)));
+    if head.is_empty() {
+        return Some("empty");
+    }
+    found.map(|(.., what)| what)
+}
+
+/// The manifest of the image `name` in a folder, if there is one.
+///
+/// Anybody may have written it: it is believed only in what it says of files that are called
+/// after that image.
+fn manifest_in(dir: &Utf8Path, name: &str) -> Result<Option<Manifest>, Report> {
+    let path = dir.join(manifest::file_name(name));
+    match path.symlink_metadata() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // What is no file is an error that the reader tells.
+        Ok(_) | Err(_) => {}
+    }
+    let manifest = Manifest::read(&path)?;
+    let wrong = |why: String| {
+        Err(Report::failure(format!("reading the manifest {path}: {why}")).hint(format!(
+            "make the image anew; or remove {path}, and the image is converted without its metadata"
+        )))
+    };
+    if manifest.name != name {
+        return wrong(format!("it is about another image, {:?}", manifest.name));
+    }
+    let list = manifest::spdx_name(name);
+    match &manifest.packages {
+        Some(packages) if *packages.file != *list => wrong(format!(
+            "its list of packages is {:?}, not {list:?}",
+            packages.file.as_str()
+        )),
+        _ => Ok(Some(manifest)),
+    }
+}
+
+/// Largest list of packages that is copied, in bytes.
+const MOST_PACKAGES: u64 = 256 << 20;
+
+/// The papers that the image has, for the folder `to`.
+fn papers(
+    manifest: &Manifest,
+    from: &Utf8Path,
+    to: &Utf8Path,
+) -> Result<(Option<Papers>, Vec<Paper>), Report> {
+    let mut manifest = manifest.clone();
+    let mut others = Vec::new();
+    // A folder that is not there yet is another one.
+    let same =
+        matches!((from.canonicalize_utf8(), to.canonicalize_utf8()), (Ok(a), Ok(b)) if a == b);
+    if !same {
+        // What was converted to that folder before stays in its manifest.
+        manifest.artifacts = manifest_in(to, &manifest.name)?
+            .filter(|old| old.id == manifest.id)
+            .map(|old| old.artifacts)
+            .unwrap_or_default();
+        if let Some(packages) = &manifest.packages {
+            let failed =
+                |e| Report::failure(format!("copying {} to {to}", packages.file)).because(e);
+            let text = plain::read(&from.join(&packages.file), MOST_PACKAGES).map_err(failed)?;
+            others.push(Paper::new(&to.join(&packages.file), text).map_err(failed)?);
+        }
+    }
+    let papers = Papers {
+        manifest,
+        inventory: None,
+    };
+    Ok((Some(papers), others))
+}

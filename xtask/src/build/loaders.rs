@@ -1,0 +1,36 @@
+//! The boot loaders' files for a request.
+
+use super::{LOADERS, Request};
+use crate::bootloader::files::Loaders;
+use crate::bootloader::provide;
+use crate::engine::Engine;
+use crate::error::Report;
+use crate::model::{Arch, BootMode};
+use crate::progress::Progress;
+use camino::Utf8Path;
+
+/// Whether no engine is needed for the boot loaders' files.
+pub(super) fn at_hand(request: &Request, boot: BootMode, arch: Arch) -> bool {
+    let dir = request.bootloader_dir.as_deref();
+    provide::at_hand(boot, arch, dir, Utf8Path::new(LOADERS))
+}
+
+/// Finds or fetches them.
+pub(super) fn get(
+    request: &Request,
+    boot: BootMode,
+    arch: Arch,
+    engine: Option<&Engine>,
+    progress: &dyn Progress,
+) -> Result<Loaders, Report> {
+    provide::loaders(&provide::Wanted {
+        boot,
+        arch,
+        dir: request.bootloader_dir.as_deref(),
+        cache: Utf8Path::new(LOADERS),
+        engine,
+        network: request.network.as_deref(),
+        say: &|text| progress.stage(text),
+        show: &|line| progress.detail(line),
+    })
+}

@@ -1,0 +1,99 @@
+//! What is to be different from what a recipe says.
+
+use crate::engine;
+use crate::error::Report;
+use crate::model::{
+    Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, SectorSize, Service, TableKind,
+};
+use crate::recipe::{self, Found};
+use std::collections::BTreeMap;
+
+/// Values that replace those of a recipe; what is `None` or empty stays as the recipe has it.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Name of the image, without an extension.
+    pub name: Option<String>,
+    /// Container image that the Dockerfile starts from.
+    pub base: Option<String>,
+    /// Build arguments, added to the recipe's.
+    pub build_args: BTreeMap<String, String>,
+    /// Architecture of the machine: one of those that the recipe can be built for.
+    pub arch: Option<Arch>,
+    /// Firmware to boot on.
+    pub boot: Option<BootMode>,
+    /// How the kernel is put on the EFI system partition.
+    pub boot_entry: Option<BootEntryKind>,
+    /// Partition table.
+    pub table: Option<TableKind>,
+    /// Size of the disk's sectors.
+    pub sector_size: Option<SectorSize>,
+    /// Size of the disk.
+    pub size: Option<DiskSize>,
+    /// Formats to write.
+    pub formats: Vec<Format>,
+    /// How the clusters of a qcow2 are compressed.
+    pub compression: Option<Compression>,
+    /// Host name of the machine.
+    pub hostname: Option<String>,
+    /// Whether the container's command becomes a service.
+    pub service: Option<Service>,
+}
+
+impl Overrides {
+    /// Fails if one of the values makes no sense, whatever the recipe.
+    pub fn check(&self) -> Result<(), Report> {
+        if let Some(base) = &self.base {
+            engine::check_image(base, "--base")?;
+        }
+        if let Some(host) = self.hostname.as_deref().filter(|h| !recipe::is_hostname(h)) {
+            return Err(
+                Report::mistake(format!("--hostname {host:?} is no host name"))
+                    .hint("use letters, digits and `-`"),
+            );
+        }
+        if let Some(name) = self.name.as_deref().filter(|n| !recipe::is_name(n)) {
+            return Err(
+                Report::mistake(format!("--name {name:?} cannot name an image"))
+                    .hint("use letters, digits, `.`, `-` and `_`, a letter or digit first"),
+            );
+        }
+        Ok(())
+    }
+
+    /// The recipe with these values.
+    pub(super) fn apply(&self, mut found: Found) -> Result<Found, Report> {
+        self.check()?;
+        let recipe = &mut found.recipe;
+        if let Some(base) = &self.base {
+            recipe.base = Some(base.clone());
+        }
+        if let Some(arch) = self.arch {
+            if !recipe.architectures.contains(&arch) {
+                return Err(Report::mistake(format!(
+                    "the recipe {} does not build for {arch}",
+                    found.name
+                ))
+                .hint("add it to `architectures:` of its recipe.yaml if its Dockerfile can"));
+            }
+            recipe.architectures = vec![arch];
+        }
+        recipe.boot = self.boot.unwrap_or(recipe.boot);
+        recipe.boot_entry = self.boot_entry.unwrap_or(recipe.boot_entry);
+        recipe.table = self.table.or(recipe.table);
+        recipe.sector_size = self.sector_size.unwrap_or(recipe.sector_size);
+        recipe.size = self.size.unwrap_or(recipe.size);
+        if !self.formats.is_empty() {
+            recipe.formats.clone_from(&self.formats);
+        }
+        recipe.compression = self.compression.unwrap_or(recipe.compression);
+        if let Some(host) = &self.hostname {
+            recipe.hostname = Some(host.clone());
+        }
+        recipe.build_args.extend(self.build_args.clone());
+        if let Some(name) = &self.name {
+            found.name.clone_from(name);
+        }
+        recipe.service = self.service.or(recipe.service);
+        Ok(found)
+    }
+}

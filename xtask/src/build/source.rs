@@ -1,0 +1,155 @@
+//! Where the root file system comes from.
+
+use super::container::Container;
+use super::{Job, Request, input};
+use crate::deliver::manifest;
+use crate::engine::{self, Build, Engine};
+use crate::error::Report;
+use crate::plan::ContainerFacts;
+use crate::progress::Counted;
+use crate::rootfs::oci::{Config, Wanted};
+use crate::rootfs::{Budget, Rootfs, tar};
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// Where the root file system comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// The recipe's Dockerfile is built.
+    Recipe,
+    /// Somebody's container: the recipe's Dockerfile is built on top of it.
+    Container(Container),
+    /// A file, or a folder with a container image, and nothing is built.
+    File(Input),
+    /// A root file system that is there already, with the configuration of its image if it has
+    /// one.
+    Rootfs(Box<Rootfs>, Option<Config>),
+}
+
+/// A root file system or a container image in files.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// A tar, the folder of an OCI layout, or `-` for a tar from stdin.
+    pub path: Utf8PathBuf,
+    /// Which image, where there are several: its name, tag or digest.
+    pub image_name: Option<String>,
+    /// Newest variant of the architecture that the machine has (`v3`).
+    pub variant: Option<String>,
+    /// Folder with further blobs of an OCI layout.
+    pub blob_dir: Option<Utf8PathBuf>,
+}
+
+/// A root file system, and what is known of where it comes from.
+pub(super) struct Fetched {
+    pub(super) rootfs: Rootfs,
+    pub(super) base: Option<manifest::Base>,
+    pub(super) container: ContainerFacts,
+}
+
+/// Gets the root file system of a request.
+pub(super) fn fetch(job: &Job<'_>, request: Request) -> Result<Fetched, Report> {
+    let plain = |rootfs, config: Option<Config>| Fetched {
+        rootfs,
+        base: None,
+        container: ContainerFacts {
+            given: config.is_some(),
+            config,
+        },
+    };
+    match request.source {
+        Source::Rootfs(rootfs, config) => Ok(plain(*rootfs, config)),
+        Source::File(from) => {
+            let wanted = Wanted {
+                arch: job.arch,
+                variant: from.variant,
+                name: from.image_name,
+                blob_dir: from.blob_dir,
+            };
+            let budget = Budget::new(request.limits);
+            let spool = &request.output;
+            let (rootfs, config) = input::read(&from.path, &wanted, budget, spool, job.progress)?;
+            Ok(plain(rootfs, config))
+        }
+        Source::Recipe | Source::Container(_) => from_engine(job, &request),
+    }
+}
+
+/// Builds the recipe's Dockerfile and exports what came out.
+fn from_engine(job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
+    let Job {
+        found, progress, ..
+    } = job;
+    let engine = job.engine.as_ref();
+    let engine = engine.ok_or_else(|| Report::failure("no container engine"))?;
+    let (what, base) = dockerfile(job, request, engine)?;
+    progress.stage(&format!(
+        "{}: building {} with {}",
+        found.name,
+        found.dir,
+        engine.name()
+    ));
+    let image = engine::build(engine, &what, &|line| progress.detail(line))?;
+    progress.stage(&format!("{}: exporting", found.name));
+    // By its id: a second run may give the tag to another image at any time.
+    let config = engine.config(&image.id)?;
+    let created = engine.created(&image.id)?;
+    let stream = engine::export(engine, &image.id)?;
+    let stream = Counted::new(stream, progress.bytes("exporting", None));
+    let mut rootfs =
+        tar::from_stream_within(stream, &request.output, &Budget::new(request.limits))?;
+    // The container was made just now; its image was not, so the image's time counts, or that
+    // of its files.
+    let made_up = !rootfs.may_be_of(created);
+    let newest = rootfs.newest_file().filter(|_| made_up);
+    rootfs.set_epoch(newest.unwrap_or(created));
+    let container = match &job.container {
+        Some(prepared) => prepared.facts.clone(),
+        None => ContainerFacts {
+            config: found.recipe.service.is_some().then_some(config),
+            given: false,
+        },
+    };
+    Ok(Fetched {
+        rootfs,
+        base,
+        container,
+    })
+}
+
+/// The build of a recipe's Dockerfile, and what the metadata says of its base.
+fn dockerfile<'a>(
+    job: &'a Job<'_>,
+    request: &'a Request,
+    engine: &Engine,
+) -> Result<(Build<'a>, Option<manifest::Base>), Report> {
+    let Job { found, arch, .. } = job;
+    let mut platform = (*arch != engine::host_arch()).then_some(*arch);
+    let mut args = found.recipe.build_args.clone();
+    let mut origin = None;
+    if let Some(base) = &found.recipe.base {
+        let bootstrap = found.dir.join("bootstrap");
+        let say = |text: &str| job.progress.stage(text);
+        let ready = engine::ensure_base(engine, base, *arch, Some(&bootstrap), &say)?;
+        origin = Some(manifest::Base {
+            // Of somebody's container the recipe has a tag that only this program knows.
+            name: match &request.source {
+                Source::Container(container) => container.named().to_owned(),
+                _ => base.clone(),
+            },
+            digest: engine.digest(&ready.name),
+        });
+        args.insert("BASE".into(), ready.name);
+        platform = ready.platform;
+    }
+    if let Some(epoch) = request.epoch {
+        args.insert("SOURCE_DATE_EPOCH".into(), epoch.to_string());
+    }
+    let what = Build {
+        context: Utf8Path::new(&found.dir),
+        dockerfile: None,
+        args,
+        platform,
+        tag: engine::tag(&found.name, *arch),
+        network: request.network.as_deref(),
+    };
+    Ok((what, origin))
+}
