@@ -381,6 +381,85 @@ fn a_second_run_of_the_same_name_changes_nothing() {
     }
 }
 
+/// `--base` names an image whose settings would end the build: they are left out, and the others
+/// are not. A recipe's own base keeps all that its author may have meant.
+#[test]
+fn a_base_whose_settings_are_in_the_way() {
+    const PLAIN: &str = "docker-to-linux-test-plain:1";
+    const BASE: &str = "docker-to-linux-test-settings:1";
+    let (_guard, dir) = temp();
+    let Some(_plain) = Imported::new(PLAIN, &common::machine()) else {
+        return;
+    };
+    let Some(loaders) = common::bootloader_dir(&dir) else {
+        return;
+    };
+    let docker = Tool::Docker.require().unwrap();
+    let dockerfile = format!(
+        "FROM {PLAIN}\nENV LD_PRELOAD=/x.so KERNEL=5 KEPT=\"a \\\"b\\\" \\$c\"\n\
+         VOLUME /etc\nCMD [\"/kept\", \"x y\"]\nONBUILD COPY nowhere /nowhere\n"
+    );
+    let mut build = Command::new(&docker);
+    let out = common::with_input(
+        build.args(["build", "-t", BASE, "-"]),
+        dockerfile.as_bytes(),
+    );
+    assert!(out.status.success(), "{}", common::said(&out));
+    let _base = Imported(BASE);
+    let id = content(Command::new(&docker).args(["image", "inspect", "--format", "{{.Id}}", BASE]));
+    let neutral = format!("docker-to-linux/neutral/{}*", &id["sha256:".len()..][..24]);
+    let name = format!("settings-{}", std::process::id());
+    fs_err::create_dir(dir.join("own")).unwrap();
+    let dockerfile = "ARG BASE\nFROM ${BASE}\n";
+    fs_err::write(dir.join("own/Dockerfile"), dockerfile).unwrap();
+    let plan = |base: &str, more: &[&str]| {
+        let recipe = format!("name: {name}\nboot: bios\nservice: auto\nbase: {base}\n");
+        fs_err::write(dir.join("own/recipe.yaml"), recipe).unwrap();
+        common::xtask()
+            .args(["image", "--plan", "--engine", "docker", "./own"])
+            .args(["--bootloader-dir", loaders.as_str()])
+            .args(["--output", dir.as_str()])
+            .args(more)
+            .current_dir(&dir)
+            .output()
+            .unwrap()
+    };
+    let out = plan(PLAIN, &["--base", BASE]);
+    let said = common::said(&out);
+    assert!(out.status.success(), "{said}");
+    let left_out = "without its ONBUILD, ENV LD_PRELOAD, ENV KERNEL, VOLUME /etc";
+    assert!(said.contains(left_out), "{said}");
+    assert!(said.contains("x y"), "{said}");
+    let built = format!("docker-to-linux/{name}:amd64");
+    let env = [
+        "image",
+        "inspect",
+        "--format",
+        "{{json .Config.Env}}",
+        &built,
+    ];
+    let env = content(Command::new(&docker).args(env));
+    assert!(env.contains(r#""KEPT=a \"b\" $c""#), "{env}");
+    assert!(!env.contains("LD_PRELOAD"), "{env}");
+    // The second time it is there.
+    let said = common::said(&plan(PLAIN, &["--base", BASE]));
+    assert!(
+        said.contains("x y") && !said.contains("without its"),
+        "{said}"
+    );
+    let out = plan(BASE, &[]);
+    assert!(!out.status.success(), "{}", common::said(&out));
+    let said = common::said(&plan(PLAIN, &[]));
+    assert!(!said.contains("without its"), "{said}");
+    let list = ["images", "-q", "--filter", &format!("reference={neutral}")];
+    let mut doomed = content(Command::new(&docker).args(list));
+    doomed.push_str(&built);
+    let _ = Command::new(&docker)
+        .args(["rmi", "-f"])
+        .args(doomed.split_whitespace())
+        .output();
+}
+
 /// nginx as its official image has it: an entry point that is a script, logs in /dev/stdout.
 #[test]
 #[ignore = "builds and boots a machine: minutes"]

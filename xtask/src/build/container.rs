@@ -4,7 +4,7 @@
 //! image as its base.
 
 use super::Request;
-use crate::engine::{self, Build, Engine, Files, Held, Seen};
+use crate::engine::{self, Build, Engine, Files, Held, Seen, Starts};
 use crate::error::Report;
 use crate::model::Arch;
 use crate::plan::ContainerFacts;
@@ -92,7 +92,9 @@ impl Container {
         let arguments = overrides.build_args.keys().map(String::as_str);
         let arguments: Vec<&str> = arguments.chain(ARGUMENTS).collect();
         let say = |text: &str| progress.stage(text);
-        let base = engine::neutral(engine, &image, &shown, arch, &arguments, &say)?;
+        let names = (image.id.as_str(), shown.as_str());
+        let starts = (Starts::Container, &arguments[..]);
+        let base = engine::neutral(engine, names, arch, starts, &say)?;
         let recipe = Recipe {
             base: Some(base.unwrap_or_else(|| image.name.clone())),
             hostname: hostname.or(family.recipe.hostname),
@@ -193,7 +195,7 @@ fn fetch(
 }
 
 /// Build arguments of recipes: a variable of the image with such a name would win over them.
-const ARGUMENTS: [&str; 2] = ["KERNEL", "BASE"];
+pub(super) const ARGUMENTS: [&str; 2] = ["KERNEL", "BASE"];
 
 /// Programs that can install a kernel.
 const PACKAGE_MANAGERS: [&str; 12] = [

@@ -1,9 +1,9 @@
 //! Where the root file system comes from.
 
-use super::container::Container;
+use super::container::{ARGUMENTS, Container};
 use super::{Job, Request, input};
 use crate::deliver::manifest;
-use crate::engine::{self, Build, Engine};
+use crate::engine::{self, Build, Engine, Starts};
 use crate::error::Report;
 use crate::plan::ContainerFacts;
 use crate::progress::Counted;
@@ -115,6 +115,25 @@ fn from_engine(job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
     })
 }
 
+/// The base without settings of its own that would get in the way of the recipe's build, if it has
+/// such. Of a container that is taken care of already.
+fn neutral_base(
+    job: &Job<'_>,
+    request: &Request,
+    engine: &Engine,
+    base: &str,
+) -> Result<Option<String>, Report> {
+    let given = job.found.recipe.build_args.keys().map(String::as_str);
+    let (starts, arguments) = match (&request.source, &request.overrides.base) {
+        (Source::Container(_), _) => return Ok(None),
+        (_, Some(_)) => (Starts::OtherBase, given.chain(ARGUMENTS).collect()),
+        (_, None) => (Starts::OwnBase, given.collect::<Vec<&str>>()),
+    };
+    let say = |text: &str| job.progress.stage(text);
+    let starts = (starts, &arguments[..]);
+    engine::neutral(engine, (base, base), job.arch, starts, &say)
+}
+
 /// The build of a recipe's Dockerfile, and what the metadata says of its base.
 fn dockerfile<'a>(
     job: &'a Job<'_>,
@@ -137,7 +156,8 @@ fn dockerfile<'a>(
             },
             digest: engine.digest(&ready.name),
         });
-        args.insert("BASE".into(), ready.name);
+        let name = neutral_base(job, request, engine, &ready.name)?;
+        args.insert("BASE".into(), name.unwrap_or(ready.name));
         platform = ready.platform;
     }
     if let Some(epoch) = request.epoch {

@@ -18,7 +18,7 @@ pub use export::{Exported, export};
 pub use held::Held;
 pub use inspect::{Files, Seen};
 pub use names::{check_image, tag};
-pub use neutral::neutral;
+pub use neutral::{Starts, neutral};
 pub use owner::remove_leftovers;
 
 use crate::cleanup::Guard;

@@ -36,6 +36,16 @@ impl Config {
         parts.into_iter().flatten().flatten().cloned().collect()
     }
 
+    /// The program that every command is an argument of; empty if there is none.
+    pub fn entrypoint(&self) -> &[String] {
+        self.entrypoint.as_deref().unwrap_or_default()
+    }
+
+    /// The command, or the entry point's arguments; empty if there are none.
+    pub fn cmd(&self) -> &[String] {
+        self.cmd.as_deref().unwrap_or_default()
+    }
+
     /// Environment, in its order; an entry without `=` means nothing and is left out.
     pub fn env(&self) -> Vec<(&str, &str)> {
         let all = self.env.iter().flatten();
@@ -76,9 +86,16 @@ impl Config {
             .collect()
     }
 
-    /// Whether builds that start from the image run instructions of its own (`ONBUILD`).
-    pub fn has_triggers(&self) -> bool {
-        self.on_build.as_ref().is_some_and(|t| !t.is_empty())
+    /// The same as the image has them.
+    pub fn volume_names(&self) -> impl Iterator<Item = &str> {
+        self.volumes
+            .iter()
+            .flat_map(|v| v.keys().map(String::as_str))
+    }
+
+    /// Instructions that builds which start from the image run (`ONBUILD`).
+    pub fn triggers(&self) -> &[String] {
+        self.on_build.as_deref().unwrap_or_default()
     }
 
     /// What reads the `RUN` lines of builds that start from the image (`SHELL`); nothing if the
