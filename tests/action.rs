@@ -346,7 +346,7 @@ impl Act {
     fn new() -> Option<Act> {
         let program = recipe::home().join("target/checkers/bin/act");
         if !program.is_file() {
-            return common::skipped("act is not installed: `cargo xtask ci` does that");
+            return common::skipped("act is not installed: `cargo xtask setup --dev` does that");
         }
         let (temp, dir) = common::temp();
         // Stand-ins for the two actions of others that ours uses.

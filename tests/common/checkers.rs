@@ -37,7 +37,7 @@ pub fn program(name: &str, package: &str) -> Option<Command> {
     }
 }
 
-/// The SPDX project's own validator, which `cargo xtask setup` brings.
+/// The SPDX project's own validator, which `cargo xtask setup --dev` installs.
 pub fn spdx_validator() -> Option<Command> {
     let checkers = docker_to_linux::recipe::home().join("target/judges");
     let mut command = Command::new("python3");
@@ -49,7 +49,7 @@ pub fn spdx_validator() -> Option<Command> {
     asked.env("PYTHONPATH", command.get_envs().next()?.1?);
     match asked.output() {
         Ok(out) if out.status.success() => Some(command),
-        _ => skipped("spdx-tools is not installed: `cargo xtask setup` does it"),
+        _ => skipped("spdx-tools is not installed: `cargo xtask setup --dev` does it"),
     }
 }
 

@@ -133,7 +133,7 @@ pub fn on_signals() -> io::Result<()> {
     }
     // A write past `ulimit -f` then fails with EFBIG, instead of killing us with all undone. A
     // handler, and not SIG_IGN, because children would inherit that.
-    signal_hook::flag::register(libc::SIGXFSZ, Arc::default())?;
+    signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), Arc::default())?;
     let mut signals = Signals::new(ALL)?;
     std::thread::Builder::new()
         .name("signals".into())

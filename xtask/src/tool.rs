@@ -35,7 +35,7 @@ pub enum Tool {
     Sfdisk,
     /// Tests: checks GPTs.
     Sgdisk,
-    /// Tests: checks and compares image formats.
+    /// Reads images of other formats than raw; tests compare formats with it.
     QemuImg,
     /// Tests: EXTLINUX's own installer.
     Extlinux,
@@ -129,7 +129,7 @@ impl Tool {
             Tool::E2fsck => "check root file systems in tests",
             Tool::FsckFat | Tool::Mtools => "check EFI system partitions in tests",
             Tool::Sfdisk | Tool::Sgdisk => "check partition tables in tests",
-            Tool::QemuImg => "check image formats in tests",
+            Tool::QemuImg => "look into images of other formats than raw",
             Tool::Bmaptool => "check block maps in tests",
             Tool::Objdump => "check unified kernel images in tests",
             Tool::Cxx => "build the fuzzer",
@@ -193,6 +193,20 @@ impl Tool {
         })
     }
 
+    /// The command of ours that installs it.
+    fn setup(self) -> &'static str {
+        match self {
+            Tool::Docker
+            | Tool::Podman
+            | Tool::QemuX86
+            | Tool::QemuImg
+            | Tool::Mmdebstrap
+            | Tool::Pip => "cargo xtask setup",
+            Tool::QemuAarch64 => "cargo xtask setup --arm64",
+            _ => "cargo xtask setup --dev",
+        }
+    }
+
     /// Where the program lies: the first executable of its name in `PATH`, then in the `sbin`
     /// folders, which an unprivileged user's `PATH` leaves out.
     pub fn find(self) -> Option<Utf8PathBuf> {
@@ -203,7 +217,7 @@ impl Tool {
     pub fn require(self) -> Result<Utf8PathBuf, Report> {
         self.find().ok_or_else(|| {
             let hint = match PackageManager::of_host().and_then(|m| Some((m, self.package(m)?))) {
-                Some((m, package)) => format!("`{}`, or `cargo xtask setup`", m.install(package)),
+                Some((m, package)) => format!("`{}`, or `{}`", m.install(package), self.setup()),
                 None => "run `cargo xtask doctor` to see what is missing".to_owned(),
             };
             Report::failure(format!(

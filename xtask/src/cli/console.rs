@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
+pub enum Level {
     /// Errors only.
     Quiet,
     /// Stages, and the output of builds.
@@ -21,14 +21,14 @@ pub(super) enum Level {
 
 /// The user's terminal, or a log.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Console {
+pub struct Console {
     level: Level,
     terminal: bool,
 }
 
 impl Console {
     /// Looks whether stderr is a terminal.
-    pub(super) fn new(level: Level) -> Console {
+    pub fn new(level: Level) -> Console {
         Console {
             level,
             terminal: std::io::stderr().is_terminal(),
@@ -36,21 +36,21 @@ impl Console {
     }
 
     /// A new stage of the work.
-    pub(super) fn stage(&self, text: &str) {
+    pub fn stage(&self, text: &str) {
         if self.level > Level::Quiet {
             self.print("1;36", "==> ", text);
         }
     }
 
     /// Something worth knowing.
-    pub(super) fn note(&self, text: &str) {
+    pub fn note(&self, text: &str) {
         if self.level > Level::Quiet {
             self.print("1;33", "  ! ", text);
         }
     }
 
     /// A line of somebody else's output, or a detail.
-    pub(super) fn detail(&self, text: &str) {
+    pub fn detail(&self, text: &str) {
         if self.level > Level::Quiet {
             self.print("2", "    ", text);
         }

@@ -23,13 +23,14 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
     print(&table.trim_fmt())?;
     let manager = PackageManager::of_host();
     for (what, wanted) in [
-        ("make images", vec![Use::Images]),
-        ("boot them here", vec![Use::Extras]),
-        ("run the project's tests", vec![Use::Tests]),
+        ("make images", Use::Images),
+        ("boot them here", Use::Boots),
+        ("make base images without a registry", Use::Bases),
+        ("work on this project", Use::Dev),
     ] {
         let missing: Vec<&str> = items
             .iter()
-            .filter(|i| wanted.contains(&i.matters) && i.found.is_err())
+            .filter(|i| i.matters == wanted && i.found.is_err())
             .flat_map(|i| i.packages.iter().copied())
             .collect();
         if let (Some(manager), false) = (manager, missing.is_empty()) {

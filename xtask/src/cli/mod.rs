@@ -1,17 +1,13 @@
 //! The command line: verbs, options, and how errors end the program.
 
 mod action;
-#[allow(clippy::disallowed_methods, reason = "the project's own tests see all")]
-mod bench;
 mod boot;
+pub mod checkers;
 mod choices;
-#[allow(clippy::disallowed_methods, reason = "the project's own tests see all")]
-mod ci;
 mod clean;
 mod console;
 mod container;
 mod convert;
-mod docs;
 mod doctor;
 mod ext4_to_tar;
 mod files;
@@ -19,19 +15,21 @@ mod forwards;
 mod from;
 mod host;
 mod image;
-mod judges;
 mod list;
 mod login;
-mod nightly;
 mod setup;
 mod smoke;
 mod upload;
 mod verify;
 
+pub use action::RESULT;
+pub use console::{Console, Level};
+pub use smoke::{failed, tell};
+pub use upload::variable;
+
 use crate::{cleanup, deliver, error, printable, recipe};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
-use console::{Console, Level};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -49,9 +47,9 @@ use std::process::ExitCode;
   cargo xtask boot target/images/debian.img
   cargo xtask smoke debian               does it boot, and is it well?
   cargo xtask doctor                     what is here and what is missing")]
-struct Cli {
+struct Cli<V: Subcommand> {
     #[command(subcommand)]
-    verb: Verb,
+    verb: V,
     /// Tell nothing but errors and results
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
@@ -60,8 +58,10 @@ struct Cli {
     verbose: u8,
 }
 
+/// The commands of people who make images.
 #[derive(Debug, Subcommand)]
-enum Verb {
+#[expect(private_interfaces, reason = "options are read in this room only")]
+pub enum Verb {
     /// Build recipes into disk images
     Image(Box<image::Args>),
     /// Print what an image would be, as JSON, and write no disk
@@ -80,10 +80,6 @@ enum Verb {
     Doctor,
     /// Install what is missing on this host; safe to run twice
     Setup(setup::Args),
-    /// Check everything: format, lints, tests, and images that really boot
-    Ci(ci::Args),
-    /// Measure against other ways to make an image
-    Bench(bench::Args),
     /// Remove images, caches and what is left in the container engine
     Clean(clean::Args),
     /// Print the JSON Schema of recipe.yaml
@@ -98,12 +94,6 @@ enum Verb {
     /// Upload files to a GitHub release, from a workflow
     #[command(hide = true)]
     Upload(upload::Args),
-    /// Open, update or close the issue about nightly boots, as the workflow nightly.yml does
-    #[command(hide = true)]
-    Nightly(nightly::Args),
-    /// Write the tables of the action's inputs and outputs into its documentation
-    #[command(hide = true)]
-    Docs(docs::Args),
     /// Write the content of an ext4 file system as a tar to stdout (for bootstraps)
     #[command(hide = true)]
     Ext4ToTar(ext4_to_tar::Args),
@@ -114,8 +104,13 @@ const MISSING_VERB: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcomm
 
 /// Runs the program and returns its exit code: 0, 1 for a failure, 2 for a user's mistake.
 pub fn main() -> ExitCode {
+    start(run)
+}
+
+/// The same with the commands `V`, which `run` executes: [`Verb`], or a superset of it.
+pub fn start<V: Subcommand>(run: impl FnOnce(V, Console) -> anyhow::Result<ExitCode>) -> ExitCode {
     report_bugs();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::<V>::try_parse() {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() && e.kind() != MISSING_VERB => {
             print_error(&one_line(&e.to_string()));
@@ -149,13 +144,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
+/// Executes a command; the exit code of one that came to its end.
+///
+/// # Errors
+/// What the command could not do, for [`error::describe`].
+pub fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Image(args) => drop(image::run(&args, console)?),
         Verb::Action => return action::run(console),
         Verb::Upload(args) => upload::run(&args, console)?,
-        Verb::Nightly(args) => nightly::run(&args, console)?,
-        Verb::Docs(args) => docs::run(&args, console)?,
         Verb::Plan(mut args) => {
             args.plan = true;
             image::run(&args, console)?;
@@ -165,8 +162,6 @@ fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
         Verb::Smoke(args) => smoke::run(&args, console)?,
         Verb::Doctor => return doctor::run(),
         Verb::Setup(args) => setup::run(&args, console)?,
-        Verb::Ci(args) => ci::run(&args, console)?,
-        Verb::Bench(args) => bench::run(&args, console)?,
         Verb::Clean(args) => clean::run(&args, console)?,
         Verb::Convert(args) => convert::run(&args, console)?,
         Verb::Verify(args) => verify::run(&args, console)?,
@@ -197,7 +192,10 @@ fn one_line(text: &str) -> String {
 }
 
 /// Writes a result, a text of lines, to stdout.
-fn print(text: &str) -> anyhow::Result<()> {
+///
+/// # Errors
+/// If it cannot be written, also because nobody reads it any more.
+pub fn print(text: &str) -> anyhow::Result<()> {
     use anyhow::Context;
     let text = printable::without_commands(printable::lines(text.trim_end()));
     let mut out = std::io::stdout().lock();

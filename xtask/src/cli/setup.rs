@@ -1,23 +1,25 @@
 //! `setup`: installs what is missing on this host.
 
+use super::checkers;
 use super::console::Console;
 use super::host::{self, Item, Use};
-use super::judges;
+use crate::engine::{self, Engine};
 use crate::error::Report;
+use crate::recipe;
 use crate::tool::{self, PackageManager};
 use xshell::{Shell, cmd};
 
 /// Options of `setup`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  cargo xtask setup              everything, the tests' checkers included
-  cargo xtask setup --no-tests   only what makes and boots images
+  cargo xtask setup              what makes and boots images
+  cargo xtask setup --dev        also what `cargo xtask ci` needs
   cargo xtask setup --print      only print the command")]
 pub(super) struct Args {
-    /// Leave out what only the project's tests need
+    /// Also install what is needed to work on this project: external checkers, mmdebstrap, act
     #[arg(long)]
-    no_tests: bool,
-    /// Also what builds and boots images for arm64, by emulation where this host is none
+    dev: bool,
+    /// Also install what builds and boots images for arm64, emulated on another host
     #[arg(long)]
     arm64: bool,
     /// Print the command and run nothing
@@ -26,19 +28,53 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
-    let result = packages(args, console);
-    if !args.no_tests && !args.print && judges::spdx().is_err() && result.is_ok() {
-        console.stage("installing the validator of package lists");
-        judges::install()?;
+    let mut wanted = vec![Use::Images, Use::Boots];
+    if args.dev {
+        wanted.extend([Use::Bases, Use::Dev]);
     }
-    result
+    packages(args, &wanted, console)?;
+    if args.print {
+        return Ok(());
+    }
+    if args.dev {
+        if checkers::spdx().is_err() {
+            console.stage("installing the validator of package lists");
+            checkers::install_spdx()?;
+        }
+        if checkers::workflows().is_err() {
+            console.stage("installing the checkers of workflows, and act");
+            checkers::for_workflows()?;
+        }
+    } else if needs_bootstraps(console) {
+        console.note("the recipes' base images cannot be pulled, so they are made here");
+        packages(args, &[Use::Bases], console)?;
+    }
+    console.stage("everything is here");
+    Ok(())
 }
 
-/// Installs what the distribution's packages bring.
-fn packages(args: &Args, console: Console) -> anyhow::Result<()> {
-    let wanted = |i: &Item| {
-        i.found.is_err() && i.name != judges::NAME && !(args.no_tests && i.matters == Use::Tests)
+/// Whether a base image of the recipes has to be made by a bootstrap: it is not here, and the
+/// engine cannot pull it. The engine itself is asked, because it may know a mirror. One base is
+/// enough to know whether a registry answers.
+fn needs_bootstraps(console: Console) -> bool {
+    let Ok(engine) = Engine::find(None) else {
+        return false;
     };
+    let recipes = recipe::all().unwrap_or_default();
+    let missing = recipes
+        .iter()
+        .filter(|found| found.dir.join(recipe::BOOTSTRAP).is_file())
+        .filter_map(|found| found.recipe.base.as_deref())
+        .find(|base| !engine.has_image(base));
+    let say = |text: &str| console.stage(text);
+    missing.is_some_and(|base| {
+        engine::ensure_base(&engine, base, engine::host_arch(), None, &say).is_err()
+    })
+}
+
+/// Installs what the distribution's packages bring of what is wanted.
+fn packages(args: &Args, wanted: &[Use], console: Console) -> anyhow::Result<()> {
+    let wanted = |i: &Item| i.found.is_err() && wanted.contains(&i.matters);
     let items = || {
         let arm64 = if args.arm64 {
             host::arm64()
@@ -55,14 +91,13 @@ fn packages(args: &Args, console: Console) -> anyhow::Result<()> {
     packages.sort_unstable();
     packages.dedup();
     if packages.is_empty() {
-        report_rest(&missing, console)?;
-        console.stage("nothing to install");
-        return Ok(());
+        return Ok(report_rest(&missing, console)?);
     }
     let names = packages.join(" ");
     let manager = PackageManager::of_host().ok_or_else(|| {
-        Report::failure("no package manager that is known here was found")
-            .hint(format!("install these, or what brings the same: {names}"))
+        Report::failure("this host has no package manager that setup knows").hint(format!(
+            "install these packages, or what brings the same: {names}"
+        ))
     })?;
     let command = manager.install(&names);
     if args.print {
@@ -70,14 +105,9 @@ fn packages(args: &Args, console: Console) -> anyhow::Result<()> {
         return Ok(());
     }
     if manager != PackageManager::Apt {
-        return Err(Report::failure(format!(
-            "setup installs by itself on Debian and Ubuntu only; here {} missing",
-            if missing.len() == 1 {
-                "something is"
-            } else {
-                "some things are"
-            }
-        ))
+        return Err(Report::failure(
+            "setup installs packages on Debian and Ubuntu only, and some are missing here",
+        )
         .hint(format!("run `{command}`"))
         .into());
     }
@@ -88,7 +118,7 @@ fn packages(args: &Args, console: Console) -> anyhow::Result<()> {
     }
     let left: Vec<Item> = items().collect();
     report_rest(&left, console)?;
-    // What a package should have brought and did not is a failure of this verb.
+    // What a package should have brought and did not is a failure of this command.
     if let Some(item) = left.iter().find(|i| !i.packages.is_empty()) {
         return Err(Report::failure(format!(
             "{} is still missing after the installation",
@@ -97,11 +127,10 @@ fn packages(args: &Args, console: Console) -> anyhow::Result<()> {
         .hint(format!("install {} by hand", item.packages.join(" ")))
         .into());
     }
-    console.stage("everything is here");
     Ok(())
 }
 
-/// Tells what no package can mend. That is a failure only where no image can be made.
+/// Tells what no package mends. That is a failure only where no image can be made.
 fn report_rest(left: &[Item], console: Console) -> Result<(), Report> {
     for item in left {
         let why = item.found.as_ref().err().cloned().unwrap_or_default();
@@ -175,7 +204,7 @@ pub(super) fn apt(packages: &[&str], console: Console) -> anyhow::Result<()> {
     }
     // A qemu-utils from backports does not go together with the release's own QEMU, and apt
     // takes no installed package back by itself.
-    let release = crate::tool::os_release("VERSION_CODENAME").unwrap_or_default();
+    let release = tool::os_release("VERSION_CODENAME").unwrap_or_default();
     let own_release = format!("qemu-utils/{release}");
     console.note(&format!("apt could not; trying again with {own_release}"));
     run(&[

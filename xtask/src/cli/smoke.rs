@@ -121,7 +121,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
 }
 
 /// The error for outcomes of which some failed.
-pub(super) fn failed(outcomes: &[Outcome]) -> Report {
+pub fn failed(outcomes: &[Outcome]) -> Report {
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| !o.passed).collect();
     let names: Vec<String> = failed
         .iter()
@@ -138,7 +138,7 @@ pub(super) fn failed(outcomes: &[Outcome]) -> Report {
 }
 
 /// Tells people how a boot went.
-pub(super) fn tell(outcome: &Outcome, console: Console) {
+pub fn tell(outcome: &Outcome, console: Console) {
     let inside = match outcome.checks.len() {
         0 => String::new(),
         n => format!(", {n} looks inside"),

@@ -31,7 +31,10 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
 }
 
 /// A variable that a workflow of GitHub's sets.
-pub(super) fn variable(name: &str) -> Result<String, Report> {
+///
+/// # Errors
+/// If it is unset or empty: a mistake of the caller's.
+pub fn variable(name: &str) -> Result<String, Report> {
     std::env::var(name)
         .ok()
         .filter(|value| !value.is_empty())

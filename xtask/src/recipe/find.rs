@@ -8,6 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 /// File name of a recipe in its folder.
 const FILE: &str = "recipe.yaml";
 
+/// File name of the program that makes a recipe's base image where it cannot be pulled.
+pub const BOOTSTRAP: &str = "bootstrap";
+
 /// Longest recipe, in bytes.
 const LARGEST: u64 = 1 << 20;
 

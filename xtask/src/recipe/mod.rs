@@ -1,5 +1,6 @@
 //! Recipes: what `recipe.yaml` says, where it lies, how it is read.
 
+mod ci;
 mod family;
 mod find;
 mod guest;
@@ -8,8 +9,9 @@ mod smoke;
 #[cfg(test)]
 mod tests;
 
+pub use ci::{Ci, When};
 pub use family::{ids, serving};
-pub use find::{Found, all, find, home};
+pub use find::{BOOTSTRAP, Found, all, find, home};
 pub use guest::{
     FileMode, FileOptions, HashError, Id, Owner, PasswordHash, User, is_reserved_id, is_user_name,
 };
@@ -81,6 +83,8 @@ pub struct Recipe {
     pub compression: Compression,
     /// How `cargo xtask smoke` tests the image.
     pub smoke: Smoke,
+    /// For recipes of this project: how `cargo xtask ci` builds and boots it.
+    pub ci: Ci,
 }
 
 impl Default for Recipe {
@@ -110,6 +114,7 @@ impl Default for Recipe {
             formats: vec![Format::Raw],
             compression: Compression::None,
             smoke: Smoke::default(),
+            ci: Ci::default(),
         }
     }
 }

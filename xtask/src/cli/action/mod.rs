@@ -5,7 +5,7 @@ mod inputs;
 mod outcome;
 mod runner;
 
-pub(super) use outcome::RESULT;
+pub use outcome::RESULT;
 
 use super::console::Console;
 use super::image;

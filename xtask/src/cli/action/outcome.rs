@@ -162,7 +162,7 @@ impl Run {
 }
 
 /// Name of the nightly's file in the output folder.
-pub(in crate::cli) const RESULT: &str = "action.result.json";
+pub const RESULT: &str = "action.result.json";
 
 /// Adds text to one of the files by which a step tells the runner something. Nothing is done
 /// where no runner named it.

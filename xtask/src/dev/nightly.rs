@@ -1,17 +1,17 @@
 //! `nightly`: what the nightly workflow does with the outcomes of its boots.
 
-use super::action;
-use super::console::Console;
-use super::upload::variable;
-use crate::error::Report;
-use crate::github::issue::{self, Done, Outcome};
-use crate::github::{Client, Repository, Token};
 use camino::{Utf8Path, Utf8PathBuf};
+use docker_to_linux::cli::Console;
+use docker_to_linux::cli::RESULT;
+use docker_to_linux::cli::variable;
+use docker_to_linux::error::Report;
+use docker_to_linux::github::issue::{self, Done, Outcome};
+use docker_to_linux::github::{Client, Repository, Token};
 use fs_err as fs;
 
 /// Options of `nightly`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Folder with the artifacts of the boots, each in a folder `nightly-ID`
     #[arg(value_name = "DIR")]
     results: Utf8PathBuf,
@@ -63,7 +63,7 @@ fn outcomes(matrix: &str, dir: &Utf8Path) -> Result<Vec<Outcome>, Report> {
 
 /// What one boot left. A job that died before it could tell is a failure.
 fn outcome(id: &str, dir: &Utf8Path) -> Outcome {
-    let path = dir.join(action::RESULT);
+    let path = dir.join(RESULT);
     let read = fs::read_to_string(&path)
         .map_err(|e| e.to_string())
         .and_then(|text| serde_json::from_str::<Outcome>(&text).map_err(|e| e.to_string()));
@@ -94,7 +94,7 @@ mod tests {
         let dir = Utf8Path::from_path(temp.path()).unwrap();
         fs::create_dir(dir.join("nightly-a")).unwrap();
         let good = r#"{"id": "", "verdict": "passed"}"#;
-        fs::write(dir.join("nightly-a").join(action::RESULT), good).unwrap();
+        fs::write(dir.join("nightly-a").join(RESULT), good).unwrap();
         let matrix = r#"{"include": [{"id": "a"}, {"id": "b"}]}"#;
         let outcomes = outcomes(matrix, dir).unwrap();
         assert!(outcomes[0].passed() && outcomes[0].id == "a");

@@ -7,18 +7,18 @@ mod on_demand;
 mod steps;
 mod workflows;
 
-use super::console::Console;
-use crate::error::Report;
-use crate::format::digest;
-use crate::model::Arch;
-use crate::recipe::{self};
-use crate::smoke::{self, Job};
-use crate::tool::Tool;
-use crate::vm::{Firmware, ImageFormat, Machine, claims};
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
+use docker_to_linux::cli::Console;
+use docker_to_linux::error::Report;
+use docker_to_linux::format::digest;
+use docker_to_linux::model::{Arch, BootMode};
+use docker_to_linux::recipe::{self, Found};
+use docker_to_linux::smoke::{self, Job};
+use docker_to_linux::tool::Tool;
+use docker_to_linux::vm::{Firmware, ImageFormat, Machine, claims};
 use fs_err as fs;
-use matrix::{Cell, Image};
+use matrix::{Cell, Image, Subject};
 use on_demand::When;
 use std::time::Instant;
 use steps::Steps;
@@ -26,13 +26,14 @@ use xshell::{Shell, cmd};
 
 /// Options of `ci`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Boot every combination of image, firmware and disk, not only the telling ones, and
     /// upgrade machines
     #[arg(long)]
     full: bool,
-    /// Only these recipes
-    #[arg(long, value_name = "NAME", default_values = ["debian", "alpine"])]
+    /// Build and boot only these recipes, and leave out the tests on whole machines. Without it,
+    /// all recipes that do not say `ci: {when: nightly}`
+    #[arg(long, value_name = "NAME")]
     recipe: Vec<String>,
     /// Leave out formatting, lints and tests: only build and boot
     #[arg(long)]
@@ -46,8 +47,8 @@ pub(super) struct Args {
     /// Seconds that the fuzzer runs
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     fuzz_seconds: u64,
-    /// Build Debian for arm64 and boot it, too: by emulation that takes many minutes, and what
-    /// `setup --arm64` installs
+    /// Also build the recipes for arm64 and boot them. Needs what `setup --arm64` installs, and
+    /// many minutes where it is emulated
     #[arg(long)]
     arm64: bool,
 }
@@ -94,51 +95,97 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     if args.workflows_only {
         return steps.report(begun.elapsed());
     }
-    images_and_boots(args, &sh, &own, &mut steps);
-    let has = |name: &str| args.recipe.iter().any(|r| r == name);
-    // The images' containers and their bases are there now, which these tests start from.
-    if has("debian") && has("alpine") {
+    let (subjects, left) = matrix::subjects(recipe::all()?, &args.recipe);
+    for name in &args.recipe {
+        let known = |s: &Subject| s.found.dir.file_name() == Some(name) || s.found.name == *name;
+        if !subjects.iter().any(known) {
+            return Err(Report::mistake(format!("there is no recipe {name}"))
+                .hint("`cargo xtask list` lists the recipes")
+                .into());
+        }
+    }
+    for name in &left {
+        console.note(&format!(
+            "{name} is left to the nightly run, as its recipe says"
+        ));
+    }
+    images_and_boots(args, &subjects, &sh, &own, &mut steps);
+    // The images' containers and their bases are there now, which these tests start from. A test
+    // that lacks the one it needs fails and says so.
+    if args.recipe.is_empty() {
         machine_tests(args.full, &sh, &mut steps);
     }
     steps.report(begun.elapsed())
 }
 
 /// Makes the images as users do, and boots them.
-fn images_and_boots(args: &Args, sh: &Shell, own: &std::path::Path, steps: &mut Steps) {
-    for recipe in &args.recipe {
-        steps.run(&format!("image of {recipe}"), || build(sh, own, recipe));
+fn images_and_boots(
+    args: &Args,
+    subjects: &[Subject],
+    sh: &Shell,
+    own: &std::path::Path,
+    steps: &mut Steps,
+) {
+    let pc = |s: &&Subject| s.found.recipe.architectures.contains(&Arch::Amd64);
+    for subject in subjects.iter().filter(pc) {
+        let name = format!("image of {}", subject.found.name);
+        steps.run(&name, || build(sh, own, &subject.found));
     }
-    let cells = matrix::cells(&args.recipe, args.full);
-    for recipe in &args.recipe {
+    let smallest = subjects
+        .iter()
+        .filter(pc)
+        .min_by_key(|s| blocks(&image(&s.found)));
+    let is_smallest = |s: &Subject| smallest.is_some_and(|other| other.turn == s.turn);
+    let mut cells = Vec::new();
+    let mut boots = Vec::new();
+    for subject in subjects {
+        let some = matrix::cells(subject, is_smallest(subject), args.full);
         for image in Image::OTHERS {
-            if cells.iter().any(|c| c.recipe == recipe && c.image == image) {
-                let name = format!("{} image of {recipe}", image.name());
-                steps.run(&name, || build_other(sh, own, recipe, image));
+            if some.iter().any(|c| c.image == image) {
+                let name = format!("{} image of {}", image.name(), subject.found.name);
+                steps.run(&name, || build_other(sh, own, &subject.found, image));
             }
         }
+        for cell in &some {
+            steps.job(&mut boots, &cell_name(cell), || {
+                cell_job(&subject.found, cell)
+            });
+        }
+        cells.extend(some);
     }
-    let mut boots = Vec::new();
-    for cell in &cells {
-        steps.job(&mut boots, &cell_name(cell), || cell_job(cell));
+    for name in matrix::unbooted(subjects, &cells, args.arm64) {
+        steps.run(&format!("boot of {name}"), || {
+            Err(
+                Report::failure(format!("no machine boots the recipe {name}"))
+                    .hint("`ci --arm64` boots recipes for arm64")
+                    .into(),
+            )
+        });
     }
     let formats = Utf8Path::new(DIR).join("formats");
-    if let Some(recipe) = args.recipe.iter().find(|r| *r == "alpine") {
+    if let Some(Subject { found, .. }) = smallest {
         let some = if args.full { FORMS.len() } else { 2 };
         for form in &FORMS[..some] {
-            let what = format!("{recipe} as {}", form.0);
+            let what = format!("{} as {}", found.name, form.0);
             steps.job(&mut boots, &what, || {
-                form_job(sh, own, recipe, form, &formats)
+                form_job(sh, own, found, form, &formats)
             });
         }
     }
     steps.boots(&boots);
     if args.arm64 {
-        steps.run("image of debian for arm64", || build_arm64(sh, own));
         let mut boots = Vec::new();
-        steps.job(&mut boots, "debian-arm64", arm64_job);
+        for Subject { found, .. } in subjects {
+            if found.recipe.architectures.contains(&Arch::Arm64) {
+                let name = format!("image of {} for arm64", found.name);
+                steps.run(&name, || build_arm64(sh, own, found));
+                let name = format!("{}-arm64", found.name);
+                steps.job(&mut boots, &name, || arm64_job(found));
+            }
+        }
         steps.boots(&boots);
     }
-    steps.run("papers", || {
+    steps.run("metadata files", || {
         for dir in [Utf8Path::new(DIR), &formats] {
             if dir.is_dir() {
                 cmd!(sh, "{own} verify {dir}").run()?;
@@ -149,6 +196,12 @@ fn images_and_boots(args: &Args, sh: &Shell, own: &std::path::Path, steps: &mut 
         }
         Ok(())
     });
+}
+
+/// Room that a file takes on the disk, in blocks of 512 bytes. One that is not there takes most.
+fn blocks(path: &Utf8Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).map_or(u64::MAX, |m| m.blocks())
 }
 
 /// Runs the tests that need whole machines.
@@ -162,23 +215,32 @@ fn machine_tests(full: bool, sh: &Shell, steps: &mut Steps) {
     }
 }
 
-fn image(recipe: &str) -> Utf8PathBuf {
-    Image::Hybrid.path(DIR, recipe)
+fn image(found: &Found) -> Utf8PathBuf {
+    Image::Own.path(DIR, &found.name)
+}
+
+/// The options for the build arguments that the recipe's `ci:` names.
+fn build_args(found: &Found, arch: Arch) -> Vec<String> {
+    let given = found.recipe.ci.build_args.get(&arch).into_iter().flatten();
+    given
+        .map(|(name, value)| format!("--build-arg={name}={value}"))
+        .collect()
 }
 
 /// Makes another image of the same container: the engine has all of its layers.
 fn build_other(
     sh: &Shell,
     own: &std::path::Path,
-    recipe: &str,
+    found: &Found,
     image: Image,
 ) -> anyhow::Result<()> {
-    let path = image.path(DIR, recipe);
+    let path = image.path(DIR, &found.name);
     let dir = path.parent().unwrap_or(Utf8Path::new(DIR));
-    let options = image.options();
+    let (recipe, options) = (&found.dir, image.options());
+    let given = build_args(found, Arch::Amd64);
     cmd!(
         sh,
-        "{own} --quiet image {recipe} {options...} --output {dir}"
+        "{own} --quiet image {recipe} {options...} {given...} --output {dir}"
     )
     .ignore_stdout()
     .run()?;
@@ -186,47 +248,51 @@ fn build_other(
     check_root(&path)
 }
 
-/// Where the image for arm64 lies.
+/// Where the images for arm64 are.
 const ARM64: &str = "target/ci/arm64";
 
-/// Debian for arm64, with the kernel for virtual machines: making its initrd is what takes the
-/// time.
-fn build_arm64(sh: &Shell, own: &std::path::Path) -> anyhow::Result<()> {
-    let kernel = "KERNEL=linux-image-cloud-arm64";
+fn build_arm64(sh: &Shell, own: &std::path::Path, found: &Found) -> anyhow::Result<()> {
+    let (recipe, given) = (&found.dir, build_args(found, Arch::Arm64));
     cmd!(
         sh,
-        "{own} image debian --arch arm64 --build-arg {kernel} --output {ARM64}"
+        "{own} image {recipe} --arch arm64 {given...} --output {ARM64}"
     )
     .ignore_stdout()
     .run()?;
-    let path = Utf8Path::new(ARM64).join("debian.img");
+    let path = Image::Own.path(ARM64, &found.name);
     matrix::check(&path)?;
     check_root(&path)
 }
 
-fn arm64_job() -> anyhow::Result<Job> {
+fn arm64_job(found: &Found) -> anyhow::Result<Job> {
     let machine = Machine::new(Arch::Arm64, Firmware::Uefi);
-    let path = Utf8Path::new(ARM64).join("debian.img");
-    job("debian", "debian-arm64", path, machine)
+    let path = Image::Own.path(ARM64, &found.name);
+    job(found, &format!("{}-arm64", found.name), path, machine)
 }
 
 /// Builds the image as a user does, twice: the second one comes from the same container image
 /// and must be the same, byte for byte.
-fn build(sh: &Shell, own: &std::path::Path, recipe: &str) -> anyhow::Result<()> {
-    cmd!(sh, "{own} image {recipe} --output {DIR}")
+fn build(sh: &Shell, own: &std::path::Path, found: &Found) -> anyhow::Result<()> {
+    let recipe = &found.dir;
+    let given = &build_args(found, Arch::Amd64);
+    cmd!(sh, "{own} image {recipe} {given...} --output {DIR}")
         .ignore_stdout()
         .run()?;
-    let image = image(recipe);
+    let image = image(found);
     matrix::check(&image)?;
     check_root(&image)?;
     let again = format!("{DIR}/again");
-    cmd!(sh, "{own} --quiet image {recipe} --output {again}")
-        .ignore_stdout()
-        .run()?;
-    let other = Utf8Path::new(&again).join(format!("{recipe}.img"));
+    cmd!(
+        sh,
+        "{own} --quiet image {recipe} {given...} --output {again}"
+    )
+    .ignore_stdout()
+    .run()?;
+    let other = Image::Own.path(&again, &found.name);
     if sha256(&image)? != sha256(&other)? {
         return Err(Report::failure(format!(
-            "two images of {recipe} differ: {image} and {other}"
+            "two images of {} differ: {image} and {other}",
+            found.name
         ))
         .into());
     }
@@ -241,22 +307,22 @@ fn sha256(path: &Utf8Path) -> anyhow::Result<String> {
 /// What the image of a cell is called.
 fn cell_name(cell: &Cell) -> String {
     match cell.image {
-        Image::Hybrid => cell.recipe.to_owned(),
+        Image::Own => cell.recipe.clone(),
         other => format!("{}-{}", cell.recipe, other.name()),
     }
 }
 
-fn cell_job(cell: &Cell) -> anyhow::Result<Job> {
+fn cell_job(found: &Found, cell: &Cell) -> anyhow::Result<Job> {
     let machine = Machine {
         disk: cell.disk,
         ..Machine::new(Arch::Amd64, cell.firmware)
     };
-    let image = cell.image.path(DIR, cell.recipe);
-    job(cell.recipe, &cell_name(cell), image, machine)
+    let image = cell.image.path(DIR, &cell.recipe);
+    job(found, &cell_name(cell), image, machine)
 }
 
 /// One boot, as `smoke` does it.
-fn job(recipe: &str, name: &str, image: Utf8PathBuf, machine: Machine) -> anyhow::Result<Job> {
+fn job(found: &Found, name: &str, image: Utf8PathBuf, machine: Machine) -> anyhow::Result<Job> {
     let evidence = Utf8Path::new(DIR).join("smoke");
     let claims = claims::of(&image, machine.format)?;
     let machine = Machine {
@@ -267,7 +333,7 @@ fn job(recipe: &str, name: &str, image: Utf8PathBuf, machine: Machine) -> anyhow
         name: name.to_owned(),
         root: claims.root,
         firmware: Default::default(),
-        smoke: recipe::find(recipe)?.recipe.smoke,
+        smoke: found.recipe.smoke.clone(),
         login: None,
         timeout: None,
         evidence: smoke::evidence_dir(&evidence, name, machine.firmware, machine.disk),
@@ -296,11 +362,11 @@ const FORMS: [Form; 8] = [
 fn form_job(
     sh: &Shell,
     own: &std::path::Path,
-    recipe: &str,
+    found: &Found,
     &(form, options, ending): &Form,
     dir: &Utf8Path,
 ) -> anyhow::Result<Job> {
-    let (name, from) = (format!("{recipe}-{form}"), image(recipe));
+    let (name, from) = (format!("{}-{form}", found.name), image(found));
     cmd!(
         sh,
         "{own} --quiet convert {from} --name {name} --output {dir} --format {options...}"
@@ -308,11 +374,15 @@ fn form_job(
     .ignore_stdout()
     .run()?;
     let file = dir.join(format!("{name}.{ending}"));
+    let firmware = match found.recipe.boot {
+        BootMode::Bios | BootMode::Hybrid => Firmware::Bios,
+        BootMode::Uefi => Firmware::Uefi,
+    };
     let machine = Machine {
         format: ImageFormat::of(&file),
-        ..Machine::new(Arch::Amd64, Firmware::Bios)
+        ..Machine::new(Arch::Amd64, firmware)
     };
-    job(recipe, &name, file, machine)
+    job(found, &name, file, machine)
 }
 
 /// Lets e2fsck look at the root file system, changing nothing.

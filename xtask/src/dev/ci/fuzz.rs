@@ -4,11 +4,11 @@
 //! to be installed but a C++ compiler. The own target folder keeps the flags from building
 //! everything else anew.
 
-use crate::error::Report;
-use crate::recipe;
-use crate::tool::Tool;
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
+use docker_to_linux::error::Report;
+use docker_to_linux::recipe;
+use docker_to_linux::tool::Tool;
 use fs_err as fs;
 use xshell::{Shell, cmd};
 

@@ -1,9 +1,9 @@
 //! The steps of a run of `ci`: what was done, how long it took, what failed.
 
-use super::super::console::Console;
-use crate::error::Report;
-use crate::smoke::{self, Event, Job};
-use crate::vm::ImageFormat;
+use docker_to_linux::cli::Console;
+use docker_to_linux::error::Report;
+use docker_to_linux::smoke::{self, Event, Job};
+use docker_to_linux::vm::ImageFormat;
 use std::time::{Duration, Instant};
 
 /// What was run, and how long it took.
@@ -31,7 +31,7 @@ impl Steps {
         let result = step();
         self.done.push((name.to_owned(), begun.elapsed()));
         if let Err(e) = result {
-            let (line, _) = crate::error::describe(&e);
+            let (line, _) = docker_to_linux::error::describe(&e);
             self.console.note(&format!("FAILED: {name}: {line}"));
             self.failed.push(name.to_owned());
         }
@@ -59,7 +59,7 @@ impl Steps {
         let begun = Instant::now();
         let outcomes = smoke::all(jobs, at_once, &|event| match event {
             Event::Begin(job) => console.stage(&format!("booting {}", job.title())),
-            Event::End(outcome) => super::super::smoke::tell(outcome, console),
+            Event::End(outcome) => docker_to_linux::cli::tell(outcome, console),
         });
         let outcomes = match outcomes {
             Ok(outcomes) => outcomes,
@@ -80,7 +80,12 @@ impl Steps {
                     "nobody looked inside: {}",
                     outcome.findings.warnings.join("; ")
                 ),
-                false => crate::error::describe(&super::super::smoke::failed(&[outcome]).into()).0,
+                false => {
+                    docker_to_linux::error::describe(
+                        &docker_to_linux::cli::failed(&[outcome]).into(),
+                    )
+                    .0
+                }
             };
             self.console.note(&format!("FAILED: {name}: {why}"));
             self.failed.push(name);

@@ -1,9 +1,9 @@
 //! The formats beside each other, and beside qemu-img.
 
 use super::{DIR, Way};
-use crate::model::size::Size;
-use crate::shell::quote;
-use crate::tool::Tool;
+use docker_to_linux::model::size::Size;
+use docker_to_linux::shell::quote;
+use docker_to_linux::tool::Tool;
 use std::fmt::Write as _;
 
 /// What the others are compared with.

@@ -3,17 +3,17 @@
 
 mod formats;
 
-use super::console::Console;
-use super::print;
-use crate::cleanup::Guard;
-use crate::engine::{self, Engine};
-use crate::error::Report;
-use crate::model::size::Size;
-use crate::recipe;
-use crate::shell::quote;
-use crate::tool::Tool;
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
+use docker_to_linux::cleanup::Guard;
+use docker_to_linux::cli::Console;
+use docker_to_linux::cli::print;
+use docker_to_linux::engine::{self, Engine};
+use docker_to_linux::error::Report;
+use docker_to_linux::model::size::Size;
+use docker_to_linux::recipe;
+use docker_to_linux::shell::quote;
+use docker_to_linux::tool::Tool;
 use fs_err as fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 #[command(after_help = "Examples:
   cargo xtask image debian && cargo xtask bench
   cargo xtask bench --from rootfs.tar --runs 7")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The recipe whose image is made
     #[arg(default_value = "debian")]
     recipe: String,

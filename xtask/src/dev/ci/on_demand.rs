@@ -1,6 +1,6 @@
 //! The `#[ignore]`d tests of `tests/`, which run on demand: they need whole machines, or act.
 
-use crate::error::Report;
+use docker_to_linux::error::Report;
 use xshell::{Shell, cmd};
 
 /// Which runs of `ci` run some tests.
@@ -82,7 +82,7 @@ pub(super) fn check(sh: &Shell) -> anyhow::Result<()> {
     let names = forgotten.join(", ");
     Err(
         Report::failure(format!("tests on demand that no step of ci runs: {names}"))
-            .hint("add their module to MACHINES in cli/ci/on_demand.rs")
+            .hint("add their module to MACHINES in dev/ci/on_demand.rs")
             .into(),
     )
 }

@@ -1,16 +1,16 @@
 //! `docs`: writes the parts of the documentation that are generated from other files.
 
-use super::console::Console;
-use crate::error::Report;
-use crate::recipe;
 use camino::Utf8Path;
+use docker_to_linux::cli::Console;
+use docker_to_linux::error::Report;
+use docker_to_linux::recipe;
 use fs_err as fs;
 use serde::Deserialize;
 use std::fmt::Write;
 
 /// Options of `docs`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Change nothing; fail if something would change
     #[arg(long)]
     check: bool,
