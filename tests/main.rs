@@ -15,6 +15,7 @@
 mod common;
 mod gpt;
 mod release;
+mod rooms;
 
 // What Linux's own programs and kernel check is tested on Linux only.
 #[cfg(target_os = "linux")]

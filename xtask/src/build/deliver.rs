@@ -1,10 +1,10 @@
 //! Writes a disk in every format in one pass, and its metadata files.
 
 use super::Assembly;
-use crate::deliver::artifact::{self, Emit, Job};
+use crate::deliver::artifact;
 use crate::deliver::manifest::{self, Manifest};
 use crate::deliver::sbom::Inventory;
-use crate::deliver::{Delivery, Papers};
+use crate::deliver::{Delivery, Emit, Job, Papers};
 use crate::error::Report;
 use crate::format::{self, Sink};
 use crate::model::{Format, MIB, Packing, Size};

@@ -1,6 +1,7 @@
 //! One disk, written once, in every format, compressed and cut into parts as wanted.
 
 use super::free_space;
+use super::job::{Emit, Job};
 use crate::error::Report;
 use crate::format::bmap::Bmap;
 use crate::format::digest::{DiskHash, sha256_file};
@@ -8,36 +9,12 @@ use crate::format::target::{Target, Whole, Written, is_part_of, join_command};
 use crate::format::{self, Several, Sink, stream};
 use crate::model::{Compression, Format, Packing};
 use crate::output;
-use crate::output::{Access, Pending, check_replaceable};
+use crate::output::{Pending, check_replaceable};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::sync::mpsc::Receiver;
-
-/// What is to be written.
-#[derive(Debug)]
-pub struct Job<'a> {
-    /// The folder of the files.
-    pub dir: &'a Utf8Path,
-    /// Size of the disk in bytes.
-    pub size: u64,
-    /// Formats to write.
-    pub formats: &'a [Format],
-    /// What the formats need to know.
-    pub options: &'a format::Options,
-    /// How each file is compressed as a whole.
-    pub packing: Option<Packing>,
-    /// A file that would become larger than this, in bytes, is cut into parts.
-    pub split: Option<u64>,
-    /// Where the disk is free, for a block map of the raw image: ascending, disjoint. `None`
-    /// makes no map.
-    pub free: Option<Vec<Range<u64>>>,
-    /// Whether checksums are wanted. (Those of parts and compressed files come by themselves.)
-    pub sums: bool,
-    /// Who may read the image's files on the host.
-    pub access: Access,
-}
 
 /// One format of an image, complete, but without its name yet.
 #[derive(Debug)]
@@ -59,9 +36,6 @@ pub struct Artifact {
     /// The block map of it, for raw.
     pub map: Option<Written>,
 }
-
-/// Emits a disk into a sink, the same each time.
-pub type Emit<'a> = &'a dyn Fn(&mut dyn Sink) -> io::Result<()>;
 
 /// A format on its way.
 enum Way {

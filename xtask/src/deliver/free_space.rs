@@ -1,9 +1,9 @@
 //! How much room the files of an image need: told when they did not get it.
 
-use super::artifact::{Emit, Job};
+use super::job::{Emit, Job};
 use crate::error::Report;
 use crate::format::Sink;
-use crate::format::blocks::is_zero;
+use crate::format::zero::is_zero;
 use crate::model::size::{MIB, Size};
 use crate::model::{Compression, Format};
 use crate::output;

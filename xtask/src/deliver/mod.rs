@@ -3,6 +3,7 @@
 
 pub mod artifact;
 pub mod free_space;
+mod job;
 pub mod manifest;
 pub mod sbom;
 pub mod secret;
@@ -16,6 +17,7 @@ use crate::output::{Folder, Pending, Set};
 use crate::plain::PlainName;
 use artifact::{Artifact, join_name};
 use camino::{Utf8Path, Utf8PathBuf};
+pub use job::{Emit, Job};
 use manifest::Manifest;
 use sbom::Inventory;
 use std::io::{self, Write};

@@ -5,13 +5,11 @@
 //! one that nobody else uses.
 
 use super::export::apart;
-use super::{Engine, Kind, owner};
+use super::owner::{self, OF_RUNS};
+use super::{Engine, Kind};
 use crate::cleanup::Guard;
 use crate::error::Report;
 use std::io;
-
-/// How these names begin, up to the tag.
-pub(super) const OF_RUNS: &str = "docker-to-linux/run:";
 
 /// Letters and digits that a name gets by chance.
 const RANDOM: usize = 16;

@@ -1,9 +1,11 @@
 //! Whose a container or a name of an image is: so that those of a program that was killed are found
 //! and removed.
 
-use super::held::OF_RUNS;
 use super::{Engine, own_images, remove_image};
 use sha2::{Digest, Sha256};
+
+/// How the names begin that only one run knows, up to the tag.
+pub(super) const OF_RUNS: &str = "docker-to-linux/run:";
 
 /// The label of the containers that are made here. It says whose they are.
 const LABEL: &str = "docker-to-linux.owner";

@@ -243,7 +243,7 @@ impl<const N: usize> Table<N> {
 
     fn write(&mut self, file: &File) -> io::Result<()> {
         // The file is empty: zeros are there already.
-        if !super::blocks::is_zero(&self.buf) {
+        if !super::zero::is_zero(&self.buf) {
             file.write_all_at(&self.buf, self.at)?;
         }
         self.at += self.buf.len() as u64;

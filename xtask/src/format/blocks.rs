@@ -3,6 +3,7 @@
 
 use super::Sink;
 use super::batch::Batch;
+use super::zero::is_zero;
 use std::io;
 
 /// Size of a sector in bytes. All formats but raw count in sectors: a disk that ends within a
@@ -12,15 +13,6 @@ pub(super) const SECTOR: u64 = 512;
 /// The disk's size in bytes, in whole sectors.
 pub(super) fn whole_sectors(size: u64) -> u64 {
     size.next_multiple_of(SECTOR)
-}
-
-/// Whether all of `bytes` are zero.
-pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    // Groups of 64 bytes: the compiler makes vector instructions of it, and data is
-    // recognised by its first group nearly always.
-    let mut groups = bytes.chunks_exact(64);
-    groups.all(|g| g.iter().fold(0, |sum, b| sum | b) == 0)
-        && groups.remainder().iter().all(|b| *b == 0)
 }
 
 /// Puts `bytes` into a header, at byte `at` of it.
@@ -99,21 +91,5 @@ impl<L: Layout> Sink for Blocks<L> {
     fn finish(&mut self) -> io::Result<()> {
         let len = self.layout.finish(&mut self.file)?;
         self.file.finish(len)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_zero;
-
-    #[test]
-    fn zero_is_only_what_is_all_zero() {
-        let mut bytes = [0; 200];
-        assert!(is_zero(&bytes) && is_zero(&[]));
-        for at in [0, 63, 64, 127, 128, 199] {
-            bytes[at] = 1;
-            assert!(!is_zero(&bytes), "byte {at}");
-            bytes[at] = 0;
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! and writes its own format straight from them, with no raw copy in between.
 
 mod batch;
-pub(crate) mod blocks;
+mod blocks;
 pub mod bmap;
 pub mod digest;
 pub mod ova;
@@ -17,6 +17,7 @@ pub mod vdi;
 pub mod vhd;
 pub mod vhdx;
 pub mod vmdk;
+pub(crate) mod zero;
 
 use crate::model::{Compression, Format};
 use std::fs::File;

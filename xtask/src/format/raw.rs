@@ -2,7 +2,7 @@
 
 use super::Sink;
 use super::batch::Batch;
-use super::blocks::is_zero;
+use super::zero::is_zero;
 use rustix::fs::{SeekFrom, seek};
 use std::fs::File;
 use std::io;

@@ -1,8 +1,8 @@
 //! Compresses the blocks of a disk on all cores, each block for itself.
 
 use super::Sink;
-use super::blocks::is_zero;
 use super::pool::Pool;
+use super::zero::is_zero;
 use std::io;
 
 /// Bytes of a job: large enough that giving it out costs nothing, small enough that many

@@ -6,6 +6,7 @@
 use super::accounts;
 use super::accounts::hash::Secret;
 use super::accounts::keys::{self, PublicKey};
+use super::accounts::{Account, Password};
 use super::{Report, Rootfs};
 use crate::recipe::{PasswordHash, Recipe, User};
 use crate::small;
@@ -31,24 +32,6 @@ pub struct RootLogin {
 /// Everybody who may log in.
 #[derive(Debug, Clone, Default)]
 pub struct Logins(Vec<Account>);
-
-/// Somebody who may log in.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Account {
-    pub(super) name: String,
-    pub(super) uid: Option<u32>,
-    pub(super) groups: Vec<String>,
-    pub(super) shell: Option<String>,
-    pub(super) password: Option<Password>,
-    pub(super) keys: Vec<PublicKey>,
-    pub(super) sudo: bool,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Password {
-    Plain(Secret),
-    Hash(PasswordHash),
-}
 
 impl Logins {
     /// Puts together what the recipe in the folder `dir` and the command line say. Reads the

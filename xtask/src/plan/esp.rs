@@ -1,6 +1,7 @@
 //! The files of the EFI system partition.
 
-use super::outline::{efi_architecture, entry_token, file_name};
+use super::file_name::file_name;
+use super::outline::{efi_architecture, entry_token};
 use super::{BootEntry, Esp, EspContent, EspFile, Facts, Outline, Uki};
 use crate::error::Report;
 use crate::model::{Arch, BootEntryKind};

@@ -4,8 +4,8 @@ mod modules;
 #[cfg(test)]
 mod tests;
 
+use super::file_name::file_name;
 use super::kernel_file::{self, Refusal};
-use super::outline::file_name;
 use crate::error::Report;
 use crate::model::{Arch, BootMode};
 use crate::rootfs::program::Machine;

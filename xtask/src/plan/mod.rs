@@ -8,6 +8,7 @@
 mod container;
 mod decide;
 mod esp;
+mod file_name;
 mod ids;
 mod kernel_file;
 pub mod kernels;

@@ -1,6 +1,7 @@
 //! What a machine will be, as far as that is decided before anybody looks for its kernels: the
 //! guest is made by it.
 
+use super::file_name::file_name;
 use super::kernels::Kernel;
 use super::rules::{boot_mode, table};
 use super::{BootEntry, Container, ContainerFacts, Ids, container};
@@ -205,13 +206,4 @@ pub(super) fn efi_architecture(arch: Arch) -> &'static str {
         Arch::Amd64 => "x64",
         Arch::Arm64 => "aa64",
     }
-}
-
-/// A text as a file name that every file system and boot loader takes: each byte that they may
-/// not take is a `-`, as in the guest's update-boot.
-pub(super) fn file_name(text: &str) -> String {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b".-_+".contains(&b);
-    text.bytes()
-        .map(|b| if fits(b) { b.into() } else { '-' })
-        .collect()
 }

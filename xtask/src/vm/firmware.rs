@@ -1,6 +1,6 @@
 //! UEFI firmware: where distributions keep OVMF (PCs) and AAVMF (ARM).
 
-use super::machine::ImageFormat;
+use super::image_format::ImageFormat;
 use super::places::places;
 use crate::error::Report;
 use crate::model::Arch;

@@ -16,6 +16,7 @@ mod console;
 pub(crate) mod copy;
 mod dir;
 pub mod firmware;
+mod image_format;
 mod login;
 mod machine;
 mod picture;
@@ -31,10 +32,9 @@ pub mod trouble;
 mod tests;
 
 pub use console::Tee;
+pub use image_format::ImageFormat;
 pub use login::{Login, Output};
-pub use machine::{
-    Console, DiskBus, Display, Firmware, Forward, ImageFormat, Machine, Network, Screen,
-};
+pub use machine::{Console, DiskBus, Display, Firmware, Forward, Machine, Network, Screen};
 pub use session::Session;
 
 use crate::cleanup::Guard;

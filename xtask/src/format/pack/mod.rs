@@ -7,8 +7,8 @@
 mod xz;
 
 use super::DEFLATE_LEVEL;
-use super::blocks::is_zero;
 use super::pool::Pool;
+use super::zero::is_zero;
 use crate::model::Packing;
 use std::io::{self, Read, Write};
 

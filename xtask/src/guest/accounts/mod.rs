@@ -9,8 +9,29 @@ pub(super) use table::Names;
 pub(super) use user::{add, authorize, let_be_root};
 
 use super::{Report, Rootfs, read, rewrite};
+use crate::recipe::PasswordHash;
 use crate::rootfs::{Kind, Meta};
+use hash::Secret;
+use keys::PublicKey;
 use table::Table;
+
+/// Somebody who may log in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Account {
+    pub(super) name: String,
+    pub(super) uid: Option<u32>,
+    pub(super) groups: Vec<String>,
+    pub(super) shell: Option<String>,
+    pub(super) password: Option<Password>,
+    pub(super) keys: Vec<PublicKey>,
+    pub(super) sudo: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Password {
+    Plain(Secret),
+    Hash(PasswordHash),
+}
 
 /// Where hashes of passwords are, and the copies that passwd(1) and its like keep.
 const SECRETS: [&str; 4] = [

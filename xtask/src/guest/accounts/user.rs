@@ -1,9 +1,9 @@
 //! Users who may log in.
 
-use super::super::login::{Account, Password};
 use super::super::{Report, Rootfs, edit, read};
 use super::hash;
 use super::table::Table;
+use super::{Account, Password};
 use crate::recipe::{closest, is_reserved_id};
 use crate::rootfs::{Kind, Meta, Node, Time};
 use std::collections::BTreeSet;

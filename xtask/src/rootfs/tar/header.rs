@@ -1,11 +1,12 @@
 //! From header blocks to entries: ustar fields, GNU's long names, PAX records.
 
+use super::checksum::is_header;
 use super::input::{BLOCK, Input, MAX_RECORDS};
 use super::notes::{Left, Notes};
 use super::pax::{self, Pax, Records};
 use super::sparse::{MAX_RUNS, Map};
 use super::{MAX_FILE, TarError, Time, TreeError, Xattrs, attributes, number, packed};
-use bstr::BString;
+use bstr::{BString, ByteSlice};
 use tar::Header;
 
 /// What an entry makes.
@@ -106,8 +107,8 @@ pub(super) fn next(
         let flag = header.as_old().linkflag[0];
         match flag {
             // Solaris writes the second: the same records under its own flag.
-            b'x' | b'X' => local.records = Some(pax::records(input, header, at)?),
-            b'g' => globals.add(pax::records(input, header, at)?)?,
+            b'x' | b'X' => local.records = Some(records(input, header, at)?),
+            b'g' => globals.add(records(input, header, at)?)?,
             b'L' => local.long_name = Some(long(input, header, at)?),
             b'K' => local.long_link = Some(long(input, header, at)?),
             b'M' => {
@@ -139,23 +140,6 @@ impl Local {
     fn any(&self) -> bool {
         self.records.is_some() || self.long_name.is_some() || self.long_link.is_some()
     }
-}
-
-/// Whether a block is a header: whether its checksum is right, with bytes taken as unsigned
-/// (POSIX) or signed (some old writers).
-pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
-    let Some(stated) = number::field(&block[148..156]) else {
-        return false;
-    };
-    // The field itself counts as eight spaces. Plain loops: this is the most that is computed
-    // while a tar is read.
-    let (mut unsigned, mut negative) = (8 * u32::from(b' '), 0_u32);
-    for part in [&block[..148], &block[156..]] {
-        unsigned += part.iter().map(|b| u32::from(*b)).sum::<u32>();
-        negative += part.iter().map(|b| u32::from(*b >> 7)).sum::<u32>();
-    }
-    let signed = i64::from(unsigned) - 256 * i64::from(negative);
-    stated == i64::from(unsigned) || stated == signed
 }
 
 /// Builds the entry of `header`, under the records that hold for it.
@@ -344,7 +328,7 @@ fn no_content(input: &mut dyn Input) -> Result<bool, TarError> {
 }
 
 /// The name in a header's own fields.
-pub(super) fn name(header: &Header) -> BString {
+fn name(header: &Header) -> BString {
     let block = header.as_bytes();
     let name = until_nul(&block[..100]);
     if !block[257..].starts_with(b"ustar\0") {
@@ -368,8 +352,14 @@ fn long(input: &mut dyn Input, header: &Header, at: u64) -> Result<Vec<u8>, TarE
     data(input, header, at).map(|data| until_nul(&data).to_vec())
 }
 
+/// The records of a PAX header.
+fn records(input: &mut dyn Input, header: &Header, at: u64) -> Result<Records, TarError> {
+    let data = data(input, header, at)?;
+    pax::records(&data, name(header).as_bstr(), at)
+}
+
 /// The content of a header that describes the next one.
-pub(super) fn data(input: &mut dyn Input, header: &Header, at: u64) -> Result<Vec<u8>, TarError> {
+fn data(input: &mut dyn Input, header: &Header, at: u64) -> Result<Vec<u8>, TarError> {
     let name = name(header);
     let size = size(header, None, at, &name)?;
     let size = usize::try_from(size).ok().filter(|_| size <= MAX_RECORDS);

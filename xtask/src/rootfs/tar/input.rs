@@ -1,15 +1,14 @@
 //! Where the bytes of a tar come from.
 
+use super::TarError;
+pub(super) use super::checksum::BLOCK;
+use super::checksum::is_header;
 use super::notes::{Left, Notes};
 use super::packed::{LeftOver, Unpacked};
-use super::{TarError, header};
 use crate::rootfs::{Budget, Store};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
-
-/// Size of a tar block in bytes.
-pub(super) const BLOCK: usize = 512;
 
 /// Largest header data (PAX records, long names) that is believed, in bytes.
 pub(super) const MAX_RECORDS: u64 = 16 << 20;
@@ -57,7 +56,7 @@ impl Behind {
     fn look(&mut self, at: u64, block: &[u8; BLOCK], notes: &mut Notes) -> bool {
         if !self.0 && *block != [0; BLOCK] {
             self.0 = true;
-            let left = match header::is_header(block) {
+            let left = match is_header(block) {
                 true => Left::AnotherTar,
                 false => Left::BehindEnd,
             };

@@ -18,6 +18,7 @@
 
 mod acl;
 mod attributes;
+mod checksum;
 mod header;
 mod input;
 mod layer;

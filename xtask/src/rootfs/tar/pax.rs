@@ -1,12 +1,12 @@
 //! PAX records (POSIX.1-2017, `pax`, "pax Extended Header").
 
 use super::TarError;
+use super::input::BLOCK;
 use super::input::Input;
 use super::number;
 use super::sparse::Map;
-use super::{header, input::BLOCK};
+use bstr::BStr;
 use std::collections::BTreeMap;
-use tar::Header;
 
 /// PAX records that hold for one entry, or for all that follow.
 pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -73,18 +73,18 @@ impl Pax<'_> {
 /// a file of an ext4 has room for some hundreds.
 const MAX_RECORDS: usize = 10_000;
 
-/// The records in a PAX header: `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record.
-pub(super) fn records(input: &mut dyn Input, head: &Header, at: u64) -> Result<Records, TarError> {
+/// The records in the content of a PAX header: `LENGTH KEY=VALUE\n`, where LENGTH counts the whole
+/// record. `name` and `at` are those of the header, for errors.
+pub(super) fn records(data: &[u8], name: &BStr, at: u64) -> Result<Records, TarError> {
     let wrong = || TarError::Field {
         field: "list of PAX records",
-        name: header::name(head),
+        name: name.to_owned(),
         at,
     };
-    let data = header::data(input, head, at)?;
     let mut out = Records::new();
     // Form 0.0 of sparse members repeats two keys: gathered here into form 0.1's list.
     let mut map: Vec<u8> = Vec::new();
-    let mut rest = data.as_slice();
+    let mut rest = data;
     // Some writers fill up with NULs (GNU tar and Python read past those).
     while rest.first().is_some_and(|b| *b != 0) {
         let space = rest.iter().position(|b| *b == b' ').ok_or_else(wrong)?;

@@ -3,11 +3,10 @@
 use super::bytes::index;
 use super::dir::Names;
 use super::extents::{pair, tree_blocks};
-use super::spec::{Builder, Meta, Node, NodeId, ROOT, Type};
+use super::spec::{Builder, Meta, NodeId, ROOT, Type};
 use super::volume::{Item, Volume, content_blocks, end_of, logical_runs};
 use super::xattr::Home;
 use super::{Error, FIRST_INODE};
-use std::ops::Range;
 
 /// Bytes of `lost+found` at least, so that the file system check need not find room for
 /// entries (mke2fs).
@@ -15,11 +14,6 @@ const LOST_AND_FOUND: u64 = 16384;
 
 /// Its name.
 const LOST_AND_FOUND_NAME: &[u8] = b"lost+found";
-
-/// The entries of a directory, as its node has them.
-pub(super) fn entry_range(node: &Node) -> Range<usize> {
-    index(node.data >> 32)..index(node.data & 0xffff_ffff)
-}
 
 impl Builder {
     /// Gives everything its place. Nothing can be added any more.
@@ -199,7 +193,7 @@ impl Placing {
         let mut dirs = Vec::new();
         while let Some(dir) = todo.pop() {
             dirs.push(dir);
-            let range = entry_range(&self.builder.nodes[dir as usize]);
+            let range = self.builder.nodes[dir as usize].entries();
             let mut entries = std::mem::take(&mut self.builder.entries);
             let names = self.builder.dir_names();
             names.sort(&mut entries[range.clone()]);
@@ -280,7 +274,7 @@ impl Placing {
         let least = (LOST_AND_FOUND / block).clamp(2, 12);
         for item in &items {
             let Item::Node(dir) = *item else { continue };
-            let range = entry_range(&self.builder.nodes[dir as usize]);
+            let range = self.builder.nodes[dir as usize].entries();
             let shape = self
                 .builder
                 .dir_names()

@@ -4,6 +4,7 @@ use super::error::Error;
 use super::options::Options;
 use super::xattr::{Attribute, LONGEST_VALUE, Sets};
 use super::{Geometry, bytes::index};
+use std::ops::Range;
 
 /// Most bytes of a name (`EXT4_NAME_LEN`).
 const LONGEST_NAME: usize = 255;
@@ -120,6 +121,13 @@ pub(super) struct Node {
     pub(super) extra: u32,
     pub(super) mode: u16,
     pub(super) kind: Type,
+}
+
+impl Node {
+    /// The entries of a directory, once all are known.
+    pub(super) fn entries(&self) -> Range<usize> {
+        index(self.data >> 32)..index(self.data & 0xffff_ffff)
+    }
 }
 
 /// A name.

@@ -3,7 +3,6 @@
 use super::bytes::{crc, index, put_lo, put16, put32};
 use super::extents::{Extent, pair};
 use super::geometry::{Geometry, What};
-use super::layout::entry_range;
 use super::options::Options;
 use super::spec::{Builder, Entry, FAST_LINK, NONE, Node, NodeId, Type};
 use super::xattr::Set;
@@ -253,7 +252,7 @@ impl Volume {
 
     /// The entries of a directory.
     pub(super) fn entries_of(&self, node: &Node) -> &[Entry] {
-        self.entries.get(entry_range(node)).unwrap_or_default()
+        self.entries.get(node.entries()).unwrap_or_default()
     }
 
     pub(super) fn dir_names(&self) -> super::dir::Names<'_> {
