@@ -159,6 +159,11 @@ impl Place {
         command
     }
 
+    /// A text for a snapshot; see [`redacted`].
+    pub fn redacted(&self, text: &str) -> String {
+        redacted(&self.dir, text)
+    }
+
     /// Makes an image of a recipe and the tar `tar.tar`.
     pub fn make(&self, recipe: &str, tar: &str, more: &[&str]) -> Command {
         let (recipe, tar) = (format!("./{recipe}"), format!("{tar}.tar"));
@@ -185,4 +190,21 @@ pub fn sums(dir: &Utf8Path) -> BTreeMap<String, String> {
         (name, sum)
     };
     names(dir).into_iter().map(sum).collect()
+}
+
+/// A text for a snapshot: without the paths of a test's folder and of the project, which are
+/// others for everybody, and without checksums and ids, which change with every byte.
+pub fn redacted(dir: &Utf8Path, text: &str) -> String {
+    let text = text
+        .replace(dir.as_str(), "[DIR]")
+        .replace(docker_to_linux::recipe::home().as_str(), "[PROJECT]");
+    let apart = |c: char| !(c.is_ascii_hexdigit() || c == '-');
+    let words = text.split_inclusive(apart);
+    words
+        .map(|word| match word.trim_end_matches(apart) {
+            sum if sum.len() == 64 => word.replace(sum, "[SHA256]"),
+            id if uuid::Uuid::parse_str(id).is_ok() => word.replace(id, "[ID]"),
+            _ => word.to_owned(),
+        })
+        .collect()
 }
