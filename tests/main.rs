@@ -67,6 +67,8 @@ mod reproduce;
 #[cfg(target_os = "linux")]
 mod sectors;
 #[cfg(target_os = "linux")]
+mod setup;
+#[cfg(target_os = "linux")]
 mod smoke;
 #[cfg(target_os = "linux")]
 mod tars;

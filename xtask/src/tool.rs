@@ -8,6 +8,7 @@ mod child;
 pub use child::{PASS, cleared, command, environment, expression, hide_from_children};
 
 use crate::error::Report;
+use crate::os_release;
 use camino::Utf8PathBuf;
 
 /// An external program.
@@ -281,10 +282,8 @@ impl PackageManager {
     }
 }
 
-/// A value of this host's os-release(5), without quotes.
+/// A value of this host's os-release(5).
 pub fn os_release(key: &str) -> Option<String> {
-    let text = std::fs::read_to_string("/etc/os-release").ok()?;
-    text.lines()
-        .find_map(|l| l.strip_prefix(key)?.strip_prefix('='))
-        .map(|v| v.trim_matches(['"', '\'']).to_owned())
+    let mut texts = os_release::PATHS.iter().map(std::fs::read_to_string);
+    os_release::value(&texts.find_map(Result::ok)?, key)
 }

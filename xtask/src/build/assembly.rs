@@ -9,6 +9,7 @@ use crate::format::{self, Checked, Sink};
 use crate::fs::{Layout, ext4};
 use crate::guest;
 use crate::model::{Arch, BootMode, Compression};
+use crate::os_release;
 use crate::plan::{self, ContainerFacts, Facts, MachineFacts, Outline, Plan, Table, kernels};
 use crate::recipe::Recipe;
 use crate::rootfs::{Rootfs, Stores, Tree};
@@ -98,7 +99,9 @@ impl Assembly {
             kernel_bytes: kernels.iter().map(|k| k.linux.len + k.initrd.len).collect(),
             systemd_boot_bytes: loaders.systemd_boot.as_ref().map_or(0, |b| b.len() as u64),
             stub_bytes: loaders.stub.as_ref().map_or(0, |b| b.len() as u64),
-            os_release: OS_RELEASE.iter().find_map(|p| rootfs.tree.canonical(p)),
+            os_release: os_release::PATHS
+                .iter()
+                .find_map(|p| rootfs.tree.canonical(p)),
             need,
         };
         let mut plan = Plan::decide(&outline, recipe, facts)?;
@@ -222,21 +225,14 @@ fn settings(machine: &MachineSpec, outline: &Outline) -> guest::Settings {
     }
 }
 
-/// Where os-release(5) may lie, the first one first.
-const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
-
 /// `PRETTY_NAME` of os-release(5), or the image's name.
 fn os_name(rootfs: &Rootfs, name: &str) -> Result<String, Report> {
-    for path in OS_RELEASE {
+    for path in os_release::PATHS {
         let text = rootfs
             .read_text(path, 1 << 20)
             .map_err(|e| Report::failure(format!("reading {path}")).because(e))?
             .unwrap_or_default();
-        let found = text
-            .lines()
-            .find_map(|l| l.strip_prefix("PRETTY_NAME="))
-            .map(|v| v.trim().trim_matches(['"', '\'']).to_owned());
-        if let Some(os) = found.filter(|os| !os.is_empty()) {
+        if let Some(os) = os_release::value(&text, "PRETTY_NAME") {
             return Ok(os);
         }
     }

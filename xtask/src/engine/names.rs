@@ -1,6 +1,7 @@
 //! Names of images: what an engine takes, and what it must not be given.
 
 use crate::error::Report;
+use crate::hex::hex;
 use crate::model::Arch;
 use sha2::{Digest, Sha256};
 
@@ -22,10 +23,7 @@ pub fn tag(name: &str, arch: Arch) -> String {
         return format!("{TAGS}{lower}:{arch}");
     }
     let parts: Vec<String> = lower.split('/').map(component).collect();
-    let digest: String = Sha256::digest(name)[..4]
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let digest = hex(&Sha256::digest(name)[..4]);
     format!("{TAGS}{}-{digest}:{arch}", parts.join("/"))
 }
 

@@ -8,6 +8,7 @@
 use super::names::tag;
 use super::{Engine, Kind, guarded, last_line};
 use crate::error::Report;
+use crate::hex::hex;
 use crate::model::Arch;
 use crate::rootfs::oci::Config;
 use sha2::{Digest, Sha256};
@@ -150,7 +151,7 @@ pub fn neutral(
         Starts::OtherBase | Starts::OwnBase => {
             let kept = kept(&config, &found, engine.kind());
             let digest = Sha256::digest(kept.join("\n"));
-            let digest: String = digest[..6].iter().map(|b| format!("{b:02x}")).collect();
+            let digest = hex(&digest[..6]);
             (kept, format!("{short}-{digest}"))
         }
     };

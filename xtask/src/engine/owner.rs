@@ -2,6 +2,7 @@
 //! and removed.
 
 use super::{Engine, own_images, remove_image};
+use crate::hex::hex;
 use sha2::{Digest, Sha256};
 
 /// How the names begin that only one run knows, up to the tag.
@@ -52,10 +53,7 @@ impl Owner {
 
     /// The same as a tag can hold it: texts become digests of themselves.
     fn short(&self) -> Owner {
-        let short = |text: &str| {
-            let digest = Sha256::digest(text);
-            digest[..5].iter().map(|b| format!("{b:02x}")).collect()
-        };
+        let short = |text: &str| hex(&Sha256::digest(text)[..5]);
         Owner {
             host: short(&self.host),
             boot: short(&self.boot),

@@ -4,8 +4,9 @@
 //! The format is version 2.0 as bmaptool's `BmapCreate.py` writes it.
 
 use super::Sink;
-use super::digest::{hex, sha256};
+use super::digest::sha256;
 use super::zero::is_zero;
+use crate::hex::hex;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::io::{self, Write};

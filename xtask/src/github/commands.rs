@@ -2,6 +2,7 @@
 //! which it hands out results (docs.github.com, "Workflow commands for GitHub Actions").
 
 use crate::error::Place;
+use crate::hex::hex;
 use crate::printable;
 use std::fmt::Write;
 use std::io::Read;
@@ -64,10 +65,7 @@ impl Stopped {
         // It guards a log and touches no image.
         let mut bytes = [0; 16];
         std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        let mut token = String::from("others-");
-        for byte in bytes {
-            let _ = write!(token, "{byte:02x}");
-        }
+        let token = format!("others-{}", hex(&bytes));
         Ok(Stopped { token })
     }
 

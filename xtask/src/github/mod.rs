@@ -11,6 +11,7 @@ pub mod release;
 pub use client::Client;
 
 use crate::error::Report;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fmt;
 
 /// A token. Its value is never printed; only the client may see it.
@@ -75,19 +76,16 @@ impl fmt::Display for Repository {
     }
 }
 
-/// Percent-encodes a part of a URL's path or query (RFC 3986, 2.3: what is unreserved stays).
+/// What stays in a part of a URL's path or query (RFC 3986, 2.3: "unreserved").
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Percent-encodes a part of a URL's path or query.
 fn encode(text: &str) -> String {
-    use std::fmt::Write;
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+    utf8_percent_encode(text, UNRESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -2,21 +2,12 @@
 
 use super::{Found, all};
 use crate::error::Report;
+use crate::os_release;
 
 /// The ids by which a system names itself and what it is like, the closest first: `ID` and
 /// `ID_LIKE` of os-release(5).
-pub fn ids(os_release: &str) -> Vec<String> {
-    let value = |key: &str| {
-        let lines = os_release.lines();
-        let mut values = lines.filter_map(|l| l.strip_prefix(key)?.strip_prefix('='));
-        // The last one counts, as in a shell.
-        values
-            .next_back()
-            .unwrap_or_default()
-            .trim()
-            .trim_matches(['"', '\''])
-    };
-    let all = [value("ID"), value("ID_LIKE")];
+pub fn ids(text: &str) -> Vec<String> {
+    let all = ["ID", "ID_LIKE"].map(|key| os_release::value(text, key).unwrap_or_default());
     let all = all.iter().flat_map(|v| v.split_whitespace());
     all.map(str::to_ascii_lowercase).collect()
 }

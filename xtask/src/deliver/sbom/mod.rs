@@ -6,6 +6,7 @@ mod spdx;
 
 pub use spdx::{FORMAT, spdx};
 
+use crate::os_release;
 use crate::rootfs::Rootfs;
 use std::io;
 
@@ -85,21 +86,14 @@ pub fn read(rootfs: &Rootfs) -> io::Result<Inventory> {
     }
     packages.sort();
     packages.dedup();
-    let release = ["/etc/os-release", "/usr/lib/os-release"]
+    let release = os_release::PATHS
         .into_iter()
         .find_map(|path| rootfs.read_text(path, 1 << 20).transpose())
         .transpose()?
         .unwrap_or_default();
-    let value = |key: &str| {
-        let line = release
-            .lines()
-            .find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
-        line.map(|v| v.trim().trim_matches(['"', '\'']).to_owned())
-            .filter(|v| !v.is_empty())
-    };
     Ok(Inventory {
-        os: value("ID"),
-        os_version: value("VERSION_ID"),
+        os: os_release::value(&release, "ID"),
+        os_version: os_release::value(&release, "VERSION_ID"),
         packages,
         unread: UNREAD
             .into_iter()

@@ -4,6 +4,7 @@
 use super::{Inventory, Package};
 use crate::deliver::manifest::Manifest;
 use crate::error::Report;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -174,18 +175,16 @@ fn purl(package: &Package, inventory: &Inventory) -> String {
     url
 }
 
-/// Percent-encoding as purl-spec wants it: letters, digits and `.-_~` stay, and `:` too.
+/// What stays in a part of a purl (purl-spec, "Character encoding").
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':');
+
 fn percent(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' | b':' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+    utf8_percent_encode(text, PLAIN).to_string()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Digests and sizes, checked while bytes go by.
 
 use super::OciError;
+use crate::hex::hex;
 use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
 use std::io::{self, Read};
@@ -46,7 +47,7 @@ impl Digest {
     }
 
     fn hex(self) -> String {
-        self.0.iter().map(|b| format!("{b:02x}")).collect()
+        hex(&self.0)
     }
 }
 
