@@ -91,6 +91,9 @@ fn packages(args: &Args, wanted: &[Use], console: Console) -> anyhow::Result<()>
     packages.sort_unstable();
     packages.dedup();
     if packages.is_empty() {
+        if args.print {
+            console.stage("nothing to install");
+        }
         return Ok(report_rest(&missing, console)?);
     }
     let names = packages.join(" ");
