@@ -73,6 +73,8 @@ mod smoke;
 #[cfg(target_os = "linux")]
 mod tars;
 #[cfg(target_os = "linux")]
+mod terminal;
+#[cfg(target_os = "linux")]
 mod uki;
 #[cfg(target_os = "linux")]
 mod update_boot;

@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::provide;
 use docker_to_linux::build::{Assembly, MachineSpec};
 use docker_to_linux::engine::{self, Engine};
+use docker_to_linux::error::Report;
 use docker_to_linux::format;
 use docker_to_linux::guest::{Given, RootLogin};
 use docker_to_linux::model::{Arch, Format};
@@ -13,11 +14,8 @@ use docker_to_linux::recipe::{self, Recipe};
 use docker_to_linux::rootfs::{Rootfs, tar};
 use docker_to_linux::tool::Tool;
 use docker_to_linux::vm::trouble::Failed;
-use docker_to_linux::vm::{Login, Machine, Session, trouble};
+use docker_to_linux::vm::{self, Login, Machine, Session, trouble};
 use std::time::{Duration, Instant};
-
-/// How often a boot is tried that fails by the emulator's fault (`Failed::by_emulator`).
-const ATTEMPTS: u32 = 3;
 
 /// The project's folder.
 pub fn home() -> &'static Utf8Path {
@@ -135,24 +133,20 @@ pub fn make_with_notes(
 
 /// Starts a machine and waits until one of the patterns stands on its console; says which.
 pub fn up(machine: &Machine, image: &Utf8Path, patterns: &[&str]) -> (Session, usize) {
-    for attempt in 1.. {
+    let start = || {
         let tee = std::env::var_os("SHOW_CONSOLE").map(|_| Box::new(std::io::stderr()) as _);
-        let mut session = Session::start(machine, image, &Default::default(), trouble::BOOT, tee)
-            .unwrap_or_else(|e| panic!("{e}"));
+        let mut session = Session::start(machine, image, &Default::default(), trouble::BOOT, tee)?;
         let deadline = soon(&session);
-        match session.expect(patterns, deadline) {
-            Ok(which) => return (session, which),
-            Err(e) if attempt < ATTEMPTS && Failed::of(&e).is_some_and(Failed::by_emulator) => {
-                eprintln!("{}; the emulator's fault: again", e.message);
-            }
-            Err(e) => panic!("{}", told(&e)),
-        }
-    }
-    unreachable!("the last attempt returns or panics")
+        let which = session.expect(patterns, deadline)?;
+        Ok((session, which))
+    };
+    let by_emulator = |done: &Result<_, Report>| done.as_ref().is_err_and(vm::is_emulators_fault);
+    let started = vm::retried(start, by_emulator);
+    started.unwrap_or_else(|e| panic!("{}", told(&e))).0
 }
 
 /// An error with all that it knows: the console's last lines are its cause.
-fn told(report: &docker_to_linux::error::Report) -> String {
+fn told(report: &Report) -> String {
     match Failed::of(report) {
         Some(failed) => format!("{report}\n{failed}"),
         None => report.to_string(),

@@ -39,6 +39,8 @@ pub struct Assembly {
     /// Whether its root file system holds password hashes: then the image's files are for their
     /// owner alone.
     pub has_password_hashes: bool,
+    /// Who can log in, and how: `root by password`.
+    pub logins: Vec<String>,
     stores: Stores,
     table: Vec<(u64, Vec<u8>)>,
     esp: Option<Layout>,
@@ -76,6 +78,7 @@ impl Assembly {
                     .to_owned(),
             );
         }
+        let logins = logins(&rootfs, &machine.given.logins);
         // Links that lead to other links are not followed for ever: then nothing is found.
         rootfs.tree.check_steps()?;
         let found = kernels::find(&rootfs, arch, outline.boot)?;
@@ -136,6 +139,7 @@ impl Assembly {
             plan,
             notes,
             has_password_hashes,
+            logins,
             stores,
             table,
             esp,
@@ -200,6 +204,18 @@ impl Assembly {
         let mut checked = Checked::new(sink, self.plan.disk.size);
         image.emit(&self.stores, &mut checked, progress)
     }
+}
+
+/// Who can log in to a root file system that is complete. A list that cannot be read names nobody.
+fn logins(rootfs: &Rootfs, given: &guest::Logins) -> Vec<String> {
+    let shadow = rootfs.read("/etc/shadow", guest::hashes::LARGEST);
+    let shadow = shadow.ok().flatten().unwrap_or_default();
+    let by_password = guest::hashes::let_in(&shadow).into_iter();
+    let by_key = given.with_keys().into_iter();
+    by_password
+        .map(|name| format!("{name} by password"))
+        .chain(by_key.map(|name| format!("{name} by ssh key")))
+        .collect()
 }
 
 /// The guest's part of what was decided.

@@ -109,7 +109,7 @@ impl Container {
     }
 
     /// The name that the container gives to the image: `nginx` for `ghcr.io/x/nginx:1.27`.
-    fn image_name(&self) -> String {
+    pub(super) fn image_name(&self) -> String {
         let text = match self {
             Container::Image(image) => {
                 let plain = image.split('@').next().unwrap_or_default();

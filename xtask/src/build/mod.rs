@@ -99,6 +99,17 @@ impl Request {
         }
     }
 
+    /// A name for the work, as far as it is known before anything is done: plain letters, digits,
+    /// `.`, `-` and `_`.
+    pub fn title(&self) -> String {
+        match (&self.overrides.name, &self.source, &self.recipe) {
+            (Some(name), ..) => name.clone(),
+            (None, Source::Container(container), _) => container.image_name(),
+            (None, _, Some(found)) => found.name.clone(),
+            (None, _, None) => "image".to_owned(),
+        }
+    }
+
     /// The recipe with what is to be different.
     fn complete(&self, found: Found) -> Result<Found, Report> {
         let found = self.overrides.apply(found)?;
@@ -128,6 +139,8 @@ pub struct Built {
     pub smoke: Smoke,
     /// Its files: one for each format, or the parts of one.
     pub files: Vec<Utf8PathBuf>,
+    /// Who can log in, and how: `root by password`.
+    pub logins: Vec<String>,
 }
 
 /// Plans an image and writes nothing.
@@ -153,6 +166,7 @@ pub fn image(request: Request, progress: &dyn Progress) -> Result<Built, Report>
     };
     let files = deliver::image(contents, &files, &set, progress)?;
     Ok(Built {
+        logins: assembly.logins,
         plan: assembly.plan,
         smoke: job.found.recipe.smoke,
         files,

@@ -24,15 +24,36 @@ pub enum Level {
 pub struct Console {
     level: Level,
     terminal: bool,
+    colours: bool,
 }
 
 impl Console {
-    /// Looks whether stderr is a terminal.
+    /// Looks whether stderr is a terminal, and whether it may have colours: not with `NO_COLOR`
+    /// (no-color.org) and not where `TERM` is `dumb`.
     pub fn new(level: Level) -> Console {
+        let terminal = std::io::stderr().is_terminal();
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Console {
             level,
-            terminal: std::io::stderr().is_terminal(),
+            terminal,
+            colours: terminal && !refused && !dumb,
         }
+    }
+
+    /// How much is told.
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Whether stderr is a terminal.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether it may have colours.
+    pub(super) fn colours(&self) -> bool {
+        self.colours
     }
 
     /// A new stage of the work.
@@ -59,7 +80,7 @@ impl Console {
     fn print(&self, colour: &str, mark: &str, text: &str) {
         let text = printable::without_commands(printable::line(text));
         // Whoever closed our stderr does not want to know.
-        let _ = if self.terminal {
+        let _ = if self.colours {
             writeln!(std::io::stderr(), "\x1b[{colour}m{mark}{text}\x1b[0m")
         } else {
             writeln!(std::io::stderr(), "{mark}{text}")
@@ -79,12 +100,18 @@ impl Progress for Console {
     }
     /// Only a terminal shows it.
     fn bytes(&self, what: &str, total: Option<u64>) -> Box<dyn Bytes> {
-        let shown = self.terminal && self.level > Level::Quiet;
+        Box::new(Bar(self.bar(what, total)))
+    }
+}
+
+impl Console {
+    /// A bar of bytes.
+    pub(super) fn bar(&self, what: &str, total: Option<u64>) -> ProgressBar {
         let bar = match total {
             Some(total) => ProgressBar::new(total),
             None => ProgressBar::no_length(),
         };
-        bar.set_draw_target(if shown {
+        bar.set_draw_target(if self.terminal && self.level > Level::Quiet {
             ProgressDrawTarget::stderr_with_hz(10)
         } else {
             ProgressDrawTarget::hidden()
@@ -99,13 +126,13 @@ impl Progress for Console {
         }
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
-        Box::new(Bar(bar))
+        bar
     }
 }
 
 /// A bar; it vanishes when it is dropped.
 #[derive(Debug)]
-struct Bar(ProgressBar);
+pub(super) struct Bar(pub(super) ProgressBar);
 
 impl Bytes for Bar {
     fn add(&self, bytes: u64) {

@@ -3,7 +3,7 @@
 use super::choices;
 use super::console::Console;
 use super::files::Files;
-use super::print;
+use super::{live, print};
 use crate::build::{self, Conversion};
 use crate::model::{Compression, Format};
 use camino::Utf8PathBuf;
@@ -44,7 +44,9 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
         output: args.output.clone(),
         files: args.files.wanted(),
     };
-    let paths = build::convert(&wanted, &console)?;
+    let paths = live::show(console, "convert", |progress| {
+        build::convert(&wanted, progress)
+    })?;
     console.stage(&format!("done in {:.1} s", begun.elapsed().as_secs_f64()));
     for path in paths {
         print(path.as_str())?;

@@ -4,7 +4,7 @@ use super::choices;
 use super::console::Console;
 use super::files::Files;
 use super::from;
-use super::{print, print_json};
+use super::{live, print, print_json, summary};
 use crate::build::{self, Built, Overrides, Request, Source};
 use crate::engine;
 use crate::error::Report;
@@ -113,15 +113,21 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<Vec<Built>> {
     for request in requests {
         let begun = Instant::now();
         if args.plan {
-            print_json(&build::plan(request, &console)?)?;
+            let plan = live::show(console, "plan", |progress| build::plan(request, progress))?;
+            print_json(&plan)?;
             continue;
         }
-        let built = build::image(request, &console)?;
+        let recipe = request.recipe.as_ref().map(|found| found.name.clone());
+        let name = format!("image-{}", request.title());
+        let built = live::show(console, &name, |progress| build::image(request, progress))?;
         console.stage(&format!(
             "{}: done in {:.1} s",
             built.plan.name,
             begun.elapsed().as_secs_f64()
         ));
+        for line in summary::of(&built, recipe.as_deref()) {
+            console.detail(&line);
+        }
         for path in &built.files {
             print(path.as_str())?;
         }

@@ -16,9 +16,11 @@ mod from;
 mod host;
 mod image;
 mod list;
+mod live;
 mod login;
 mod setup;
 mod smoke;
+mod summary;
 mod upload;
 mod verify;
 

@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod docs;
 mod nightly;
+mod picture;
 
 use clap::Subcommand;
 use docker_to_linux::cli::{self, Console};
@@ -34,6 +35,9 @@ pub(crate) enum Dev {
     /// Write the tables of the action's inputs and outputs into its documentation
     #[command(hide = true)]
     Docs(docs::Args),
+    /// Make the picture of a run in the README from a real run
+    #[command(hide = true)]
+    Picture(picture::Args),
 }
 
 /// Executes a command; the exit code of one that came to its end.
@@ -44,6 +48,7 @@ pub(crate) fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
         Verb::Dev(Dev::Bench(args)) => bench::run(&args, console)?,
         Verb::Dev(Dev::Nightly(args)) => nightly::run(&args, console)?,
         Verb::Dev(Dev::Docs(args)) => docs::run(&args, console)?,
+        Verb::Dev(Dev::Picture(args)) => picture::run(&args, console)?,
     }
     Ok(ExitCode::SUCCESS)
 }

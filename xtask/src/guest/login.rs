@@ -81,7 +81,7 @@ impl Logins {
     }
 
     /// The names of those who have keys for ssh.
-    pub(super) fn with_keys(&self) -> Vec<&str> {
+    pub fn with_keys(&self) -> Vec<&str> {
         let with = self.0.iter().filter(|a| !a.keys.is_empty());
         with.map(|a| a.name.as_str()).collect()
     }

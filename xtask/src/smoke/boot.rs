@@ -12,7 +12,7 @@ use crate::vm::copy::Copy;
 use crate::vm::stage::Stage;
 use crate::vm::throwaway;
 use crate::vm::trouble::{self, Cause, Failed};
-use crate::vm::{Display, ImageFormat, Login, Machine, Network, PROMPT, Session};
+use crate::vm::{self, Display, ImageFormat, Login, Machine, Network, PROMPT, Session};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,29 +20,22 @@ use std::time::{Duration, Instant};
 const TO_END: Duration = Duration::from_secs(60);
 /// Time for a login, likewise.
 const TO_LOGIN: Duration = Duration::from_secs(30);
-/// How often a boot is tried that fails by the emulator's fault.
-const ATTEMPTS: u32 = 3;
 /// How many lines of the console an outcome keeps.
 const TAIL: usize = 12;
 
 /// Boots the job's image and says how that went. An error only if it could not be tried: no
 /// QEMU, no such image, no room for a copy.
 pub fn boot(job: &Job) -> Result<Outcome, Report> {
-    let mut attempts = 1;
-    loop {
-        let (mut outcome, by_emulator) = attempt(job)?;
-        outcome.attempts = attempts;
-        if attempts > 1 {
-            outcome.findings.warnings.push(format!(
-                "it took {attempts} starts: emulation on a busy host lets healthy kernels panic now and then"
-            ));
-        }
-        if !by_emulator || attempts == ATTEMPTS {
-            evidence::outcome(&outcome)?;
-            return Ok(outcome);
-        }
-        attempts += 1;
+    let by_emulator = |done: &Result<_, _>| matches!(done, Ok((_, true)));
+    let ((mut outcome, _), attempts) = vm::retried(|| attempt(job), by_emulator)?;
+    outcome.attempts = attempts;
+    if attempts > 1 {
+        outcome.findings.warnings.push(format!(
+            "it took {attempts} starts: emulation on a busy host lets healthy kernels panic now and then"
+        ));
     }
+    evidence::outcome(&outcome)?;
+    Ok(outcome)
 }
 
 /// A boot that is under way.

@@ -1,0 +1,248 @@
+//! Progress on a terminal: the running stage with its time, and below it the last lines of what
+//! another program prints.
+//!
+//! The whole text goes to a log file. If the stage fails, what it printed is shown in full. Where
+//! stderr is no terminal, with `-v` and with `-q`, everything is told by [`Console`] instead.
+
+use super::console::{Console, Level};
+use crate::printable;
+use crate::progress::{Bytes, Progress};
+use camino::{Utf8Path, Utf8PathBuf};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Lines of other programs' output that are shown at once.
+const LINES: usize = 5;
+
+/// Folder of the log files.
+const LOGS: &str = "target/logs";
+
+/// A stage that took no longer has no time behind it.
+const WORTH_TELLING: Duration = Duration::from_millis(500);
+
+/// Progress that rolls on a terminal.
+pub(super) struct Live {
+    console: Console,
+    multi: MultiProgress,
+    log: Log,
+    state: Mutex<State>,
+}
+
+/// The log file; nothing if it cannot be written.
+struct Log {
+    path: Utf8PathBuf,
+    file: Mutex<Option<BufWriter<File>>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The running stage.
+    stage: Option<Stage>,
+}
+
+struct Stage {
+    text: String,
+    begun: Instant,
+    head: ProgressBar,
+    /// The lines below it.
+    lines: Vec<ProgressBar>,
+    /// What was printed since it began.
+    printed: Vec<String>,
+}
+
+/// Lines of a stage's output that are kept for its failure.
+const MOST_KEPT: usize = 5000;
+
+impl Live {
+    /// Progress of the work that is called `name`, as this terminal can show it. `None` where only
+    /// plain lines can be.
+    pub(super) fn new(console: Console, name: &str) -> Option<Live> {
+        if !console.rolls() {
+            return None;
+        }
+        let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        Some(Live {
+            console,
+            multi,
+            log: Log::new(&Utf8Path::new(LOGS).join(format!("{name}.log"))),
+            state: Mutex::default(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the running stage: one line with its time stays of it.
+    fn end(&self, state: &mut State) {
+        let Some(stage) = state.stage.take() else {
+            return;
+        };
+        stage.clear();
+        let took = stage.begun.elapsed();
+        let mut text = stage.text;
+        if took >= WORTH_TELLING {
+            text = format!("{text} ({:.1} s)", took.as_secs_f64());
+        }
+        self.multi.suspend(|| self.console.stage(&text));
+    }
+
+    /// The work has failed: shows in full what the running stage has printed.
+    pub(super) fn failed(&self) {
+        let mut state = self.state();
+        let printed = state.stage.as_mut().map(|s| std::mem::take(&mut s.printed));
+        self.end(&mut state);
+        for line in printed.into_iter().flatten() {
+            self.console.detail(&line);
+        }
+        if let Some(path) = self.log.finish() {
+            self.console.note(&format!("the whole output is in {path}"));
+        }
+    }
+
+    /// The work has ended well.
+    pub(super) fn done(&self) {
+        self.end(&mut self.state());
+        self.log.finish();
+    }
+}
+
+impl Stage {
+    fn clear(&self) {
+        for line in &self.lines {
+            line.finish_and_clear();
+        }
+        self.head.finish_and_clear();
+    }
+}
+
+impl Progress for Live {
+    fn stage(&self, text: &str) {
+        let mut state = self.state();
+        self.end(&mut state);
+        self.log.write(&format!("==> {text}"));
+        let head = self.multi.add(ProgressBar::new_spinner());
+        head.set_style(style(
+            self.console.colours(),
+            "{spinner} {wide_msg} {elapsed}",
+        ));
+        head.set_message(printable::line(text).into_owned());
+        head.enable_steady_tick(Duration::from_millis(200));
+        state.stage = Some(Stage {
+            text: text.to_owned(),
+            begun: Instant::now(),
+            head,
+            lines: Vec::new(),
+            printed: Vec::new(),
+        });
+    }
+
+    fn note(&self, text: &str) {
+        self.log.write(&format!("  ! {text}"));
+        self.multi.suspend(|| self.console.note(text));
+    }
+
+    fn detail(&self, text: &str) {
+        self.log.write(text);
+        let mut state = self.state();
+        let Some(stage) = &mut state.stage else {
+            return;
+        };
+        if stage.printed.len() == MOST_KEPT {
+            stage.printed.remove(0);
+        }
+        stage.printed.push(text.to_owned());
+        if stage.lines.len() < LINES {
+            let line = self.multi.add(ProgressBar::new_spinner());
+            line.set_style(style(self.console.colours(), "    {wide_msg:.dim}"));
+            stage.lines.push(line);
+        }
+        let shown = stage.printed.iter().rev().take(stage.lines.len()).rev();
+        for (line, text) in stage.lines.iter().zip(shown) {
+            line.set_message(printable::line(text).into_owned());
+        }
+    }
+
+    fn bytes(&self, what: &str, total: Option<u64>) -> Box<dyn Bytes> {
+        let bar = self.console.bar(what, total);
+        Box::new(super::console::Bar(self.multi.add(bar)))
+    }
+}
+
+/// A template is a constant: one that is wrong gives the plain style.
+fn style(colours: bool, template: &str) -> ProgressStyle {
+    let template = match colours {
+        true => template.replace("{wide_msg}", "{wide_msg:.cyan}"),
+        false => template.replace("{wide_msg:.dim}", "{wide_msg}"),
+    };
+    ProgressStyle::with_template(&template)
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+        .tick_chars("-\\|/ ")
+}
+
+impl Log {
+    fn new(path: &Utf8Path) -> Log {
+        let folder = path.parent().unwrap_or(Utf8Path::new("."));
+        let file = fs_err::create_dir_all(folder).and_then(|()| File::create(path));
+        Log {
+            path: path.to_owned(),
+            file: Mutex::new(file.ok().map(BufWriter::new)),
+        }
+    }
+
+    fn file(&self) -> MutexGuard<'_, Option<BufWriter<File>>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A log that cannot be written is not worth failing for.
+    fn write(&self, text: &str) {
+        if let Some(file) = &mut *self.file() {
+            let _ = writeln!(file, "{}", printable::line(text));
+        }
+    }
+
+    /// Writes what is left; where the log is, if there is one.
+    fn finish(&self) -> Option<&Utf8Path> {
+        let mut file = self.file().take()?;
+        file.flush().ok().map(|()| self.path.as_path())
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").finish_non_exhaustive()
+    }
+}
+
+/// Does work whose progress is shown as this terminal can.
+pub(super) fn show<T, E>(
+    console: Console,
+    name: &str,
+    work: impl FnOnce(&dyn Progress) -> Result<T, E>,
+) -> Result<T, E> {
+    let Some(live) = Live::new(console, name) else {
+        return work(&console);
+    };
+    let done = work(&live);
+    match &done {
+        Ok(_) => live.done(),
+        Err(_) => live.failed(),
+    }
+    done
+}
+
+impl Console {
+    /// Whether lines can be written over: a terminal that knows how, where nobody wants to see
+    /// everything or nothing.
+    fn rolls(&self) -> bool {
+        self.is_terminal() && self.level() == Level::Normal && !is_dumb()
+    }
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term == "dumb")
+        || std::env::var_os("CI").is_some_and(|ci| !ci.is_empty())
+}

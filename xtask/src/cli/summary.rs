@@ -1,0 +1,84 @@
+//! What `image` says in the end: what was made, and what to type next.
+
+use crate::build::Built;
+use crate::model::{Arch, BootMode, Size};
+use crate::shell;
+use camino::Utf8Path;
+use std::os::unix::fs::MetadataExt;
+
+/// A few lines about an image. `recipe` is how its user named the recipe, if there was one.
+pub(super) fn of(built: &Built, recipe: Option<&str>) -> Vec<String> {
+    let plan = &built.plan;
+    let mut lines: Vec<String> = built.files.iter().map(|path| file(path)).collect();
+    let mut row = |name: &str, value: String| lines.push(format!("{name:<9}{value}"));
+    row(
+        "disk",
+        format!("{}, {} free", Size(plan.disk.size), Size(plan.root.free)),
+    );
+    row(
+        "boots on",
+        format!("{} ({})", firmware(plan.boot), arch(plan.arch)),
+    );
+    let service = plan.container.as_ref().filter(|c| c.restart.is_some());
+    if let Some(container) = service {
+        row(
+            "service",
+            shell::command_line(container.command.iter().map(String::as_str)),
+        );
+    }
+    row("login", logins(&built.logins));
+    if let Some(next) = next(built, recipe) {
+        row("next", next);
+    }
+    lines
+}
+
+fn file(path: &Utf8Path) -> String {
+    let Ok(meta) = path.metadata() else {
+        return path.to_string();
+    };
+    // st_blocks is in units of 512 bytes, whatever the file system (stat(2)).
+    let on_disk = Size(meta.blocks() * 512);
+    match meta.len() > meta.blocks() * 512 {
+        true => format!("{path}: {on_disk} on disk, {} with holes", Size(meta.len())),
+        false => format!("{path}: {on_disk}"),
+    }
+}
+
+fn firmware(boot: BootMode) -> &'static str {
+    match boot {
+        BootMode::Bios => "BIOS",
+        BootMode::Uefi => "UEFI",
+        BootMode::Hybrid => "BIOS and UEFI",
+    }
+}
+
+fn arch(arch: Arch) -> String {
+    arch.to_string()
+}
+
+fn logins(logins: &[String]) -> String {
+    match logins {
+        [] => "nobody; --ssh-key FILE or --root-password-file FILE lets root in".to_owned(),
+        names => names.join(", "),
+    }
+}
+
+/// The command that boots the image here.
+fn next(built: &Built, recipe: Option<&str>) -> Option<String> {
+    let image = built.files.first()?;
+    let bootable = ["img", "qcow2", "vdi", "vmdk", "vhd", "vhdx"];
+    if !image.extension().is_some_and(|e| bootable.contains(&e)) {
+        return None;
+    }
+    let default = Utf8Path::new("target/images");
+    let by_name = recipe.filter(|r| !r.contains('/') && image.parent() == Some(default));
+    let word = by_name.filter(|r| **r == built.plan.name);
+    let word = word.map_or_else(|| shell::command_line([image.as_str()]), str::to_owned);
+    let more = if built.logins.is_empty() {
+        " --root-login"
+    } else {
+        ""
+    };
+    Some(format!("cargo xtask boot {word}{more}"))
+}
