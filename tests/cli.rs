@@ -344,6 +344,10 @@ fn a_tar_that_is_none() {
     wrong("empty.tar", 2, &["empty"]);
     fs_err::write(p.dir.join("text.tar"), "no tar at all\n".repeat(1000)).unwrap();
     wrong("text.tar", 2, &["this is no tar"]);
+    fs_err::write(p.dir.join("short.tar"), "404\n").unwrap();
+    wrong("short.tar", 2, &["this is no tar"]);
+    fs_err::write(p.dir.join("page.tar"), "<html><body>404\n").unwrap();
+    wrong("page.tar", 2, &["page of the web", "docker export"]);
     fs_err::write(p.dir.join("zeros.tar"), vec![0; 10240]).unwrap();
     wrong("zeros.tar", 2, &["empty"]);
 

@@ -384,13 +384,13 @@ fn recipes_that_do_not_end() {
     fs_err::write(&recipe, keys).unwrap();
     let (said, code) = p.plan_in_bounds(tar.as_str(), &[], Stdio::null());
     assert_eq!(code, Some(0), "{said}");
-    // Devices and pipes: what is named is no recipe.
+    // Devices and pipes are not read.
     fs_err::remove_file(&recipe).unwrap();
     std::os::unix::fs::symlink("/dev/zero", &recipe).unwrap();
-    p.refused(&tar, &[], &["no recipe"]);
+    p.refused(&tar, &[], &["it is a device"]);
     fs_err::remove_file(&recipe).unwrap();
     common::content(Command::new("mkfifo").arg(&recipe));
-    p.refused(&tar, &[], &["no recipe"]);
+    p.refused(&tar, &[], &["it is a pipe"]);
     fs_err::remove_file(&recipe).unwrap();
     // A key of somebody else's recipe that is a pipe nobody writes to.
     common::content(Command::new("mkfifo").arg(p.dir.join("box").join("key.pub")));

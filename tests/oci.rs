@@ -401,7 +401,7 @@ fn bombs_end_before_they_hurt() {
     let layer = oci.blob(&Squeeze::Gzip.bytes(&bomb));
     let config = oci.document(&json!({"rootfs": {"diff_ids": [sha256(&bomb)]}}));
     oci.index(&[oci.document(&json!({"config": config, "layers": [layer]}))]);
-    refused(&oci, &["the layer", "no tar header"]);
+    refused(&oci, &["the layer", "compressed twice"]);
 }
 
 #[test]

@@ -571,7 +571,7 @@ fn folders_that_cannot_be_written_to() {
     fs::write(p.dir.join("file"), "mine").unwrap();
     symlink("nowhere", p.dir.join("dangling")).unwrap();
     for bad in ["file", "file/below", "/dev/null", "dangling"] {
-        fails(&mut overridden(bad), 1, &[bad, "; hint: "]);
+        fails(&mut overridden(bad), 2, &[bad, "; hint: "]);
     }
     assert_eq!(fs::read(p.dir.join("file")).unwrap(), b"mine");
     assert!(!p.dir.join("nowhere").exists());

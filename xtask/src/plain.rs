@@ -125,7 +125,17 @@ pub fn open_in(dir: &Utf8Path, name: &PlainName) -> io::Result<File> {
 /// is waited for or read from: all of them are errors of the kind
 /// [`io::ErrorKind::InvalidInput`].
 pub fn open(path: &Utf8Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    open_with(path, OFlags::NOFOLLOW)
+}
+
+/// As [`open`], but a symbolic link is followed.
+pub(crate) fn open_followed(path: &Utf8Path) -> io::Result<File> {
+    open_with(path, OFlags::empty())
+}
+
+fn open_with(path: &Utf8Path, more: OFlags) -> io::Result<File> {
+    // Without O_NONBLOCK opening a pipe waits for its other end.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | more;
     let refuse = |what: &str| {
         let text = format!("it is {what}, not a regular file");
         io::Error::new(io::ErrorKind::InvalidInput, text)
@@ -138,7 +148,9 @@ pub fn open(path: &Utf8Path) -> io::Result<File> {
     ) {
         Ok(fd) => File::from(fd),
         // What open(2) says of a link here, and of a socket or a device without a driver.
-        Err(rustix::io::Errno::LOOP) => return Err(refuse("a symbolic link")),
+        Err(rustix::io::Errno::LOOP) if more.contains(OFlags::NOFOLLOW) => {
+            return Err(refuse("a symbolic link"));
+        }
         Err(rustix::io::Errno::NXIO | rustix::io::Errno::NODEV) => {
             return Err(refuse("a socket or a device"));
         }

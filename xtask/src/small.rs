@@ -2,29 +2,16 @@
 //! memory nor time is lost on it.
 
 use crate::model::size::Size;
+use crate::plain;
 use camino::Utf8Path;
-use rustix::fs::{CWD, Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read};
 
 /// Reads text in UTF-8 of at most `most` bytes out of a regular file; symbolic links are
 /// followed. A pipe is not waited for, and a device not read: both are errors, as is more text.
 pub fn regular(path: &Utf8Path, most: u64) -> io::Result<String> {
-    // Without O_NONBLOCK opening a pipe waits for its other end.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(
-        CWD,
-        path.as_std_path(),
-        flags,
-        Mode::empty(),
-    )?);
+    let file = plain::open_followed(path)?;
     let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is not a regular file",
-        ));
-    }
     if meta.len() > most {
         return Err(too_large(most));
     }

@@ -175,7 +175,7 @@ pub fn image(request: Request, progress: &dyn Progress) -> Result<Built, Report>
 
 /// Takes the folder for the files of the image `name`; waits for another run that has it.
 fn open(dir: &Utf8Path, name: &str, progress: &dyn Progress) -> Result<Set, Report> {
-    Set::open(dir, name, &|text| progress.note(text)).map_err(|e| output::write_error(dir, e))
+    Set::open(dir, name, &|text| progress.note(text)).map_err(|e| output::folder_error(dir, e))
 }
 
 /// What has to be known before anything is built: an image is not built for minutes to fail for

@@ -9,7 +9,10 @@ use crate::printable;
 use crate::tool;
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::Signal;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, SeekFrom};
+
+/// How much of what a bootstrap says is looked at, in bytes.
+const LOG: u64 = 1 << 20;
 
 /// A base image that the engine has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,8 +163,11 @@ fn run_bootstrap(
     .map_err(failed)?;
     let output = running.wait().map_err(failed)?;
     let mut said = Vec::new();
-    log.rewind().map_err(failed)?;
-    log.read_to_end(&mut said).map_err(failed)?;
+    // Its end: what was said last tells why, and there may be any amount of it.
+    let len = log.seek(SeekFrom::End(0)).map_err(failed)?;
+    log.seek(SeekFrom::Start(len.saturating_sub(LOG)))
+        .map_err(failed)?;
+    log.take(LOG).read_to_end(&mut said).map_err(failed)?;
     for line in said.split(|b| *b == b'\n') {
         tracing::debug!("bootstrap: {}", printable::output(line));
     }

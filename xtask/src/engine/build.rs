@@ -8,7 +8,7 @@ use crate::printable;
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::Signal;
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 
 /// What is to be built.
 #[derive(Debug, Clone)]
@@ -25,6 +25,34 @@ pub struct Build<'a> {
     pub tag: String,
     /// Network of the build's containers; the engine's default if `None`.
     pub network: Option<&'a str>,
+}
+
+/// Longest line that is shown, in bytes. A program in a build may print one without an end.
+const MAX_LINE: usize = 64 << 10;
+
+/// Reads the next line into `line`, or its first [`MAX_LINE`] bytes and passes the rest; `false` at
+/// the end.
+fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let mut any = false;
+    loop {
+        let buf = match from.fill_buf() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            buf => buf?,
+        };
+        if buf.is_empty() {
+            return Ok(any);
+        }
+        any = true;
+        let end = buf.iter().position(|b| *b == b'\n');
+        let len = end.map_or(buf.len(), |end| end + 1);
+        let room = (MAX_LINE - line.len()).min(len);
+        line.extend_from_slice(&buf[..room]);
+        from.consume(len);
+        if end.is_some() {
+            return Ok(true);
+        }
+    }
 }
 
 /// Lines of output that an error repeats.
@@ -100,7 +128,7 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<H
     let mut tail: VecDeque<String> = VecDeque::new();
     let mut lines = BufReader::new(&*output);
     let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line).map_err(failed)? > 0 {
+    while next_line(&mut lines, &mut line).map_err(failed)? {
         let text = printable::output(&line);
         if !text.is_empty() {
             show(&text);
@@ -109,7 +137,6 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<H
             }
             tail.push_back(text);
         }
-        line.clear();
     }
     let done = output.try_wait().map_err(failed)?;
     if !done.is_some_and(|o| o.status.success()) {
@@ -162,5 +189,27 @@ pub fn host_arch() -> Arch {
         Arch::Arm64
     } else {
         Arch::Amd64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_line_without_an_end_takes_no_memory() {
+        use std::io::Read;
+        let endless = io::repeat(b'x').take(10 << 20);
+        let mut all = BufReader::new(b"one\n\n".chain(endless).chain(&b"\ntwo"[..]));
+        let mut line = Vec::new();
+        let mut seen = Vec::new();
+        while next_line(&mut all, &mut line).unwrap() {
+            seen.push((line.len(), line.last().copied()));
+        }
+        let long = (MAX_LINE, Some(b'x'));
+        let wanted = [(4, Some(b'\n')), (1, Some(b'\n')), long, (3, Some(b'o'))];
+        assert_eq!(seen, wanted);
+        assert!(line.capacity() <= 2 * MAX_LINE);
     }
 }

@@ -7,6 +7,7 @@
 use super::{Init, Report, Rootfs, Settings, edit, read, rewrite, units};
 use crate::rootfs::Kind;
 
+mod ifupdown;
 mod static_config;
 
 /// What keeps the network up.
@@ -120,15 +121,7 @@ fn set_up(rootfs: &mut Rootfs, init: Init, means: Means) -> Result<(), Report> {
         Means::NetworkManager => {}
         Means::Dhcpcd => loopback(rootfs, init)?,
         Means::Networkd => networkd(rootfs)?,
-        Means::Ifupdown if !is_configured(rootfs, means) => {
-            let stanza = if init == Init::Systemd {
-                // Patterns of Debian's ifupdown (interfaces(5), "INTERFACE SELECTION").
-                "auto /en*=wired /eth*=wired\niface wired inet dhcp\n"
-            } else {
-                "auto eth0\niface eth0 inet dhcp\n"
-            };
-            interfaces(rootfs, stanza)?;
-        }
+        Means::Ifupdown if !is_configured(rootfs, means) => ifupdown::wired(rootfs, init)?,
         Means::Ifupdown => {}
     }
     let (name, at) = service(means, init);
@@ -203,23 +196,12 @@ fn loopback(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
         return Ok(());
     }
     if read(rootfs, "/etc/network/interfaces")?.is_empty() {
-        interfaces(rootfs, "")?;
+        ifupdown::loopback(rootfs)?;
     }
     if !units::enable(rootfs, init, "networking", "boot")? {
         units::enable(rootfs, init, "loopback", "boot")?;
     }
     Ok(())
-}
-
-fn interfaces(rootfs: &mut Rootfs, stanza: &str) -> Result<(), Report> {
-    let space = if stanza.is_empty() { "" } else { "\n" };
-    rewrite(
-        rootfs,
-        "/etc/network/interfaces",
-        format!(
-            "# Written by docker-to-linux; see interfaces(5).\nauto lo\niface lo inet loopback\n{space}{stanza}"
-        ),
-    )
 }
 
 /// /etc/resolv.conf: systemd-resolved's stub where that runs, else a file that the DHCP client

@@ -243,5 +243,7 @@ fn read(rootfs: &Rootfs, path: &str) -> Result<String, Report> {
 }
 
 fn edit(error: TreeError) -> Report {
-    Report::failure("making a machine of the container").because(error)
+    Report::failure("making a machine of the container")
+        .because(error)
+        .hint("remove in the Dockerfile what is in the way there")
 }

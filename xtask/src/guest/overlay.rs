@@ -8,6 +8,7 @@ use super::{Report, Rootfs, edit};
 use crate::format::raw::next_data;
 use crate::model::size::Size;
 use crate::recipe::{FileMode, FileOptions, Owner, closest};
+use crate::rootfs::tar::MAX_FILE;
 use crate::rootfs::{Content, Kind, Meta, Node, NodeId, Segment, Store};
 use camino::Utf8Path;
 use fs_err as fs;
@@ -335,10 +336,6 @@ impl Reader {
         })
     }
 }
-
-/// Largest file in bytes: ext4 numbers the blocks of a file by 32 bits, and the last number is
-/// not used (Linux fs/ext4/super.c, `ext4_max_size`; blocks of 4096 bytes).
-const MAX_FILE: u64 = ((1 << 32) - 1) * 4096;
 
 /// Most bytes of holes in all files. They take no space, but the manifest has a hash of every
 /// file, which covers its zeros.

@@ -12,7 +12,7 @@ mod write_error;
 
 pub use folder::{Folder, Swept, half_named};
 pub use set::Set;
-pub use write_error::write_error;
+pub use write_error::{folder_error, write_error};
 
 /// The checksums of a folder's files: the one file of a folder that several images share.
 pub const SHARED: &str = "SHA256SUMS";

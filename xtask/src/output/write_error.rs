@@ -1,6 +1,6 @@
 //! What a file that cannot be written is an error about.
 
-use crate::error::Report;
+use crate::error::{Class, Report};
 use std::io;
 
 /// The error for a file or folder that could not be written.
@@ -29,4 +29,18 @@ pub fn write_error(path: &camino::Utf8Path, error: io::Error) -> Report {
         Some(hint) => report.hint(hint),
         None => report,
     }
+}
+
+/// The error for the folder of `--output`. It is the user's mistake if that is a file, or in one.
+pub fn folder_error(dir: &camino::Utf8Path, error: io::Error) -> Report {
+    let is_file = match error.kind() {
+        io::ErrorKind::NotADirectory => true,
+        io::ErrorKind::AlreadyExists => !dir.is_dir(),
+        _ => false,
+    };
+    let mut report = write_error(dir, error);
+    if is_file {
+        report.class = Class::Mistake;
+    }
+    report
 }

@@ -53,6 +53,10 @@ pub struct ContainerFacts {
     pub given: bool,
 }
 
+/// Variables that say to programs that they run in a container (systemd's CONTAINER_INTERFACE):
+/// on the machine that is not so.
+const OF_A_CONTAINER: [&str; 2] = ["container", "container_uuid"];
+
 /// Decides what the machine keeps, and says what people should know of it.
 pub(super) fn container(
     facts: &ContainerFacts,
@@ -97,6 +101,7 @@ pub(super) fn container(
     let env: Vec<(String, String)> = config
         .env()
         .into_iter()
+        .filter(|(name, _)| !OF_A_CONTAINER.contains(name))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let healthcheck = config.healthcheck();
@@ -173,6 +178,10 @@ mod tests {
         assert_eq!(kept(false, Some(Service::Always)), always);
         let (c, _) = container(&facts(nginx, true), None).unwrap();
         assert_eq!(c.unwrap().stop_signal.number(), 3);
+        let env = r#"{"Env": ["container=docker", "container_name=x"]}"#;
+        let (c, _) = container(&facts(env, true), None).unwrap();
+        let kept = [("container_name".to_owned(), "x".to_owned())];
+        assert_eq!(c.unwrap().env, kept);
     }
 
     #[test]

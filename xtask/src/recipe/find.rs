@@ -51,14 +51,15 @@ pub fn home() -> Utf8PathBuf {
 /// Finds a recipe by its folder's name, or by a path to its folder or file.
 pub fn find(wanted: &str) -> Result<Found, Report> {
     let path = Utf8Path::new(wanted);
-    let is_path = wanted.contains('/') || path.join(FILE).is_file() || path.is_file();
+    let is_path = wanted.contains('/') || path.join(FILE).exists() || path.is_file();
     if is_path {
-        let file = if path.is_file() {
+        // A pipe or a device is told what it is when it is opened.
+        let file = if path.exists() && !path.is_dir() {
             path.to_owned()
         } else {
             path.join(FILE)
         };
-        return if file.is_file() {
+        return if file.exists() {
             load(&file)
         } else {
             Err(
@@ -71,7 +72,7 @@ pub fn find(wanted: &str) -> Result<Found, Report> {
     let roots = roots();
     for root in &roots {
         let file = root.join(wanted).join(FILE);
-        if file.is_file() {
+        if file.exists() {
             return load(&file);
         }
     }

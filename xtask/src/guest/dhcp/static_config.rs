@@ -74,10 +74,24 @@ fn line_says(means: Means, line: &str) -> Option<bool> {
     }
 }
 
+/// Name servers that only programs on the build host, and its containers, can ask.
+const OF_HOSTS: [&str; 8] = [
+    // Docker's in a network of its own, and systemd-resolved's two.
+    "127.0.0.11",
+    "127.0.0.53",
+    "127.0.0.54",
+    // Docker Desktop's two, slirp4netns's (rootless engines) and gvisor-tap-vsock's (podman
+    // machine); podman's own network, where aardvark-dns answers.
+    "192.168.65.5",
+    "192.168.65.7",
+    "10.0.2.3",
+    "192.168.127.1",
+    "169.254.1.1",
+];
+
 /// Whether a resolv.conf(5) has name servers that somebody wrote: not those of an engine, and not
 /// the stub of the build host's systemd-resolved, which answer nobody on the machine.
 pub(super) fn has_servers(text: &str) -> bool {
-    const THEIRS: [&str; 3] = ["127.0.0.11", "127.0.0.53", "127.0.0.54"];
     let of_an_engine = text.lines().filter(|l| l.starts_with('#')).any(|l| {
         let l = l.to_ascii_lowercase();
         ["docker", "podman", "buildkit", "containerd", "aardvark"]
@@ -87,6 +101,7 @@ pub(super) fn has_servers(text: &str) -> bool {
     !of_an_engine
         && text.lines().any(|line| {
             let mut words = line.split_whitespace();
-            words.next() == Some("nameserver") && words.next().is_some_and(|s| !THEIRS.contains(&s))
+            words.next() == Some("nameserver")
+                && words.next().is_some_and(|s| !OF_HOSTS.contains(&s))
         })
 }

@@ -140,14 +140,29 @@ pub(super) fn add(
     Ok(notes)
 }
 
-/// What to tell of a command whose program is not there: the service fails at every start.
+/// What to tell of a command whose program, or its interpreter, is not there: the service fails at
+/// every start.
 fn no_program(finder: Finder<'_>, command: &[String]) -> Option<String> {
     let word = command.first()?;
-    finder.find(word).is_none().then(|| {
-        format!(
-            "the container's command starts {word:?}, which is no executable file of the root file system, so the service cannot start; correct CMD or ENTRYPOINT in its Dockerfile"
-        )
-    })
+    if let Some(program) = finder.find(word) {
+        let text = finder.script(&program.real)?;
+        // The kernel looks for it itself, without a PATH (Linux fs/binfmt_script.c).
+        let line = text.split('\n').next()?.strip_prefix("#!")?;
+        let interpreter = line.split([' ', '\t']).find(|word| !word.is_empty())?;
+        let ends = if line.ends_with('\r') {
+            "; its lines end as those of Windows do"
+        } else {
+            ""
+        };
+        return finder.interpreter(interpreter).is_none().then(|| {
+            format!(
+                "the container's command starts the script {word:?}, whose interpreter {interpreter:?} is no executable file of the root file system{ends}, so the service cannot start; install it, or correct the script's first line"
+            )
+        });
+    }
+    Some(format!(
+        "the container's command starts {word:?}, which is no executable file of the root file system, so the service cannot start; correct CMD or ENTRYPOINT in its Dockerfile"
+    ))
 }
 
 /// The folders that an engine would make when it makes a container.

@@ -71,6 +71,14 @@ impl<'a> Finder<'a> {
         }
     }
 
+    /// The program that a script's first line names: it is not looked for in PATH.
+    pub(super) fn interpreter(&self, path: &str) -> Option<Program> {
+        self.at(format!(
+            "{}/{path}",
+            if path.starts_with('/') { "" } else { self.dir }
+        ))
+    }
+
     fn at(&self, path: String) -> Option<Program> {
         let tree = &self.rootfs.tree;
         let real = tree.canonical(&path)?;

@@ -812,3 +812,24 @@ fn a_command_may_open_its_output_by_name() {
     journal.read_to_string(&mut said).unwrap();
     assert_eq!(said, "one\ntwo\nthree\n");
 }
+
+#[test]
+fn a_script_whose_interpreter_is_missing_gets_a_note() {
+    let note = |script: &str| {
+        let mut r = rootfs(&[("/bin/bash", "elf"), ("/run.sh", script)]);
+        for path in ["/bin/bash", "/run.sh"] {
+            let id = r.tree.lookup(path).unwrap();
+            r.tree.node_mut(id).meta.mode = 0o755;
+        }
+        let c = container(&["/run.sh"], &[]);
+        let notes = add(&mut r, Init::Systemd, &c, OWN).unwrap();
+        notes.join(" ")
+    };
+    for good in ["#!/bin/bash\n", "#! /bin/bash -e\necho\n", "elf", "#!"] {
+        assert_eq!(note(good), "", "{good:?}");
+    }
+    let missing = note("#!/usr/bin/python3 -u\n");
+    assert!(missing.contains("\"/usr/bin/python3\""), "{missing}");
+    let windows = note("#!/bin/bash\r\necho\r\n");
+    assert!(windows.contains("Windows"), "{windows}");
+}

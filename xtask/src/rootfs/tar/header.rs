@@ -5,7 +5,7 @@ use super::input::{BLOCK, Input, MAX_RECORDS};
 use super::notes::{Left, Notes};
 use super::pax::{self, Pax, Records};
 use super::sparse::{MAX_RUNS, Map};
-use super::{MAX_FILE, TarError, Time, TreeError, Xattrs, attributes, number, packed};
+use super::{MAX_FILE, TarError, Time, TreeError, Xattrs, attributes, foreign, number};
 use bstr::{BString, ByteSlice};
 use tar::Header;
 
@@ -63,6 +63,16 @@ impl Globals {
     }
 }
 
+/// What a file is whose first block is no header, if that is known: some kinds are told by what is
+/// further behind.
+fn no_tar(input: &mut dyn Input, block: &[u8; BLOCK]) -> Result<Option<TarError>, TarError> {
+    let mut head = block.to_vec();
+    head.resize(foreign::LOOKED_AT, 0);
+    let n = input.read(&mut head[BLOCK..])?;
+    head.truncate(BLOCK + n);
+    Ok(foreign::what(&head).map(|(what, cure)| TarError::Foreign { what, cure }))
+}
+
 /// The next entry, or `None` at the end of the tar.
 pub(super) fn next(
     input: &mut dyn Input,
@@ -81,9 +91,11 @@ pub(super) fn next(
             return Ok(None);
         }
         if n < BLOCK {
-            return Err(match packed::foreign(&block[..n]) {
+            return Err(match foreign::what(&block[..n]) {
                 _ if n == 0 && at == 0 => TarError::Empty,
-                Some((what, unpack)) if at == 0 => TarError::Foreign { what, unpack },
+                Some((what, cure)) if at == 0 => TarError::Foreign { what, cure },
+                // Every header has zeros in it.
+                _ if at == 0 && !block[..n].contains(&0) => TarError::Header { at },
                 _ => TarError::Truncated {
                     at: at + n as u64,
                     inside: "a header".into(),
@@ -94,12 +106,17 @@ pub(super) fn next(
             if pending {
                 return Err(TarError::Header { at });
             }
+            if at == 0
+                && let Some(other) = no_tar(input, &block)?
+            {
+                return Err(other);
+            }
             // One block of zeros ends a tar; the second one is for old tapes.
             return Ok(None);
         }
         if !is_header(&block) {
-            return Err(match packed::foreign(&block) {
-                Some((what, unpack)) if at == 0 => TarError::Foreign { what, unpack },
+            return Err(match at {
+                0 => no_tar(input, &block)?.unwrap_or(TarError::Header { at }),
                 _ => TarError::Header { at },
             });
         }

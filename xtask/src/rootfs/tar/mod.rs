@@ -19,6 +19,7 @@
 mod acl;
 mod attributes;
 mod checksum;
+mod foreign;
 mod header;
 mod input;
 mod layer;
@@ -34,10 +35,12 @@ use super::budget::{Budget, Exceeded};
 use super::{Content, Kind, Meta, Node, NodeId, Rootfs, Stores, Time, Tree, TreeError, Xattrs};
 use crate::error::Report;
 use bstr::BString;
+pub use foreign::Cure;
 use header::{Entry, EntryType};
 use input::Input;
 pub use layer::Layers;
 use notes::Notes;
+use packed::TooMuchMemory;
 pub(super) use packed::Unpacked;
 use std::fs::File;
 use std::io::{self, Read};
@@ -81,8 +84,8 @@ pub enum TarError {
     Foreign {
         /// What it is.
         what: &'static str,
-        /// A command that writes a tar of `FILE`, if one does.
-        unpack: Option<&'static str>,
+        /// What to do with it.
+        cure: Cure,
     },
     /// A file that no ext4 can hold.
     #[error("the file {name:?} has {size} bytes, more than the {MAX_FILE} that ext4 can hold")]
@@ -124,13 +127,13 @@ impl From<TarError> for Report {
     fn from(error: TarError) -> Report {
         let hint = match &error {
             error if let Some(exceeded) = error.exceeded() => exceeded.hint(),
-            TarError::Foreign { unpack, .. } => {
+            TarError::Foreign { cure, .. } => {
                 return Report::failure("reading the root file system's tar")
-                    .hint(match unpack {
-                        Some(command) => {
+                    .hint(match cure {
+                        Cure::Unpack(command) => {
                             format!("unpack it on the way: `{command} | cargo xtask image RECIPE --from -`")
                         }
-                        None => "give a tar of a whole root file system, as `docker export` writes it".into(),
+                        Cure::Do(what) => (*what).to_owned(),
                     })
                     .because(error);
             }
@@ -146,6 +149,7 @@ impl From<TarError> for Report {
             TarError::Tree(TreeError::DotDot(_)) | TarError::Refused(_) => {
                 "a tar like this was made to do harm: do not trust it"
             }
+            TarError::Io(e) if let Some(memory) = TooMuchMemory::of(e) => memory.hint(),
             TarError::Io(e) if e.kind() == io::ErrorKind::StorageFull => {
                 "free some space where the image is written: the file contents wait there"
             }

@@ -1,5 +1,6 @@
 //! Compression around a tar: what is read, and what is only known by its name.
 
+use crate::model::size::Size;
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
@@ -73,34 +74,57 @@ fn is_lzma(head: &[u8]) -> bool {
     head.starts_with(&[0x5d, 0, 0]) && head[3..5] != [0; 2] && sane
 }
 
-/// What a file is that is no tar, and the command that makes one of it, if it is known:
-/// `FILE` stands for its name.
-pub(super) fn foreign(head: &[u8]) -> Option<(&'static str, Option<&'static str>)> {
-    Some(match head {
-        [0x1f, 0x9d, ..] => ("compressed by compress", Some("uncompress -c FILE")),
-        [0x1f, 0x1e, ..] => ("compressed by pack", Some("gzip -dc FILE")),
-        [0x1f, 0xa0, ..] => ("compressed by compress -H", Some("gzip -dc FILE")),
-        [0x89, b'L', b'Z', b'O', 0, ..] => ("compressed by lzop", Some("lzop -dc FILE")),
-        [0x04, 0x22, 0x4d, 0x18, ..] | [0x02, 0x21, 0x4c, 0x18, ..] => {
-            ("compressed by lz4", Some("lz4 -dc FILE"))
+/// A compression that wants more memory than it gets.
+#[derive(Debug, thiserror::Error)]
+#[error("unpacking it needs more memory than {most}")]
+pub(in crate::rootfs) struct TooMuchMemory {
+    most: Size,
+    form: Form,
+}
+
+impl TooMuchMemory {
+    /// The same in an error of a stream.
+    pub(in crate::rootfs) fn of(error: &io::Error) -> Option<&TooMuchMemory> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// What to do about it.
+    pub(in crate::rootfs) fn hint(&self) -> &'static str {
+        match self.form {
+            Form::Zstd => {
+                "unpack it on the way: `zstd -dc --long=31 FILE | cargo xtask image RECIPE --from -`, or compress it without --long and --ultra"
+            }
+            Form::Lzip => {
+                "unpack it on the way: `lzip -dc FILE | cargo xtask image RECIPE --from -`"
+            }
+            _ => {
+                "unpack it on the way: `xz -dc FILE | cargo xtask image RECIPE --from -`, or compress it with a smaller dictionary, e.g. `xz -9`"
+            }
         }
-        [b'L', b'R', b'Z', b'I', ..] => ("compressed by lrzip", Some("lrzip -d -o - FILE")),
-        [0xff, 0x06, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => {
-            ("compressed by snappy", Some("snzip -dc FILE"))
+    }
+}
+
+/// Says of an error of a decoder what it means, where the decoder's own words do not.
+fn explained(form: Option<Form>, error: io::Error) -> io::Error {
+    let most = match form {
+        // The library's own limit: a window of 2^27 bytes (zstd.h, `ZSTD_WINDOWLOG_LIMIT_DEFAULT`).
+        Some(Form::Zstd) if error.to_string().contains("too much memory") => 1 << 27,
+        Some(Form::Xz | Form::Lzma | Form::Lzip) => {
+            let inner = error.get_ref().and_then(|e| e.downcast_ref());
+            match inner {
+                Some(liblzma::stream::Error::MemLimit) => XZ_MEMORY,
+                _ => return error,
+            }
         }
-        [0xff, b'L', b'Z', b'M', b'A', ..] => ("compressed by lzmadec", Some("lzmadec < FILE")),
-        [b'B', b'Z', b'0', ..] => ("compressed by bzip 1", Some("bzip -dc FILE")),
-        [b'0', b'7', b'0', b'7', b'0', b'1' | b'2' | b'7', ..] | [0xc7, 0x71, ..] => {
-            ("a cpio archive", Some("bsdtar -cf - @FILE"))
-        }
-        [b'P', b'K', 3, 4, ..] => ("a zip archive", Some("bsdtar -cf - @FILE")),
-        [b'7', b'z', 0xbc, 0xaf, ..] => ("a 7-Zip archive", Some("bsdtar -cf - @FILE")),
-        [b'x', b'a', b'r', b'!', ..] => ("a xar archive", Some("bsdtar -cf - @FILE")),
-        [b'!', b'<', b'a', b'r', b'c', b'h', b'>', ..] => ("an ar archive or a package", None),
-        [b'h', b's', b'q', b's', ..] => ("a squashfs", Some("sqfs2tar FILE")),
-        [b'Q', b'F', b'I', 0xfb, ..] => ("a qcow2 image", None),
-        _ => return None,
-    })
+        _ => return error,
+    };
+    match form {
+        Some(form) => io::Error::other(TooMuchMemory {
+            most: Size(most),
+            form,
+        }),
+        None => error,
+    }
 }
 
 /// Where compressed bytes come from: what was looked at may be put back.
@@ -291,7 +315,7 @@ impl Read for Unpacked {
             match &mut self.state {
                 State::Plain(source) => return source.read(buf),
                 State::Member(member) => {
-                    let n = member.read(buf)?;
+                    let n = member.read(buf).map_err(|e| explained(self.form, e))?;
                     if n > 0 || buf.is_empty() {
                         return Ok(n);
                     }

@@ -1,0 +1,64 @@
+//! ifupdown's configuration, where nobody wrote one.
+
+use super::super::{Init, Report, Rootfs, edit, rewrite, units};
+use crate::rootfs::{Kind, Meta, Node};
+
+const FILE: &str = "/etc/network/interfaces";
+const LOOPBACK: &str =
+    "# Written by docker-to-linux; see interfaces(5).\nauto lo\niface lo inet loopback\n";
+
+/// Tells ifup(8) the name of the configuration of a wired interface, whatever its own name is.
+const SCRIPT: &str = "/usr/lib/docker-to-linux/wired";
+const SCRIPT_TEXT: &str =
+    "#!/bin/sh\n# Written by docker-to-linux; see interfaces(5), \"mapping\".\necho wired\n";
+
+const WAIT: &str = "ifupdown-wait-online.service";
+
+/// The loopback interface alone.
+pub(super) fn loopback(rootfs: &mut Rootfs) -> Result<(), Report> {
+    rewrite(rootfs, FILE, LOOPBACK.into())
+}
+
+/// DHCP on all wired interfaces with systemd, and on `eth0` with another init.
+///
+/// Where udev starts them, each gets its addresses on its own, and the machine is online when one
+/// has some. `ifup -a` at boot asks on one after the other: each without a cable lets the boot wait
+/// for minutes.
+pub(super) fn wired(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
+    let stanza = if init != Init::Systemd {
+        "auto eth0\niface eth0 inet dhcp\n".to_owned()
+    } else if by_udev(rootfs) {
+        let meta = Meta::root(0o755, rootfs.epoch);
+        let script = Node::new(Kind::bytes(SCRIPT_TEXT.as_bytes().to_vec()), meta);
+        rootfs.tree.insert(SCRIPT, script).map_err(edit)?;
+        units::enable(rootfs, init, WAIT, "network-online.target")?;
+        rewrite(
+            rootfs,
+            &format!("/etc/systemd/system/{WAIT}.d/10-timeout.conf"),
+            "# Written by docker-to-linux.\n[Service]\nTimeoutStartSec=60\n".into(),
+        )?;
+        format!(
+            "allow-hotplug /en* /eth*\nmapping en* eth*\n\tscript {SCRIPT}\niface wired inet dhcp\n"
+        )
+    } else {
+        // Patterns of Debian's ifupdown (interfaces(5), "INTERFACE SELECTION").
+        "auto /en*=wired /eth*=wired\niface wired inet dhcp\n".to_owned()
+    };
+    rewrite(rootfs, FILE, format!("{LOOPBACK}\n{stanza}"))
+}
+
+/// Whether udev starts interfaces as they come, and something waits for the first that is up.
+fn by_udev(rootfs: &Rootfs) -> bool {
+    let helper = [
+        "/usr/lib/udev/ifupdown-hotplug",
+        "/lib/udev/ifupdown-hotplug",
+    ];
+    let unit = |name| units::find(rootfs, Init::Systemd, name).is_some();
+    helper
+        .iter()
+        .any(|path| rootfs.tree.resolve(path).is_some())
+        && unit("ifup@.service")
+        && unit("systemd-udevd.service")
+        && unit(WAIT)
+        && !units::is_masked(rootfs, WAIT)
+}
