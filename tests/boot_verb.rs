@@ -7,7 +7,7 @@
 use crate::common::sector::{Then, boot_sector};
 use crate::common::{checker, machine, said, sha256, temp, xtask};
 use camino::{Utf8Path, Utf8PathBuf};
-use docker_to_linux::guest::Given;
+use docker_to_linux::guest::RootLogin;
 use docker_to_linux::tool::Tool;
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Stdio};
@@ -146,8 +146,15 @@ fn alpine_lets_root_in_for_one_boot() {
         return;
     };
     let recipe = machine::recipe("alpine");
-    let given = Given::default();
-    let image = machine::make(&container, "alpine", recipe, given, &dir, |_| ()).image;
+    let image = machine::make(
+        &container,
+        "alpine",
+        recipe,
+        RootLogin::default(),
+        &dir,
+        |_| (),
+    )
+    .image;
     let before = sha256(&image);
     let mut boot = Boot::start(&image, &["--root-login"]);
     boot.until("only there: ");

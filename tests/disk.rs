@@ -4,14 +4,12 @@
 use crate::common::{self, Entry, Kind, Mounted, NOW, dir, entry, file, link, pattern};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::files::{From, Loaders};
-use docker_to_linux::build::{Assembly, MachineSpec};
-use docker_to_linux::format::raw::Raw;
 use docker_to_linux::fs::ext4;
 use docker_to_linux::model::size::{MIB, Size};
 use docker_to_linux::model::{Arch, BootMode, TableKind};
 use docker_to_linux::plan::{Partition, Plan, Role, Table};
 use docker_to_linux::recipe::Recipe;
-use docker_to_linux::rootfs::{Content, Kind as NodeKind, Meta, Node, Tree, tar};
+use docker_to_linux::rootfs::{Content, Kind as NodeKind, Meta, Node, Tree};
 use docker_to_linux::tool::Tool;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -218,33 +216,20 @@ fn make(boot: BootMode, table: Option<TableKind>, write: &dyn Fn(&Utf8Path)) -> 
     let loaders = From::Host.load(boot, Arch::Amd64).unwrap();
     let tar = dir.join("rootfs.tar");
     write(&tar);
-    let rootfs = tar::from_file(File::open(&tar).unwrap(), &dir).unwrap();
-    assert_eq!(rootfs.epoch, NOW);
     let mut recipe = Recipe {
         boot,
         table,
         ..Recipe::default()
     };
     recipe.root.free = Size(16 * MIB);
-    let wanted = MachineSpec {
-        container: Default::default(),
-        name: "test".into(),
-        arch: Arch::Amd64,
-        recipe,
-        given: Default::default(),
-    };
-    let assembly = Assembly::new(rootfs, &wanted, &loaders).unwrap();
-    let image = dir.join("test.img");
-    let out = File::create_new(&image).unwrap();
-    let mut sink = Raw::new(out, assembly.plan.disk.size).unwrap();
-    assembly.write(&mut sink, &|_| ()).unwrap();
+    let built = common::image_of(&tar, recipe, &dir)?;
     Some(Made {
         _temp: temp,
         dir,
         tar,
-        image,
+        image: built.files[0].clone(),
         loaders,
-        plan: assembly.plan,
+        plan: built.plan,
     })
 }
 

@@ -6,13 +6,10 @@ use crate::common::{self, Mounted};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::extlinux::Parts;
 use docker_to_linux::bootloader::files::From;
-use docker_to_linux::build::{Assembly, MachineSpec};
-use docker_to_linux::format::raw::Raw;
 use docker_to_linux::model::size::{MIB, Size};
 use docker_to_linux::model::{Arch, BootMode};
 use docker_to_linux::plan::Partition;
 use docker_to_linux::recipe::Recipe;
-use docker_to_linux::rootfs::tar;
 use docker_to_linux::tool::Tool;
 use std::fs::File;
 use std::io::Write;
@@ -76,25 +73,14 @@ fn make() -> Option<Made> {
     let loaders = From::Host.load(BootMode::Bios, Arch::Amd64).unwrap();
     let tar = dir.join("rootfs.tar");
     common::tar_file(&common::machine(), &tar);
-    let rootfs = tar::from_file(File::open(&tar).unwrap(), &dir).unwrap();
     let mut recipe = Recipe {
         boot: BootMode::Bios,
         ..Recipe::default()
     };
     recipe.root.free = Size(16 * MIB);
-    let wanted = MachineSpec {
-        container: Default::default(),
-        name: "test".into(),
-        arch: Arch::Amd64,
-        recipe,
-        given: Default::default(),
-    };
-    let assembly = Assembly::new(rootfs, &wanted, &loaders).unwrap();
-    let image = dir.join("test.img");
-    let out = File::create_new(&image).unwrap();
-    let mut sink = Raw::new(out, assembly.plan.disk.size).unwrap();
-    assembly.write(&mut sink, &|_| ()).unwrap();
-    let root = assembly.plan.disk.root().clone();
+    let built = common::image_of(&tar, recipe, &dir)?;
+    let image = built.files[0].clone();
+    let root = built.plan.disk.root().clone();
     let out = File::options().write(true).open(&image).unwrap();
     out.write_all_at(&[0; 512], root.start).unwrap();
     Some(Made {

@@ -8,7 +8,7 @@ use crate::common::machine::{self, Guest, PASSWORD, expect, off, soon};
 use crate::common::{self, Place, checker, content, dir, file, names, said, temp};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::engine::{self, Build, Engine};
-use docker_to_linux::guest::{Given, RootLogin};
+use docker_to_linux::guest::RootLogin;
 use docker_to_linux::model::size::Size;
 use docker_to_linux::model::{Arch, BootMode};
 use docker_to_linux::recipe::{Recipe, User};
@@ -52,8 +52,7 @@ fn make(
 ) -> Made {
     let mut recipe = machine::recipe(name);
     change(&mut recipe);
-    let given = Given::read(&recipe, dir, login).unwrap();
-    let disk = machine::make(container, name, recipe, given, dir, |_| ());
+    let disk = machine::make(container, name, recipe, login.clone(), dir, |_| ());
     Made {
         image: disk.image,
         root: disk.root.start,

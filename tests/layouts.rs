@@ -6,7 +6,6 @@
 
 use crate::common::machine::{self, Guest, PASSWORD, off};
 use crate::common::temp;
-use docker_to_linux::guest::Given;
 use docker_to_linux::model::Arch;
 use docker_to_linux::rootfs::Tree;
 use docker_to_linux::vm::{Firmware, Machine, PROMPT};
@@ -36,9 +35,9 @@ fn boots(change: impl FnOnce(&mut Tree, &str) -> Vec<String>) {
         return;
     };
     let recipe = machine::recipe("alpine");
-    let given = Given::read(&recipe, &dir, &machine::root_by_password(&dir)).unwrap();
+    let login = machine::root_by_password(&dir);
     let mut offered = Vec::new();
-    let disk = machine::make(&container, "alpine", recipe, given, &dir, |rootfs| {
+    let disk = machine::make(&container, "alpine", recipe, login, &dir, |rootfs| {
         let version = version(&rootfs.tree);
         offered = change(&mut rootfs.tree, &version);
     });

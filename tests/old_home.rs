@@ -7,7 +7,6 @@
 
 use crate::common::machine::{self, Guest, PASSWORD, off};
 use crate::common::temp;
-use docker_to_linux::guest::Given;
 use docker_to_linux::model::{Arch, BootMode};
 use docker_to_linux::recipe::User;
 use docker_to_linux::rootfs::{Kind, Meta, Node, ROOT, Rootfs};
@@ -35,8 +34,7 @@ fn boot(
         ..User::default()
     }];
     let login = machine::root_by_password(&dir);
-    let given = Given::read(&what, &dir, &login).unwrap();
-    let (disk, notes) = machine::make_with_notes(&container, recipe, what, given, &dir, change);
+    let (disk, notes) = machine::make_with_notes(&container, recipe, what, login, &dir, change);
     eprintln!("{}", notes.join("\n"));
     let machine = Machine {
         snapshot: false,

@@ -9,16 +9,11 @@ use crate::common::machine::{self, Guest, PASSWORD, off};
 use crate::common::{self, temp};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::files::From;
-use docker_to_linux::build::{Assembly, MachineSpec};
-use docker_to_linux::format::raw::Raw;
-use docker_to_linux::guest::Given;
 use docker_to_linux::model::{Arch, BootMode, SectorSize};
 use docker_to_linux::plan::Plan;
 use docker_to_linux::recipe::Recipe;
-use docker_to_linux::rootfs::tar;
 use docker_to_linux::tool::Tool;
 use docker_to_linux::vm::{Firmware, ImageFormat, Machine, PROMPT, claims};
-use std::fs::File;
 use std::process::Command;
 
 /// A loop device with sectors of 4096 bytes; gone when dropped.
@@ -69,23 +64,10 @@ fn make(dir: &Utf8Path) -> Option<(Utf8PathBuf, Plan)> {
     if !missing.is_empty() {
         return common::skipped(&format!("boot loader files are not installed: {missing:?}"));
     }
-    let loaders = From::Host.load(BootMode::Uefi, Arch::Amd64).unwrap();
     let from = dir.join("rootfs.tar");
     common::tar_file(&common::machine(), &from);
-    let rootfs = tar::from_file(File::open(&from).unwrap(), dir).unwrap();
-    let wanted = MachineSpec {
-        container: Default::default(),
-        name: "test".into(),
-        arch: Arch::Amd64,
-        recipe: recipe(),
-        given: Default::default(),
-    };
-    let assembly = Assembly::new(rootfs, &wanted, &loaders).unwrap();
-    let image = dir.join("test.img");
-    let out = File::create_new(&image).unwrap();
-    let mut sink = Raw::new(out, assembly.plan.disk.size).unwrap();
-    assembly.write(&mut sink, &|_| ()).unwrap();
-    Some((image, assembly.plan))
+    let built = common::image_of(&from, recipe(), dir)?;
+    Some((built.files[0].clone(), built.plan))
 }
 
 #[test]
@@ -192,8 +174,8 @@ fn alpine_boots_from_it_and_grows() {
         sector_size: SectorSize::B4096,
         ..machine::recipe("alpine")
     };
-    let given = Given::read(&recipe, &dir, &machine::root_by_password(&dir)).unwrap();
-    let disk = machine::make(&container, "alpine", recipe, given, &dir, |_| ());
+    let login = machine::root_by_password(&dir);
+    let disk = machine::make(&container, "alpine", recipe, login, &dir, |_| ());
     let grown = fs_err::OpenOptions::new()
         .write(true)
         .open(&disk.image)

@@ -8,7 +8,7 @@
 use crate::common::machine::{self, Disk, Guest, expect, off};
 use crate::common::{checker, content, temp};
 use camino::Utf8Path;
-use docker_to_linux::guest::Given;
+use docker_to_linux::guest::RootLogin;
 use docker_to_linux::model::{Arch, BootMode};
 use docker_to_linux::recipe::Recipe;
 use docker_to_linux::rootfs::Rootfs;
@@ -36,7 +36,7 @@ fn make(name: &str, dir: &Utf8Path) -> Option<Made> {
         &container,
         name,
         recipe,
-        Given::default(),
+        RootLogin::default(),
         dir,
         let_root_in,
     )))

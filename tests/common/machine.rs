@@ -3,18 +3,19 @@
 use super::skipped;
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::provide;
-use docker_to_linux::build::{Assembly, MachineSpec};
+use docker_to_linux::build::{self, Files, Request, Source};
 use docker_to_linux::engine::{self, Engine};
 use docker_to_linux::error::Report;
-use docker_to_linux::format;
-use docker_to_linux::guest::{Given, RootLogin};
-use docker_to_linux::model::{Arch, Format};
+use docker_to_linux::guest::RootLogin;
+use docker_to_linux::model::Arch;
 use docker_to_linux::plan::Partition;
-use docker_to_linux::recipe::{self, Recipe};
+use docker_to_linux::progress::{Bytes, Progress, Silent};
+use docker_to_linux::recipe::{self, Found, Recipe};
 use docker_to_linux::rootfs::{Rootfs, tar};
 use docker_to_linux::tool::Tool;
 use docker_to_linux::vm::trouble::Failed;
 use docker_to_linux::vm::{self, Login, Machine, Session, trouble};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The project's folder.
@@ -68,37 +69,38 @@ pub struct Disk {
     pub esp: Option<Partition>,
 }
 
-/// Makes a disk of a container, in `dir`, after `change` was at its files. Nothing may be said of
-/// it.
+/// Makes a disk of a container, in `dir`, after `change` was at its files. The recipe's own files,
+/// if it has any, are in `dir` as well. There may be no notes about the disk.
 pub fn make(
     container: &(Engine, String),
     name: &str,
     recipe: Recipe,
-    given: Given,
+    login: RootLogin,
     dir: &Utf8Path,
     change: impl FnOnce(&mut Rootfs),
 ) -> Disk {
-    let (disk, mut notes) = make_with_notes(container, name, recipe, given, dir, change);
-    // Said of every image that somebody can log in to by a password.
+    let (disk, mut notes) = make_with_notes(container, name, recipe, login, dir, change);
+    // There is one for every image that somebody can log in to with a password.
     notes.retain(|note| !note.contains("the image holds password hashes"));
     assert_eq!(notes, [""; 0]);
     disk
 }
 
-/// As [`make`], with what people should know of it.
+/// Like [`make`]; also returns the notes.
 pub fn make_with_notes(
     (engine, container): &(Engine, String),
     name: &str,
     recipe: Recipe,
-    given: Given,
+    login: RootLogin,
     dir: &Utf8Path,
     change: impl FnOnce(&mut Rootfs),
 ) -> (Disk, Vec<String>) {
-    let loaders = provide::loaders(&provide::Wanted {
+    let cache = home().join("target/bootloader");
+    provide::loaders(&provide::Wanted {
         boot: recipe.boot,
         arch: Arch::Amd64,
         dir: None,
-        cache: &home().join("target/bootloader"),
+        cache: &cache,
         engine: Some(engine),
         network: None,
         say: &|text| eprintln!("{text}"),
@@ -109,26 +111,45 @@ pub fn make_with_notes(
     let mut rootfs = tar::from_stream(stream, dir).unwrap();
     rootfs.set_epoch(engine.created(container).unwrap());
     change(&mut rootfs);
-    let wanted = MachineSpec {
-        container: Default::default(),
+    let found = Found {
         name: name.into(),
-        arch: Arch::Amd64,
+        dir: dir.to_owned(),
         recipe,
-        given,
     };
-    let assembly = Assembly::new(rootfs, &wanted, &loaders).unwrap();
-    let image = dir.join(format!("{name}.img"));
-    let file = std::fs::File::create(&image).unwrap();
-    let disk = &assembly.plan.disk;
-    let options = assembly.options();
-    let mut sink = format::open(Format::Raw, file, disk.size, &options).unwrap();
-    assembly.write(&mut *sink, &|_| ()).unwrap();
+    let request = Request {
+        source: Source::Rootfs(Box::new(rootfs), None),
+        login,
+        bootloader_dir: Some(cache.join(Arch::Amd64.to_string())),
+        files: Files {
+            metadata: false,
+            ..Files::default()
+        },
+        ..Request::new(found, dir)
+    };
+    let notes = Notes::default();
+    let built = build::image(request, &notes).unwrap();
+    let disk = &built.plan.disk;
     let made = Disk {
-        image,
+        image: built.files[0].clone(),
         root: disk.root().clone(),
         esp: disk.esp().cloned(),
     };
-    (made, assembly.notes)
+    (made, notes.0.into_inner().unwrap())
+}
+
+/// Remembers the notes about an image.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn stage(&self, _: &str) {}
+    fn note(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+    fn detail(&self, _: &str) {}
+    fn bytes(&self, _: &str, _: Option<u64>) -> Box<dyn Bytes> {
+        Box::new(Silent)
+    }
 }
 
 /// Starts a machine and waits until one of the patterns stands on its console; says which.

@@ -3,7 +3,10 @@
 use super::{Entry, machine, said, skipped, tar_file, with_input};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::files;
+use docker_to_linux::build::{self, Built, Files, Input, Request, Source};
 use docker_to_linux::model::{Arch, BootMode};
+use docker_to_linux::progress::Silent;
+use docker_to_linux::recipe::{Found, Recipe};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -207,4 +210,30 @@ pub fn redacted(dir: &Utf8Path, text: &str) -> String {
             _ => word.to_owned(),
         })
         .collect()
+}
+
+/// Makes the image `test.img` of a tar in `dir`, without metadata files, or `None` (said aloud)
+/// without boot loaders.
+pub fn image_of(tar: &Utf8Path, recipe: Recipe, dir: &Utf8Path) -> Option<Built> {
+    let bootloader_dir = bootloader_dir(dir)?;
+    let found = Found {
+        name: "test".into(),
+        dir: dir.join("recipe"),
+        recipe,
+    };
+    let request = Request {
+        source: Source::File(Input {
+            path: tar.to_owned(),
+            image_name: None,
+            variant: None,
+            blob_dir: None,
+        }),
+        bootloader_dir: Some(bootloader_dir),
+        files: Files {
+            metadata: false,
+            ..Files::default()
+        },
+        ..Request::new(found, dir)
+    };
+    Some(build::image(request, &Silent).unwrap())
 }
