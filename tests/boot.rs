@@ -150,7 +150,7 @@ fn a_panic_ends_the_wait_at_once_and_names_its_line() {
     );
     let (line, _) = docker_to_linux::error::describe(&report.into());
     for part in [
-        "by BIOS: the kernel panicked (\"[    1.2] Kernel panic - not syncing: no init\")",
+        "with BIOS: the kernel panicked (\"[    1.2] Kernel panic - not syncing: no init\")",
         "| one |",
         "| last words (end of the console); hint: ",
     ] {

@@ -111,7 +111,7 @@ fn the_console_is_here_and_ctrl_a_x_ends_it() {
     }
     let (_keep, dir) = temp();
     let mut boot = Boot::start(&disk(&dir, "tiny login: "), &["--firmware", "bios"]);
-    boot.until("Ctrl-A X ends it");
+    boot.until("Ctrl-A X quits");
     boot.until("tiny login: ");
     boot.ends();
 }

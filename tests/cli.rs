@@ -161,9 +161,9 @@ fn a_broken_recipe() {
     "boot: bois\n"
       error: ./box/recipe.yaml:1:7: boot: unknown variant `bois`, expected one of `bios`, `uefi`, `hybrid`; hint: did you mean `bios`?
     "boot: uefi\ntable: mbr\n"
-      error: the boot mode uefi takes no MBR: some firmware looks for an EFI system partition in a GPT only; hint: use `table: gpt`, or `boot: hybrid` with `table: mbr`
+      error: the boot mode uefi does not support an MBR: some firmware finds an EFI system partition only in a GPT; hint: use `table: gpt`, or `boot: hybrid` with `table: mbr`
     "kernel-arguments: [root=/dev/sda1]\n"
-      error: ./box/recipe.yaml:1:1: `kernel-arguments` has a root=, which the tool itself sets to the root file system's UUID; hint: remove it
+      error: ./box/recipe.yaml:1:1: `kernel-arguments` contains root=, which is set automatically to the root file system's UUID; hint: remove it
     "#);
     // Without the names of all fields there are.
     let error = wrong("name: box\nsiez: 4G\n");
@@ -180,7 +180,7 @@ fn a_broken_recipe() {
     ];
     insta::assert_snapshot!(p.errors(2, &runs), @"
     ./box --from good.tar --boot bios
-      error: arm64 cannot boot in the mode bios: there is no BIOS on 64-bit ARM machines; hint: use `boot: uefi`
+      error: arm64 does not support the boot mode bios: 64-bit ARM machines have no BIOS; hint: use `boot: uefi`
     ./box --arch amd64
       error: the recipe box does not build for amd64; hint: add it to `architectures:` of its recipe.yaml if its Dockerfile can
     ");
@@ -188,7 +188,7 @@ fn a_broken_recipe() {
     fs_err::write(p.dir.join("box/recipe.yaml"), [0xFF, 0xFE, 0x80]).unwrap();
     insta::assert_snapshot!(p.errors(2, &[&["./box"]]), @"
     ./box
-      error: reading the recipe ./box/recipe.yaml: it is not text in UTF-8; hint: recipe.yaml must be a file that you may read, with at most 1 MiB of text in UTF-8
+      error: reading the recipe ./box/recipe.yaml: it is not text in UTF-8; hint: recipe.yaml must be a readable file with at most 1 MiB of UTF-8 text
     ");
 }
 
@@ -222,11 +222,11 @@ fn an_impossible_size() {
     ./box --from good.tar --size -1
       error: unexpected argument '-1' found; hint: --help tells what there is, with examples
     ./box --from good.tar --size 17T
-      error: a disk of 17 TiB is too large: its root file system, an ext4 without 64-bit block numbers, which EXTLINUX cannot read, reaches 16 TiB; hint: give a smaller `size:` in recipe.yaml or --size, or use `boot: uefi`
+      error: a disk of 17 TiB is too large: its root file system, an ext4 without 64-bit block numbers, which EXTLINUX cannot read, can have at most 16 TiB; hint: use a smaller `size:` in recipe.yaml or --size, or use `boot: uefi`
     ./box --from good.tar --size 18446744073709551615
-      error: a disk of 16777216.0 TiB is too large: its root file system, an ext4 without 64-bit block numbers, which EXTLINUX cannot read, reaches 16 TiB; hint: give a smaller `size:` in recipe.yaml or --size, or use `boot: uefi`
+      error: a disk of 16777216.0 TiB is too large: its root file system, an ext4 without 64-bit block numbers, which EXTLINUX cannot read, can have at most 16 TiB; hint: use a smaller `size:` in recipe.yaml or --size, or use `boot: uefi`
     ./box --from good.tar --size 3T --boot bios
-      error: a disk of 3 TiB is too large: an MBR reaches 2 TiB; hint: use `table: gpt` (--table gpt), or a smaller size
+      error: a disk of 3 TiB is too large: an MBR can address at most 2 TiB; hint: use `table: gpt` (--table gpt), or a smaller size
     "#);
     p.recipe("box", "size: 12M\n");
     let said = p.fails(&["./box", "--from", "good.tar"], 2, &["12 MiB"]);
@@ -425,9 +425,9 @@ fn a_root_file_system_that_is_no_machine() {
         without(&[], &[dir("lost+found"), file("lost+found/x", "x")]),
     ];
     insta::assert_snapshot!(errors.concat(), @"
-    error: the root file system holds no kernel: looked for /boot/vmlinuz* and /usr/lib/modules/*/vmlinuz; hint: install one in the Dockerfile, as `apt-get install linux-image-amd64` or `apk add linux-virt`; the recipes debian and alpine show how
-    error: the kernel /boot/vmlinuz-6.1 has no initrd: looked for /boot/initrd.img-6.1, /boot/initramfs-6.1.img, /boot/initramfs-6.1, /boot/initrd-6.1, /usr/lib/modules/6.1/initramfs.img, /usr/lib/modules/6.1/initrd.img, /usr/lib/modules/6.1/initrd, /lib/modules/6.1/initramfs.img, /lib/modules/6.1/initrd.img, /lib/modules/6.1/initrd; without one it cannot find its root file system; hint: make one in the Dockerfile: Debian's initramfs-tools, Alpine's mkinitfs or dracut do
-    error: the root file system holds no kernel that the machine could start: /boot/vmlinuz-6.1 is empty; hint: install its package again: it was not copied or written to its end
+    error: the root file system has no kernel: looked for /boot/vmlinuz* and /usr/lib/modules/*/vmlinuz; hint: install one in the Dockerfile, e.g. `apt-get install linux-image-amd64` or `apk add linux-virt`; the recipes debian and alpine show how
+    error: the kernel /boot/vmlinuz-6.1 has no initrd: looked for /boot/initrd.img-6.1, /boot/initramfs-6.1.img, /boot/initramfs-6.1, /boot/initrd-6.1, /usr/lib/modules/6.1/initramfs.img, /usr/lib/modules/6.1/initrd.img, /usr/lib/modules/6.1/initrd, /lib/modules/6.1/initramfs.img, /lib/modules/6.1/initrd.img, /lib/modules/6.1/initrd; it needs one to find its root file system; hint: create one in the Dockerfile with Debian's initramfs-tools, Alpine's mkinitfs or dracut
+    error: the root file system has no kernel that the machine can start: /boot/vmlinuz-6.1 is empty; hint: reinstall its package: the file was not written or copied completely
     error: the root file system has no init: there is no /sbin/init; hint: install one in the Dockerfile, as `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how
     error: the root file system has no init: /sbin/init is a symbolic link to /lib/nowhere, which leads nowhere in it; hint: install one in the Dockerfile, as `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how
     error: the root file system's /lost+found is not empty (1 in it); a file system check of an earlier disk put that there, and the new file system has one of its own; hint: move what is needed out of it, and leave the rest out: `tar --exclude=./lost+found`, or `RUN rm -rf /lost+found` in the Dockerfile

@@ -422,7 +422,7 @@ fn a_healthy_machine_and_a_command_that_fails_in_it() {
     assert_eq!(outcome["verdict"], "booted", "{outcome}");
     assert_eq!(
         outcome["failures"],
-        serde_json::json!(["`echo nothing here; exit 3` ended with exit code 3"])
+        serde_json::json!(["`echo nothing here; exit 3` failed with exit code 3"])
     );
     assert_eq!(said.code, Some(1));
     assert!(outcome["power-off-seconds"].is_f64(), "{outcome}");

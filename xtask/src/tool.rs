@@ -1,7 +1,7 @@
-//! The external programs that may be run: all of them, in one place.
+//! All external programs that may be run.
 //!
-//! An image needs none but a container engine. The others boot images, make a base where no
-//! registry can be reached, or judge what the tests wrote.
+//! Building an image needs only a container engine. The others boot images, build a base image
+//! where no registry is available, or check the output in tests.
 
 mod child;
 
@@ -22,11 +22,11 @@ pub enum Tool {
     QemuX86,
     /// QEMU for 64-bit ARM machines.
     QemuAarch64,
-    /// Makes a Debian base without a registry.
+    /// Builds a Debian base without a registry.
     Mmdebstrap,
-    /// Python's installer: brings the Alpine base where the official one cannot be had.
+    /// Python's installer. Fetches the Alpine base where the official one is not available.
     Pip,
-    /// Tests: runs the checkers of workflows.
+    /// Tests: runs checkers for workflows.
     Python,
     /// Tests: checks and repairs ext file systems.
     E2fsck,
@@ -36,17 +36,17 @@ pub enum Tool {
     Sfdisk,
     /// Tests: checks GPTs.
     Sgdisk,
-    /// Reads images of other formats than raw; tests compare formats with it.
+    /// Reads image formats other than raw; tests compare formats with it.
     QemuImg,
     /// Tests: EXTLINUX's own installer.
     Extlinux,
     /// Tests: reads FAT file systems.
     Mtools,
-    /// Tests: makes ext file systems, to compare with.
+    /// Tests: creates ext file systems for comparison.
     Mke2fs,
-    /// Tests: writes images by their block maps.
+    /// Tests: writes images with their block maps.
     Bmaptool,
-    /// Tests: copies container images from form to form.
+    /// Tests: copies container images between formats.
     Skopeo,
     /// Tests: reads the sections of EFI programs.
     Objdump,
@@ -54,7 +54,7 @@ pub enum Tool {
     Cxx,
 }
 
-/// A package manager, for the name of the package that brings a program.
+/// A package manager, used to name the package that contains a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PackageManager {
     /// Debian, Ubuntu.
@@ -118,29 +118,29 @@ impl Tool {
         }
     }
 
-    /// What it is needed for, to stand behind "is needed to".
+    /// What it is needed for. Completes "is needed to".
     pub fn why(self) -> &'static str {
         match self {
             Tool::Docker | Tool::Podman => "build and export containers",
             Tool::QemuX86 => "boot images for PCs",
             Tool::QemuAarch64 => "boot images for 64-bit ARM machines",
-            Tool::Mmdebstrap => "make a Debian base where no registry can be reached",
-            Tool::Pip => "fetch an Alpine base where no registry can be reached",
-            Tool::Python => "install the checkers of workflows",
+            Tool::Mmdebstrap => "build a Debian base where no registry is available",
+            Tool::Pip => "fetch an Alpine base where no registry is available",
+            Tool::Python => "install checkers for workflows",
             Tool::E2fsck => "check root file systems in tests",
             Tool::FsckFat | Tool::Mtools => "check EFI system partitions in tests",
             Tool::Sfdisk | Tool::Sgdisk => "check partition tables in tests",
-            Tool::QemuImg => "look into images of other formats than raw",
+            Tool::QemuImg => "read images in formats other than raw",
             Tool::Bmaptool => "check block maps in tests",
             Tool::Objdump => "check unified kernel images in tests",
             Tool::Cxx => "build the fuzzer",
-            Tool::Mke2fs => "be compared with by the benchmark",
-            Tool::Skopeo => "make container images in tests",
+            Tool::Mke2fs => "compare with it in the benchmark",
+            Tool::Skopeo => "create container images in tests",
             Tool::Extlinux => "compare our EXTLINUX with the original in tests",
         }
     }
 
-    /// The package that brings it, or `None` where there is none.
+    /// The package that contains it, or `None` if there is none.
     pub fn package(self, manager: PackageManager) -> Option<&'static str> {
         use PackageManager::{Apk, Apt, Brew, Dnf, Pacman};
         Some(match (self, manager) {
@@ -162,7 +162,7 @@ impl Tool {
             (Tool::Pip, Apk) => "py3-pip",
             (Tool::Pip, Pacman) => "python-pip",
             (Tool::Pip, Brew) => "python",
-            // Debian ships the module venv apart.
+            // Debian packages the module venv separately.
             (Tool::Python, Apt) => "python3-venv",
             (Tool::Python, Pacman | Brew) => "python",
             (Tool::Python, _) => "python3",
@@ -171,7 +171,7 @@ impl Tool {
             (Tool::Cxx, Apt | Apk) => "g++",
             (Tool::Cxx, Dnf) => "gcc-c++",
             (Tool::Cxx, Pacman) => "gcc",
-            // The compiler that Rust links with brings it.
+            // It comes with the compiler that Rust links with.
             (Tool::Cxx, Brew) => return None,
             (Tool::FsckFat, _) => "dosfstools",
             (Tool::Sfdisk, Apt) => "fdisk",
@@ -194,7 +194,7 @@ impl Tool {
         })
     }
 
-    /// The command of ours that installs it.
+    /// The command of this project that installs it.
     fn setup(self) -> &'static str {
         match self {
             Tool::Docker
@@ -208,13 +208,14 @@ impl Tool {
         }
     }
 
-    /// Where the program lies: the first executable of its name in `PATH`, then in the `sbin`
-    /// folders, which an unprivileged user's `PATH` leaves out.
+    /// The path of the program: the first executable of its name in `PATH`, then in the `sbin`
+    /// folders, which are not in the `PATH` of unprivileged users.
     pub fn find(self) -> Option<Utf8PathBuf> {
         on_path(self.name())
     }
 
-    /// As [`Tool::find`]; an error that names the need and the package if it is missing.
+    /// Like [`Tool::find`]. If the program is missing, the error says what it is needed for and
+    /// which package to install.
     pub fn require(self) -> Result<Utf8PathBuf, Report> {
         self.find().ok_or_else(|| {
             let hint = match PackageManager::of_host().and_then(|m| Some((m, self.package(m)?))) {
@@ -222,7 +223,7 @@ impl Tool {
                 None => "run `cargo xtask doctor` to see what is missing".to_owned(),
             };
             Report::failure(format!(
-                "{} is needed to {}, and is not installed",
+                "{} is needed to {}, but it is not installed",
                 self.name(),
                 self.why()
             ))
@@ -231,7 +232,7 @@ impl Tool {
     }
 }
 
-/// Where a program lies, in `PATH` or where root's programs are.
+/// The path of a program in `PATH` or in the `sbin` folders.
 pub(crate) fn on_path(name: &str) -> Option<Utf8PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')
@@ -282,7 +283,7 @@ impl PackageManager {
     }
 }
 
-/// A value of this host's os-release(5).
+/// A value from this host's os-release(5).
 pub fn os_release(key: &str) -> Option<String> {
     let mut texts = os_release::PATHS.iter().map(std::fs::read_to_string);
     os_release::value(&texts.find_map(Result::ok)?, key)

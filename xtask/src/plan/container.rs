@@ -1,4 +1,4 @@
-//! What a machine keeps of its container: the command as a service, and what belongs to it.
+//! What a machine keeps of its container: the command as a service, and its settings.
 
 use super::Signal;
 use crate::error::Report;
@@ -6,33 +6,33 @@ use crate::model::Service;
 use crate::rootfs::oci::Config;
 use serde::Serialize;
 
-/// What a machine keeps of its container. The environment is not printed: images hold secrets
-/// there.
+/// What a machine keeps of its container. The environment is not serialised because images keep
+/// secrets in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Container {
-    /// When the command is started again; nothing if the machine does not start it at all.
+    /// When the command is restarted. `None` if the machine does not start it at all.
     pub restart: Option<Restart>,
     /// Entry point and arguments.
     pub command: Vec<String>,
-    /// Environment: names and values.
+    /// Environment variables: names and values.
     #[serde(skip)]
     pub env: Vec<(String, String)>,
-    /// `NAME`, `UID`, `NAME:GROUP`, ... as the image has it; nothing for root.
+    /// `NAME`, `UID`, `NAME:GROUP` etc. as in the image. `None` for root.
     pub user: Option<String>,
-    /// The folder it starts in.
+    /// The working directory of the command.
     pub working_dir: String,
-    /// The signal that asks it to end.
+    /// The signal that asks the command to stop.
     pub stop_signal: Signal,
-    /// The ports it listens at, as `80/tcp`.
+    /// The ports that it listens on, e.g. `80/tcp`.
     pub exposed_ports: Vec<String>,
-    /// The folders of its data.
+    /// The folders that hold its data.
     pub volumes: Vec<String>,
-    /// The command that tells whether it is well.
+    /// The command that checks whether it is healthy.
     pub healthcheck: Option<Vec<String>>,
 }
 
-/// When a service that ended is started again.
+/// When a service is restarted after it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
@@ -42,22 +42,22 @@ pub enum Restart {
     Always,
 }
 
-/// What an image says, and where it comes from.
+/// The image's configuration, and how the image was obtained.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerFacts {
-    /// The configuration of the image; nothing where there is only a root file system.
+    /// The configuration of the image. `None` if there is only a root file system.
     pub config: Option<Config>,
-    /// Whether the image was given to become a machine (`--container`): its command is a
-    /// service unless the recipe says otherwise. A recipe's own image becomes one only if the
-    /// recipe asks for it.
+    /// Whether the image was given to become a machine (`--container`). Its command then becomes a
+    /// service unless the recipe says otherwise. A recipe's own image gets one only if the recipe
+    /// asks for it.
     pub given: bool,
 }
 
-/// Variables that say to programs that they run in a container (systemd's CONTAINER_INTERFACE):
-/// on the machine that is not so.
+/// Variables that tell programs that they run in a container (systemd's CONTAINER_INTERFACE). The
+/// machine removes them, because there it is not true.
 const OF_A_CONTAINER: [&str; 2] = ["container", "container_uuid"];
 
-/// Decides what the machine keeps, and says what people should know of it.
+/// Decides what the machine keeps. Returns notes for the user as well.
 pub(super) fn container(
     facts: &ContainerFacts,
     wanted: Option<Service>,
@@ -73,9 +73,9 @@ pub(super) fn container(
             Ok((None, notes))
         } else {
             Err(Report::mistake(
-                "a service of the container's command is asked for, but a plain root file system names no command",
+                "a service was requested, but a plain root file system has no container command",
             )
-            .hint("give an image: `docker save IMAGE | cargo xtask image RECIPE --from -`, or leave --service out"))
+            .hint("use an image: `docker save IMAGE | cargo xtask image RECIPE --from -`, or leave --service out"))
         };
     };
     if wanted == Service::Off && !facts.given {
@@ -90,7 +90,7 @@ pub(super) fn container(
         }
         _ if is_shell(&command) => {
             notes.push(format!(
-                "the container's command is the shell {}, which nobody would talk to: no service",
+                "the container's command is the shell {}, which needs a terminal, so there is no service",
                 command.join(" ")
             ));
             None
@@ -114,9 +114,9 @@ pub(super) fn container(
         .any(|t| t.contains('\0'))
     {
         return Err(Report::mistake(
-            "the container's configuration has a text with a NUL in it, which no process can be given",
+            "the container's configuration contains a NUL byte, which no process argument or variable can hold",
         )
-        .hint("make the image again"));
+        .hint("rebuild the container image without it"));
     }
     let container = Container {
         restart,
@@ -126,13 +126,13 @@ pub(super) fn container(
         working_dir,
         stop_signal: match config.stop_signal() {
             None => Signal::TERM,
-            // Nothing is stopped by it.
+            // The signal is never used in this case.
             Some(text) if wanted == Service::Off => Signal::parse(text).unwrap_or(Signal::TERM),
             Some(text) => Signal::parse(text).ok_or_else(|| {
                 Report::mistake(format!(
-                    "the container's stop signal {text:?} is not a signal of Linux"
+                    "the container's stop signal {text:?} is not a Linux signal"
                 ))
-                .hint("correct STOPSIGNAL in its Dockerfile, e.g. STOPSIGNAL SIGTERM, or use --service off")
+                .hint("fix STOPSIGNAL in its Dockerfile, e.g. STOPSIGNAL SIGTERM, or use --service off")
             })?,
         },
         exposed_ports: config.ports(),
@@ -142,7 +142,7 @@ pub(super) fn container(
     Ok((Some(container), notes))
 }
 
-/// Whether a command only waits for somebody to type: what base images have.
+/// Whether a command only waits for input on a terminal, as in base images.
 fn is_shell(command: &[String]) -> bool {
     const SHELLS: [&str; 6] = ["sh", "bash", "ash", "dash", "zsh", "busybox"];
     match command {
@@ -199,11 +199,11 @@ mod tests {
     fn what_cannot_be_is_a_mistake() {
         let none = ContainerFacts::default();
         let e = container(&none, Some(Service::Auto)).unwrap_err();
-        assert!(e.message.contains("names no command"), "{e}");
+        assert!(e.message.contains("has no container command"), "{e}");
         assert_eq!(container(&none, None).unwrap().0, None);
         let foo = facts(r#"{"StopSignal": "SIGFOO"}"#, true);
         let e = container(&foo, None).unwrap_err();
-        assert!(e.message.contains("\"SIGFOO\" is not a signal"), "{e}");
+        assert!(e.message.contains("\"SIGFOO\" is not a Linux signal"), "{e}");
         // Nobody sends it.
         assert!(container(&foo, Some(Service::Off)).is_ok());
         assert!(container(&facts(r#"{"Cmd": ["a\u0000b"]}"#, true), None).is_err());

@@ -8,24 +8,24 @@ use crate::model::size::{MIB, Size};
 use crate::model::{Arch, BootMode, DiskSize, SectorSize, TableKind, partition};
 use crate::recipe::Recipe;
 
-/// First byte of the first partition: what every partitioner aligns to, and room for the gap
-/// in which other boot loaders live.
+/// First byte of the first partition, in bytes. Partitioning tools align to this, and it leaves the
+/// gap that other boot loaders use.
 const FIRST: u64 = MIB;
 
-/// Room behind the last partition of a disk with a GPT, in bytes. The backup table takes 33
-/// sectors; a whole MiB keeps the disk's size one of whole MiB.
+/// Space after the last partition of a GPT disk, in bytes. The backup table needs 33 sectors; a
+/// full MiB keeps the disk a multiple of 1 MiB.
 const GPT_TAIL: u64 = MIB;
 
-/// What an MBR reaches: 2^32 sectors of 512 bytes.
+/// Largest disk that an MBR can address: 2^32 sectors of 512 bytes.
 const MBR_MOST: u64 = (1 << 32) * 512;
 
-/// What a plan needs to know of a root file system that has everything in it but the contents
-/// that depend on the plan.
+/// What a plan needs to know about a root file system that is complete except for the contents that
+/// depend on the plan.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// "Now", in seconds since 1970.
+    /// The time used as "now", in seconds since 1970.
     pub epoch: i64,
-    /// What the machine offers to boot.
+    /// The boot entries of the machine.
     pub entries: Vec<BootEntry>,
     /// Lengths of kernels and initrds, in bytes, in the order of `entries`.
     pub kernel_bytes: Vec<u64>,
@@ -35,13 +35,12 @@ pub struct Facts {
     pub stub_bytes: u64,
     /// Canonical path of os-release(5), if there is one.
     pub os_release: Option<String>,
-    /// What it takes on the disk.
+    /// The space that it needs on the disk.
     pub need: Need,
 }
 
 impl Plan {
-    /// Decides everything that is left to decide of a machine, now that all of its root file
-    /// system is known.
+    /// Makes all remaining decisions about a machine, once its root file system is complete.
     pub fn decide(outline: &Outline, recipe: &Recipe, facts: Facts) -> Result<Plan, Report> {
         let boot = outline.boot;
         check_lengths(&facts.entries)?;
@@ -76,31 +75,32 @@ impl Plan {
     }
 }
 
-/// Largest kernel or initrd in bytes: a file on a FAT (Microsoft's "FAT: General Overview of
-/// On-Disk Format" 1.03, `DIR_FileSize`), and more than EXTLINUX can load.
+/// Largest kernel or initrd in bytes: the limit of a file on FAT (Microsoft's "FAT: General
+/// Overview of On-Disk Format" 1.03, `DIR_FileSize`), and more than EXTLINUX can load.
 const MOST_TO_LOAD: u64 = (1 << 32) - 1;
 
-/// Most bytes of all kernels and initrds: they have no holes on the disk, so a small tar could
-/// make a disk of any size.
+/// Limit for all kernels and initrds together, in bytes. They are stored without holes, so a small
+/// tar could otherwise produce a disk of any size.
 const MOST_OF_ALL: u64 = 16 << 30;
 
-/// Fails if a boot loader could not load one of the files of an entry, or if there are too many.
+/// Fails if a boot loader could not load a file of an entry, or if the files are too large
+/// together.
 fn check_lengths(entries: &[BootEntry]) -> Result<(), Report> {
     let files = || entries.iter().flat_map(|e| [&e.linux, &e.initrd]);
     let all = files().fold(0_u64, |sum, file| sum.saturating_add(file.len));
     if all > MOST_OF_ALL && files().all(|file| file.len <= MOST_TO_LOAD) {
         return Err(Report::mistake(format!(
-            "the {} kernels and their initrds have {} together; more than {} make no sense",
+            "the {} kernels and their initrds take up {}, more than the limit of {}",
             entries.len(),
             Size(all),
             Size(MOST_OF_ALL)
         ))
-        .hint("leave some of the kernels out of the root file system"));
+        .hint("remove some of the kernels from the root file system"));
     }
     match files().find(|file| file.len > MOST_TO_LOAD) {
         None => Ok(()),
         Some(file) => Err(Report::mistake(format!(
-            "{} has {}, more than the 4 GiB that a boot loader can load",
+            "{} is {}, more than the 4 GiB that a boot loader can load",
             file.path,
             Size(file.len)
         ))
@@ -108,7 +108,7 @@ fn check_lengths(entries: &[BootEntry]) -> Result<(), Report> {
     }
 }
 
-/// Cuts the disk: the ESP first if there is one, the root last, so that it can grow.
+/// Lays out the disk: the ESP first if there is one, and the root last so that it can grow.
 fn disk(outline: &Outline, recipe: &Recipe, facts: &Facts) -> Result<Disk, Report> {
     let &Outline {
         arch, boot, table, ..
@@ -140,19 +140,19 @@ fn disk(outline: &Outline, recipe: &Recipe, facts: &Facts) -> Result<Disk, Repor
     let (most, why, cure) = match table {
         TableKind::Mbr => (
             MBR_MOST.saturating_sub(around),
-            "an MBR reaches 2 TiB",
+            "an MBR can address at most 2 TiB",
             "use `table: gpt` (--table gpt), or a smaller size",
         ),
-        // systemd-boot reads no ext4: the kernel alone must be able to.
+        // systemd-boot cannot read ext4: the kernel must be able to read it by itself.
         TableKind::Gpt if boot == BootMode::Uefi => (
             ext4::LARGEST_64BIT,
-            "its root file system, an ext4 whose group descriptors lie in one group, reaches 128 TiB",
-            "give a smaller `size:` in recipe.yaml or --size",
+            "its root file system, an ext4 with all group descriptors in one group, can have at most 128 TiB",
+            "use a smaller `size:` in recipe.yaml or --size",
         ),
         TableKind::Gpt => (
             ext4::LARGEST,
-            "its root file system, an ext4 without 64-bit block numbers, which EXTLINUX cannot read, reaches 16 TiB",
-            "give a smaller `size:` in recipe.yaml or --size, or use `boot: uefi`",
+            "its root file system, an ext4 without 64-bit block numbers, which EXTLINUX cannot read, can have at most 16 TiB",
+            "use a smaller `size:` in recipe.yaml or --size, or use `boot: uefi`",
         ),
     };
     if root_len > most {
@@ -206,22 +206,22 @@ fn disk(outline: &Outline, recipe: &Recipe, facts: &Facts) -> Result<Disk, Repor
     Ok(disk)
 }
 
-/// Least length of an ESP in bytes: FAT32 needs 65,525 clusters, and firmware is only sure to
-/// read FAT32 with clusters of at least one sector.
+/// Minimum size of an ESP in bytes: FAT32 needs 65,525 clusters, and firmware only reliably reads
+/// FAT32 with clusters of at least one sector.
 const ESP_LEAST: u64 = 64 * MIB;
 
-/// The same where a cluster, a sector at least, has 4096 bytes.
+/// The same for clusters (at least one sector) of 4096 bytes.
 const ESP_LEAST_4096: u64 = 260 * MIB;
 
-/// Length of the ESP in bytes: all kernels and initrds, room for one more pair of the largest
-/// size, so that an upgrade of the kernel fits beside the old one, and a little for the rest.
+/// Size of the ESP in bytes: all kernels and initrds, space for another pair of the largest size so
+/// that a kernel upgrade fits next to the old one, and some reserve.
 fn esp_len(facts: &Facts, sector: SectorSize) -> u64 {
     let kernels: u64 = facts.kernel_bytes.iter().sum();
     let upgrade = facts.kernel_bytes.iter().max().copied().unwrap_or(0);
-    // A unified kernel image is its kernel and initrd, the stub, and sections of whole sectors.
+    // A unified kernel image holds its kernel and initrd, the stub, and padding to whole sectors.
     let stubs = facts.entries.len() as u64 * facts.stub_bytes.next_multiple_of(64 << 10);
     let content = kernels + upgrade + 2 * facts.systemd_boot_bytes + stubs;
-    // Two tables of four bytes for each cluster, directories and text files.
+    // Two FATs of four bytes per cluster, directories and text files.
     let rest = content / 64 + 2 * MIB;
     (content + rest).next_multiple_of(MIB).max(match sector {
         SectorSize::B512 => ESP_LEAST,

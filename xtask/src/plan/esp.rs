@@ -6,7 +6,7 @@ use super::{BootEntry, Esp, EspContent, EspFile, Facts, Outline, Uki};
 use crate::error::Report;
 use crate::model::{Arch, BootEntryKind};
 
-/// The files of the ESP, by the Boot Loader Specification (type 1 entries) and
+/// The files of the ESP, according to the Boot Loader Specification (type 1 entries) and
 /// systemd-boot(7).
 pub(super) fn esp(outline: &Outline, kind: BootEntryKind, facts: &Facts) -> Result<Esp, Report> {
     let arch = outline.arch;
@@ -67,8 +67,8 @@ pub(super) fn esp(outline: &Outline, kind: BootEntryKind, facts: &Facts) -> Resu
 /// Specification, "Type #2").
 fn uki(entry: &BootEntry, facts: &Facts) -> Result<EspFile, Report> {
     let os_release = facts.os_release.clone().ok_or_else(|| {
-        Report::mistake("a unified kernel image takes the system's name from /etc/os-release, and the root file system has none")
-            .hint("write one in the Dockerfile, see os-release(5); or use `boot-entry: type1`")
+        Report::mistake("a unified kernel image needs /etc/os-release for the system's name, and the root file system has none")
+            .hint("create it in the Dockerfile (see os-release(5)), or use `boot-entry: type1`")
     })?;
     Ok(EspFile {
         path: format!("EFI/Linux/{}.efi", entry.id),

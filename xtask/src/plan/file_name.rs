@@ -1,7 +1,7 @@
-//! File names that are made of other texts.
+//! File names made from other texts.
 
-/// A text as a file name that every file system and boot loader takes: each byte that they may
-/// not take is a `-`, as in the guest's update-boot.
+/// Turns a text into a file name that every file system and boot loader accepts: each unsupported
+/// byte becomes a `-`, as in the guest's update-boot.
 pub(super) fn file_name(text: &str) -> String {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b".-_+".contains(&b);
     text.bytes()

@@ -1,18 +1,18 @@
-//! Ids: stable, and different for different root file systems.
+//! IDs: reproducible, and different for different root file systems.
 
 use super::Arch;
 use uuid::Uuid;
 
-/// Namespace of every id made here: the UUID v5 of this project's own name in the DNS
-/// namespace would claim a domain; this one was drawn once and is fixed for ever.
+/// Namespace of every ID made here. A UUID v5 of the project's name in the DNS namespace would
+/// claim a domain, so this one was generated once and never changes.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6d1c_8a52_9f0e_5b7b_a3a4_0d7f_5e21_c9b6);
 
-/// Every id of an image. Each is a UUID v5 (RFC 9562, 5.5) over the image's name, its
-/// architecture and the digest of its root file system: the same rootfs gives the same ids,
-/// and two machines from different builds can sit in one host.
+/// All IDs of an image. Each is a UUID v5 (RFC 9562, 5.5) of the image's name, its architecture and
+/// the digest of its root file system: the same rootfs gives the same IDs, and disks of machines
+/// from different builds can be attached to the same host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ids {
-    /// Identity of the image, for formats that have one.
+    /// ID of the image, for formats that have one.
     pub image: Uuid,
     /// UUID of the root file system.
     pub root: Uuid,
@@ -29,7 +29,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// The ids of the image `name` for `arch` with a root file system of this digest.
+    /// The IDs of the image `name` for `arch` with a root file system that has this digest.
     pub fn new(name: &str, arch: Arch, digest: &[u8; 32]) -> Ids {
         let make = |what: &str| {
             let mut text = format!("{what}\0{name}\0{arch}\0").into_bytes();
@@ -51,7 +51,7 @@ impl Ids {
         }
     }
 
-    /// The volume id of the ESP as Linux shows it (`UUID=ABCD-1234`).
+    /// The volume ID of the ESP as Linux shows it (`UUID=ABCD-1234`).
     pub fn esp_uuid(&self) -> String {
         format!(
             "{:04X}-{:04X}",

@@ -1,8 +1,8 @@
-//! What lies in a file that is named as a kernel or an initrd, and whether the boot loaders can
-//! start it.
+//! Checks what a file that is named like a kernel or an initrd contains, and whether the boot
+//! loaders can start it.
 //!
-//! Only what is surely no kernel is refused: a wrong kind of file, a part of a kernel, a kernel
-//! for another processor. What is not known may be a kernel all the same.
+//! Only what is certainly not a bootable kernel is refused: another kind of file, a truncated
+//! kernel, a kernel for another processor. An unknown format may still be a kernel.
 //!
 //! Format facts: Linux Documentation/arch/x86/boot.rst, Documentation/arch/arm64/booting.rst,
 //! Documentation/arch/riscv/boot-image-header.rst, drivers/firmware/efi/libstub/zboot-header.S;
@@ -10,20 +10,20 @@
 use crate::model::{Arch, BootMode};
 use crate::rootfs::program::{ELF, Machine, compressor, is_text};
 
-/// How much of a file [`kernel`] and [`initrd`] look at, in bytes.
+/// How much of a file [`kernel`] and [`initrd`] need, in bytes.
 pub(super) const HEAD: usize = 4096;
 
-/// Why a file is not taken.
+/// Why a file is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// What it is, as `is empty`.
+    /// What is wrong with it, e.g. `is empty`.
     pub(super) what: String,
     /// What to do.
     pub(super) cure: String,
 }
 
 impl Refusal {
-    /// For a file that `what`, with what to do about it.
+    /// A refusal: `what` is wrong, and how to fix it.
     pub(super) fn new(what: impl Into<String>, cure: impl Into<String>) -> Refusal {
         Refusal {
             what: what.into(),
@@ -32,13 +32,13 @@ impl Refusal {
     }
 }
 
-/// What to do where a kernel's file is no kernel.
-const INSTALL: &str = "install the kernel's package in the Dockerfile, as `apt-get install linux-image-amd64` or `apk add linux-virt`";
+/// The hint for a file that is not a kernel.
+const INSTALL: &str = "install the kernel's package in the Dockerfile, e.g. `apt-get install linux-image-amd64` or `apk add linux-virt`";
 
-/// What to do where a file was not written to its end.
-const AGAIN: &str = "install its package again: it was not copied or written to its end";
+/// The hint for a truncated file.
+const AGAIN: &str = "reinstall its package: the file was not written or copied completely";
 
-/// The processor that an architecture's kernels are for.
+/// The processor that an architecture's kernels run on.
 pub fn machine(arch: Arch) -> Machine {
     match arch {
         Arch::Amd64 => Machine::X86_64,
@@ -46,8 +46,8 @@ pub fn machine(arch: Arch) -> Machine {
     }
 }
 
-/// Whether a file that starts with `head` (its first [`HEAD`] bytes) and has `len` bytes can be
-/// the kernel of a machine. Returns the processor that it is for, if it tells.
+/// Whether a file that starts with `head` (its first [`HEAD`] bytes) and has `len` bytes can be the
+/// machine's kernel. Returns the processor that it is for, if its header says so.
 pub(super) fn kernel(
     head: &[u8],
     len: u64,
@@ -59,14 +59,14 @@ pub(super) fn kernel(
     }
     if head.starts_with(ELF) {
         return Err(Refusal::new(
-            "is an ELF file (a vmlinux as the compiler leaves it), which neither EXTLINUX nor UEFI starts",
-            "install the kernel's package: it brings a vmlinuz (bzImage, on arm64 Image) that boots",
+            "is an ELF file (an unpacked vmlinux), which neither EXTLINUX nor UEFI can start",
+            "install the kernel's package: it contains a bootable vmlinuz (bzImage, or Image on arm64)",
         ));
     }
     if let Some(with) = compressor(head) {
         return Err(Refusal::new(
-            format!("is a file compressed by {with}, which neither EXTLINUX nor UEFI unpacks"),
-            "if it is an arm64 Image, unpack it in the Dockerfile, as `zcat IMAGE.gz > IMAGE`; else install the kernel's package",
+            format!("is compressed with {with}, which neither EXTLINUX nor UEFI can unpack"),
+            "if it is an arm64 Image, unpack it in the Dockerfile, e.g. `zcat IMAGE.gz > IMAGE`; otherwise install the kernel's package",
         ));
     }
     if let Some(what) = foreign_format(head) {
@@ -77,8 +77,8 @@ pub(super) fn kernel(
         && pe.unified
     {
         return Err(Refusal::new(
-            "is a unified kernel image, which brings an initrd and kernel arguments of its own",
-            "install the plain kernel and its initrd; `boot-entry: uki` makes a unified kernel image of them",
+            "is a unified kernel image, which has its own initrd and kernel arguments",
+            "install the plain kernel and its initrd; `boot-entry: uki` builds a unified kernel image from them",
         ));
     }
     let linux = linux(head, len);
@@ -91,7 +91,7 @@ pub(super) fn kernel(
     let whole = lengths.into_iter().flatten().max().unwrap_or(0);
     if whole > len {
         return Err(Refusal::new(
-            format!("is truncated: its header speaks of {whole} bytes, and it has {len}"),
+            format!("is truncated: its header says {whole} bytes, but it has {len}"),
             AGAIN,
         ));
     }
@@ -103,11 +103,11 @@ pub(super) fn kernel(
         return Ok(None);
     };
     let wanted = machine(arch);
-    // A 64-bit PC with a BIOS starts 32-bit kernels.
+    // A 64-bit PC with BIOS can start 32-bit kernels.
     if is != wanted && !(is == Machine::X86 && arch == Arch::Amd64 && boot == BootMode::Bios) {
         let cure = match is {
             Machine::X86 if arch == Arch::Amd64 => {
-                "install a 64-bit kernel, or use `boot: bios`: only a BIOS starts a 32-bit one"
+                "install a 64-bit kernel, or use `boot: bios`: only BIOS starts 32-bit kernels"
                     .to_owned()
             }
             Machine::X86_64 => install_or("amd64", arch),
@@ -115,13 +115,13 @@ pub(super) fn kernel(
             _ => format!("install a kernel for {}", name(arch)),
         };
         return Err(Refusal::new(
-            format!("is a kernel for {is}, and the image is for {}", name(arch)),
+            format!("is a kernel for {is}, but the image is for {}", name(arch)),
             cure,
         ));
     }
     if boot != BootMode::Uefi && zboot.is_some() {
         return Err(Refusal::new(
-            "is an EFI zboot kernel, which only UEFI starts",
+            "is an EFI zboot kernel, which only UEFI can start",
             "use `boot: uefi`",
         ));
     }
@@ -136,7 +136,7 @@ pub(super) fn kernel(
 
 /// Whether a file that starts with `head` can be an initrd.
 pub(super) fn initrd(head: &[u8]) -> Result<(), Refusal> {
-    const MAKE: &str = "make it again in the Dockerfile, as `update-initramfs -c -k all`, `mkinitfs` or `dracut --regenerate-all` do";
+    const MAKE: &str = "rebuild it in the Dockerfile, e.g. with `update-initramfs -c -k all`, `mkinitfs` or `dracut --regenerate-all`";
     if let Some(Refusal { what, .. }) = no_boot_file(head) {
         return Err(Refusal::new(what, MAKE));
     }
@@ -155,23 +155,23 @@ fn name(arch: Arch) -> &'static str {
 
 fn install_or(other: &str, arch: Arch) -> String {
     format!(
-        "install a kernel for {}, or make an image for {other} with --arch {other}",
+        "install a kernel for {}, or build an image for {other} with --arch {other}",
         name(arch)
     )
 }
 
-/// What can be neither a kernel nor an initrd.
+/// Files that can be neither a kernel nor an initrd.
 fn no_boot_file(head: &[u8]) -> Option<Refusal> {
     if head.is_empty() {
         return Some(Refusal::new("is empty", AGAIN));
     }
     if head.iter().all(|b| *b == 0) {
-        return Some(Refusal::new("starts with nothing but zeros", AGAIN));
+        return Some(Refusal::new("starts with only zero bytes", AGAIN));
     }
     is_text(head).then(|| Refusal::new("is a text file", INSTALL))
 }
 
-/// Kinds of files that are mistaken for a kernel, by where their magic number lies.
+/// Kinds of files that are mistaken for a kernel, with the offset of their magic number.
 fn foreign_format(head: &[u8]) -> Option<&'static str> {
     const KINDS: [(usize, &[u8], &str); 6] = [
         (
@@ -204,34 +204,34 @@ fn at(head: &[u8], at: usize, len: usize) -> Option<u64> {
     Some(bytes.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
 }
 
-/// The length in bytes that a kernel which unpacks itself by EFI must have at least, if it is one
-/// (`zimg`: where its payload lies, and how long that is).
+/// The minimum length in bytes of a self-decompressing EFI kernel, if it is one (`zimg`: the offset
+/// and length of its payload).
 fn zboot(head: &[u8]) -> Option<u64> {
     at(head, 4, 4).filter(|magic| *magic == 0x676d_697a)?;
     Some(at(head, 8, 4)? + at(head, 12, 4)?)
 }
 
-/// A kernel that Linux's own headers tell of.
+/// A kernel identified by Linux's own headers.
 struct Linux {
     machine: Option<Machine>,
-    /// The length that it must have at least, in bytes; 0 if it does not say.
+    /// The minimum length of the file in bytes; 0 if the header does not say.
     whole: u64,
 }
 
 fn linux(head: &[u8], len: u64) -> Option<Linux> {
     let simple = |machine| Some(Linux { machine, whole: 0 });
-    // x86: the signature of the boot protocol 2.00 and later, behind a boot sector's.
+    // x86: the signature of boot protocol 2.00 and later, after that of a boot sector.
     if head.get(0x202..0x206) == Some(b"HdrS") && at(head, 0x1fe, 2) == Some(0xaa55) {
         let version = at(head, 0x206, 2)?;
         let machine = match at(head, 0x236, 2) {
             // `XLF_KERNEL_64`.
             Some(flags) if version >= 0x20c && flags & 1 != 0 => Some(Machine::X86_64),
             Some(_) if version >= 0x20c => Some(Machine::X86),
-            // Older ones do not tell.
+            // Older protocols do not say.
             _ => None,
         };
-        // Four sectors of setup where the field is 0; `syssize` counts 16 bytes, and its last
-        // ones may be missing from the file. It has all its 32 bits since protocol 2.04.
+        // A field of 0 means four setup sectors. `syssize` counts units of 16 bytes, and the last
+        // ones may be missing from the file. It has 32 bits since protocol 2.04.
         let setup = match at(head, 0x1f1, 1)? {
             0 => 4,
             n => n,
@@ -247,11 +247,11 @@ fn linux(head: &[u8], len: u64) -> Option<Linux> {
         Some(b"RSC\x05") => return simple(Some(Machine::Other("RISC-V"))),
         _ => {}
     }
-    // A zImage of 32-bit ARM.
+    // A 32-bit ARM zImage.
     if at(head, 0x24, 4) == Some(0x016f_2818) {
         return simple(Some(Machine::Arm));
     }
-    // The start of a kernel that was cut off before its header.
+    // The start of a kernel that was truncated before its header.
     (head.starts_with(b"MZ") && len < 0x40).then_some(Linux {
         machine: None,
         whole: 0x40,
@@ -261,7 +261,7 @@ fn linux(head: &[u8], len: u64) -> Option<Linux> {
 /// An EFI program.
 struct Pe {
     machine: Option<Machine>,
-    /// The length that it must have at least, in bytes.
+    /// The minimum length of the file in bytes.
     whole: u64,
     /// Whether it is a unified kernel image: it has a kernel for a section (UAPI group, "Unified
     /// Kernel Image").

@@ -79,10 +79,10 @@ pub struct Kernels {
 /// group's specification ("Version Format Specification"), which the Boot Loader Specification
 /// sorts its entries by.
 ///
-/// Kernels are looked for as `/boot/vmlinuz-VERSION` (Debian, Ubuntu, Fedora, Arch and Alpine
-/// put them there) and as `/usr/lib/modules/VERSION/vmlinuz` (Fedora's image mode). A file that
-/// is no kernel for `arch` and `boot`, or has no initrd, is passed over with a note if another
-/// one is there, and else a mistake.
+/// Looks for kernels as `/boot/vmlinuz-VERSION` (used by Debian, Ubuntu, Fedora, Arch and Alpine)
+/// and `/usr/lib/modules/VERSION/vmlinuz` (Fedora's image mode). A file that is not a kernel for
+/// `arch` and `boot`, or has no initrd, is skipped with a note if another kernel is usable.
+/// Otherwise it is an error.
 pub fn find(rootfs: &Rootfs, arch: Arch, boot: BootMode) -> Result<Kernels, Report> {
     let tree = &rootfs.tree;
     let mut refused: Vec<(String, Refusal)> = Vec::new();
@@ -105,8 +105,8 @@ pub fn find(rootfs: &Rootfs, arch: Arch, boot: BootMode) -> Result<Kernels, Repo
     if found.is_empty() {
         return Err(no_kernel(&refused));
     }
-    // One kernel may have several names: a plain link to it, or one beside its modules. The
-    // longest tells the version, and any of them may be the one that its initrd is named after.
+    // One kernel may have several names: an unversioned link, or a copy next to its modules. The
+    // longest name gives the version, and its initrd may be named after any of them.
     found.sort_by(|a, b| (&a.path, b.suffix.len()).cmp(&(&b.path, a.suffix.len())));
     let mut named: Vec<(Candidate, Vec<String>)> = Vec::new();
     for candidate in found {
@@ -133,7 +133,7 @@ pub fn find(rootfs: &Rootfs, arch: Arch, boot: BootMode) -> Result<Kernels, Repo
         let names = initrd_names(&version, &suffixes);
         let (initrd, spoilt) = initrd(rootfs, &names)?;
         match initrd {
-            // Two that are one as names of files cannot lie on one ESP.
+            // Versions that map to the same file name cannot share an ESP.
             Some(initrd)
                 if kernels
                     .iter()
@@ -161,11 +161,11 @@ pub fn find(rootfs: &Rootfs, arch: Arch, boot: BootMode) -> Result<Kernels, Repo
             some => format!(" (/boot has {} for other versions)", some.join(", ")),
         };
         return Err(Report::mistake(format!(
-            "the kernel {}{others}; without one it cannot find its root file system",
+            "the kernel {}{others}; it needs one to find its root file system",
             without.swap_remove(0)
         ))
         .hint(
-            "make one in the Dockerfile: Debian's initramfs-tools, Alpine's mkinitfs or dracut do",
+            "create one in the Dockerfile with Debian's initramfs-tools, Alpine's mkinitfs or dracut",
         ));
     }
     kernels.sort_by(|a, b| newest_first(&a.version, &b.version));
@@ -175,42 +175,42 @@ pub fn find(rootfs: &Rootfs, arch: Arch, boot: BootMode) -> Result<Kernels, Repo
     }
     let mut notes: Vec<String> = without
         .into_iter()
-        .map(|what| format!("the kernel {what}; no boot entry starts it"))
+        .map(|what| format!("the kernel {what}; it gets no boot entry"))
         .collect();
     let passed_over = |(name, refusal): (String, Refusal)| {
-        format!("{} {}; no boot entry starts it", name, refusal.what)
+        format!("{} {}; it gets no boot entry", name, refusal.what)
     };
     notes.extend(refused.into_iter().map(passed_over));
     if let Some(kernel) = kernels.first()
         && kernel.machine == Some(Machine::X86)
     {
         notes.push(format!(
-            "{} is a 32-bit kernel: the machine runs 32-bit programs only",
+            "{} is a 32-bit kernel: the machine can run only 32-bit programs",
             kernel.linux.path
         ));
     }
     Ok(Kernels { kernels, notes })
 }
 
-/// A kernel that was found.
+/// A kernel file that was found.
 struct Candidate {
     /// Its canonical path.
     path: String,
     /// Its version.
     version: String,
-    /// The ending of the name by which it was found.
+    /// The suffix of the name under which it was found.
     suffix: String,
-    /// The processor that it is for, if it tells.
+    /// The processor that it is for, if known.
     machine: Option<Machine>,
 }
 
-/// What no name of a kernel may have in it: lines of configuration files, and the list of
-/// kernels in the guest, are made of them.
+/// Characters that a kernel's name must not contain, because names are written into configuration
+/// files and into the guest's list of kernels.
 fn unfit(c: char) -> bool {
     c.is_ascii_control() || c == '|'
 }
 
-/// Everything that is named as a kernel, as (path, ending of its name).
+/// Everything that is named like a kernel, as (path, suffix of its name).
 fn candidates(tree: &Tree) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for (name, _) in tree.entries("/boot") {
@@ -239,8 +239,7 @@ fn candidates(tree: &Tree) -> Vec<(String, String)> {
     all
 }
 
-/// The canonical path of the kernel at `path` and the processor that it is for, or why it is
-/// not taken.
+/// The canonical path of the kernel at `path` and its processor, or why it is refused.
 fn kernel(
     rootfs: &Rootfs,
     path: &str,
@@ -258,14 +257,14 @@ fn kernel(
     if path.contains(unfit) || real.contains(unfit) {
         return Ok(Err(Refusal::new(
             "has a control character or a `|` in its name",
-            "rename it in the Dockerfile",
+            "rename the file in the Dockerfile",
         )));
     }
     Ok(kernel_file::kernel(&head, len, arch, boot).map(|machine| (real, machine)))
 }
 
-/// The canonical path of the first initrd of these names, and what is wrong with others that
-/// are there.
+/// The canonical path of the first usable initrd of these names, and what is wrong with the
+/// unusable ones.
 fn initrd(rootfs: &Rootfs, names: &[String]) -> Result<(Option<String>, Vec<String>), Report> {
     let mut spoilt = Vec::new();
     for name in names.iter().filter(|n| rootfs.tree.exists(n)) {
@@ -281,7 +280,7 @@ fn initrd(rootfs: &Rootfs, names: &[String]) -> Result<(Option<String>, Vec<Stri
     Ok((None, spoilt))
 }
 
-/// Why no initrd of these names was taken.
+/// Why no initrd with these names was usable.
 fn missing(names: &[String], spoilt: &[String]) -> String {
     let looked = format!(": looked for {}", names.join(", "));
     match spoilt {
@@ -292,10 +291,10 @@ fn missing(names: &[String], spoilt: &[String]) -> String {
 
 /// The error for a root file system without a kernel.
 fn no_kernel(refused: &[(String, Refusal)]) -> Report {
-    let hint = "install one in the Dockerfile, as `apt-get install linux-image-amd64` or `apk add linux-virt`; the recipes debian and alpine show how";
+    let hint = "install one in the Dockerfile, e.g. `apt-get install linux-image-amd64` or `apk add linux-virt`; the recipes debian and alpine show how";
     match refused {
         [] => Report::mistake(
-            "the root file system holds no kernel: looked for /boot/vmlinuz* and /usr/lib/modules/*/vmlinuz",
+            "the root file system has no kernel: looked for /boot/vmlinuz* and /usr/lib/modules/*/vmlinuz",
         )
         .hint(hint),
         [(_, first), ..] => {
@@ -304,7 +303,7 @@ fn no_kernel(refused: &[(String, Refusal)]) -> Report {
                 .map(|(name, refusal)| format!("{} {}", name, refusal.what))
                 .collect();
             Report::mistake(format!(
-                "the root file system holds no kernel that the machine could start: {}",
+                "the root file system has no kernel that the machine can start: {}",
                 all.join("; ")
             ))
             .hint(first.cure.clone())
@@ -332,13 +331,14 @@ struct Regular {
 /// The regular file at `path`, or why there is none.
 fn file(rootfs: &Rootfs, path: &str) -> Result<Result<Regular, Refusal>, Report> {
     let tree = &rootfs.tree;
-    let refused = |what: String| Ok(Err(Refusal::new(what, "put a file in its place")));
+    let refused = |what: String| Ok(Err(Refusal::new(what, "replace it with a regular file")));
     let (Some(id), Some(real)) = (tree.resolve(path), tree.canonical(path)) else {
         return match tree.lookup(path).map(|id| &tree.node(id).kind) {
-            Some(Kind::Symlink(to)) => {
-                refused(format!("is a symbolic link to {}, which leads nowhere", to))
-            }
-            _ => refused("is not there".to_owned()),
+            Some(Kind::Symlink(to)) => refused(format!(
+                "is a symbolic link to {}, which does not exist",
+                to
+            )),
+            _ => refused("does not exist".to_owned()),
         };
     };
     let Kind::File(content) = &tree.node(id).kind else {
@@ -370,9 +370,9 @@ fn boot_file(tree: &Tree, path: String, links: &[&str]) -> BootFile {
     }
 }
 
-/// The kernel version that the ending of a file name stands for: the name of its modules'
-/// folder. Alpine's `virt` is a flavour that ends the folder's name (`6.18.2-0-virt`); a
-/// kernel without an ending belongs to the newest folder.
+/// The kernel version for the suffix of a file name: the name of its modules folder. Alpine's
+/// `virt` is a flavour at the end of the folder's name (`6.18.2-0-virt`). A kernel without a suffix
+/// belongs to the newest folder.
 fn version_of(tree: &Tree, suffix: &str) -> String {
     let mut versions: Vec<&str> = MODULES
         .iter()
@@ -393,7 +393,7 @@ fn version_of(tree: &Tree, suffix: &str) -> String {
         )
 }
 
-/// Where the initrd of a kernel may lie, the likeliest first.
+/// Possible paths of a kernel's initrd, the likeliest first.
 fn initrd_names(version: &str, suffixes: &[String]) -> Vec<String> {
     let mut names = Vec::new();
     let mut endings: Vec<&str> = suffixes.iter().map(String::as_str).collect();

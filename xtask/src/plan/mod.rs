@@ -1,9 +1,8 @@
-//! The plan: every decision about an image, made before anything is written. No I/O here.
+//! The plan: every decision about an image, made before anything is written. Does no I/O.
 //!
-//! A plan is a pure function of a recipe, the options of the command line and the facts that
-//! were read from the root file system. Executors (`disk`, `fs`, `bootloader`, `format`) do
-//! what it says and look at nothing else. It is serialisable: `--plan` prints it, golden
-//! tests read it, the manifest contains it.
+//! A plan is a pure function of a recipe, the command-line options and facts read from the root
+//! file system. Executors (`disk`, `fs`, `bootloader`, `format`) follow it and use nothing else. It
+//! can be serialised: `--plan` prints it, golden tests read it, and the manifest contains it.
 
 mod container;
 mod decide;
@@ -33,19 +32,19 @@ use crate::model::{Arch, BootMode, Format, Size};
 use serde::Serialize;
 use uuid::Uuid;
 
-/// Everything that an image will be.
+/// All decisions about an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Plan {
-    /// Name of the image, without an ending.
+    /// Name of the image, without an extension.
     pub name: String,
-    /// Identity of the image, for formats that have one.
+    /// ID of the image, for formats that have one.
     pub id: Uuid,
     /// Architecture of the machine.
     pub arch: Arch,
-    /// What firmware it boots on.
+    /// The firmware that the image boots with.
     pub boot: BootMode,
-    /// "Now" for everything that is made, in seconds since 1970.
+    /// The timestamp for everything that is created, in seconds since 1970.
     pub epoch: i64,
     /// The disk.
     pub disk: Disk,
@@ -53,27 +52,27 @@ pub struct Plan {
     pub esp: Option<Esp>,
     /// The root file system.
     pub root: Root,
-    /// What the boot loaders offer, the default first.
+    /// The entries of the boot loader menu, the default first.
     pub entries: Vec<BootEntry>,
-    /// What it keeps of its container, if it keeps anything.
+    /// What the machine keeps of its container, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
     /// Formats to write.
     pub formats: Vec<Format>,
 }
 
-/// The disk and its partition table. All places and lengths are in bytes, multiples of 4096.
+/// The disk and its partition table. All offsets and lengths are in bytes, multiples of 4096.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Disk {
-    /// Size of the disk.
+    /// Size of the disk, in bytes.
     pub size: u64,
-    /// Size of its logical sectors: 512 or 4096.
+    /// Logical sector size in bytes: 512 or 4096.
     #[serde(skip_serializing_if = "is_usual")]
     pub sector_size: u64,
     /// The partition table.
     pub table: Table,
-    /// The partitions in the order of their places; the root is the last.
+    /// The partitions in ascending order; the root is the last.
     pub partitions: Vec<Partition>,
 }
 
@@ -81,7 +80,7 @@ fn is_usual(sector_size: &u64) -> bool {
     *sector_size == 512
 }
 
-/// Partition table and its identity.
+/// The partition table and its ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "type")]
 pub enum Table {
@@ -98,7 +97,7 @@ pub enum Table {
 }
 
 impl Plan {
-    /// One line about it.
+    /// A one-line summary of the plan.
     pub fn summary(&self) -> String {
         format!(
             "{}: a disk of {} for {}: {} of files, {} free",
@@ -127,8 +126,8 @@ impl Disk {
         self.partitions.iter().find(|p| p.role == Role::Esp)
     }
 
-    /// Whether the partitions can lie as planned: aligned, in order, inside the disk, the root
-    /// last. Runs on every plan: a bug here must not reach a disk.
+    /// Checks that the partitions are aligned, in order and inside the disk, with the root last.
+    /// Runs on every plan so that a bug here cannot reach a disk.
     pub fn validate(&self) -> Result<(), Report> {
         let wrong = |what: String| {
             Err(Report::failure(format!(
@@ -173,7 +172,7 @@ pub struct Partition {
     pub role: Role,
     /// Number, from 1.
     pub number: u32,
-    /// First byte.
+    /// First byte of the partition on the disk.
     pub start: u64,
     /// Length in bytes.
     pub len: u64,
@@ -193,11 +192,11 @@ pub struct Partition {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Esp {
-    /// FAT volume id.
+    /// FAT volume ID.
     pub volume_id: u32,
     /// FAT volume label, at most 11 bytes of upper-case ASCII.
     pub label: String,
-    /// Its files, in the order in which they are made.
+    /// Its files, in the order in which they are created.
     pub files: Vec<EspFile>,
 }
 
@@ -205,9 +204,9 @@ pub struct Esp {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct EspFile {
-    /// Path on the ESP, with `/` and without a leading one.
+    /// Path on the ESP, with `/` as separator and no leading `/`.
     pub path: String,
-    /// What is in it.
+    /// Where its content comes from.
     pub content: EspContent,
 }
 
@@ -225,11 +224,11 @@ pub enum EspContent {
     Text(String),
 }
 
-/// What a unified kernel image is made of, besides systemd's stub for the architecture.
+/// The parts of a unified kernel image, apart from systemd's stub for the architecture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Uki {
-    /// os-release(5) of the root file system, by its canonical path.
+    /// Canonical path of os-release(5) in the root file system.
     pub os_release: String,
     /// Kernel arguments.
     pub arguments: String,
@@ -253,26 +252,26 @@ pub struct Root {
     pub inodes: u32,
     /// Blocks that only root may use, in percent.
     pub reserved_percent: u8,
-    /// Bytes of file contents.
+    /// Bytes of file content.
     pub content: u64,
-    /// The smallest file system that holds the content, in bytes.
+    /// Size in bytes of the smallest file system that holds the content.
     pub smallest: u64,
-    /// Free bytes, those that only root may use included: a lower bound until the file system is
-    /// laid out, then what it has.
+    /// Free bytes, including those reserved for root: a lower bound until the file system is laid
+    /// out, and exact afterwards.
     pub free: u64,
-    /// Directory of EXTLINUX in it (`/boot/extlinux`), if it boots on BIOS.
+    /// EXTLINUX's directory in it (`/boot/extlinux`), if the image boots with BIOS.
     pub extlinux: Option<String>,
 }
 
-/// What a boot loader can start.
+/// An entry of the boot loader menu.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BootEntry {
     /// File name of the entry: letters, digits, `.`, `-`, `_`, `+`.
     pub id: String,
-    /// What the menu shows.
+    /// The title shown in the menu.
     pub title: String,
-    /// Version of the kernel, for the order of the entries.
+    /// Version of the kernel, used to sort the entries.
     pub version: String,
     /// Kernel.
     pub linux: BootFile,

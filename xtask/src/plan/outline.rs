@@ -1,5 +1,4 @@
-//! What a machine will be, as far as that is decided before anybody looks for its kernels: the
-//! guest is made by it.
+//! The decisions that do not depend on the machine's kernels. The guest is configured from them.
 
 use super::file_name::file_name;
 use super::kernels::Kernel;
@@ -19,7 +18,7 @@ pub const EXTLINUX_CONF: &str = "/boot/extlinux/extlinux.conf";
 /// "The Partitions").
 const ESP_MOUNT: &str = "/efi";
 
-/// What is known of a machine before it is made.
+/// The inputs for these decisions.
 #[derive(Debug, Clone, Copy)]
 pub struct MachineFacts<'a> {
     /// Name of the image.
@@ -30,73 +29,73 @@ pub struct MachineFacts<'a> {
     pub recipe: &'a Recipe,
     /// Digest of the root file system ([`crate::rootfs::Tree::digest`]).
     pub digest: [u8; 32],
-    /// What is known of its container.
+    /// What is known about its container.
     pub container: &'a ContainerFacts,
 }
 
-/// What a machine will be, apart from its kernels and the size of its disk.
+/// The decisions about a machine, apart from its kernels and the size of its disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outline {
     /// Name of the image.
     pub name: String,
     /// Architecture of the machine.
     pub arch: Arch,
-    /// What firmware it boots on.
+    /// The firmware that it boots with.
     pub boot: BootMode,
     /// Its partition table.
     pub table: TableKind,
-    /// Its ids.
+    /// The IDs of the image.
     pub ids: Ids,
-    /// What it mounts, the root first.
+    /// The file systems that it mounts, the root first.
     pub mounts: Vec<Mount>,
     /// The kernel arguments of every boot entry.
     pub arguments: String,
-    /// How its boot loaders follow upgrades of its kernel; nothing where they read the root
-    /// file system themselves.
+    /// How boot loaders learn about kernel upgrades. `None` if they read the root file system
+    /// themselves.
     pub boot_update: Option<BootUpdate>,
-    /// The PC's serial port for EXTLINUX, by its number, and its speed in bits per second.
+    /// The number of the PC's serial port for EXTLINUX, and its speed in bits per second.
     pub extlinux_serial: Option<(u8, u32)>,
     /// What it keeps of its container.
     pub container: Option<Container>,
-    /// What people should know of these decisions.
+    /// Notes about these decisions for the user.
     pub notes: Vec<String>,
 }
 
 /// One line of fstab(5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// What is mounted (`UUID=…`).
+    /// What is mounted, e.g. `UUID=…`.
     pub what: String,
-    /// Where.
+    /// The mount point.
     pub at: String,
-    /// Its file system.
+    /// The file system type.
     pub kind: String,
     /// Options; `defaults` if empty. Those of systemd (`x-systemd.automount`) are left out where
-    /// it is not the init: busybox's mount hands them to the kernel, which refuses them.
+    /// Options; empty means `defaults`. Options of systemd (`x-systemd.automount`) are left out if
+    /// it is not the init, because busybox's mount passes them to the kernel, which refuses them.
     pub options: Vec<String>,
-    /// In which pass it is checked at boot: 1 the root, 2 others, 0 never.
+    /// fsck pass number: 1 for the root, 2 for others, 0 for no check.
     pub pass: u8,
 }
 
-/// What the program in the machine has to know that copies new kernels to the EFI system
-/// partition.
+/// Settings for the guest's program that copies new kernels to the EFI system partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootUpdate {
-    /// Entry token (Boot Loader Specification): what the entries and the folder of the kernels
-    /// on the ESP are named by.
+    /// Entry token (Boot Loader Specification), used to name the entries and the folder of the
+    /// kernels on the ESP.
     pub token: String,
     /// Kernel arguments of every entry.
     pub arguments: String,
-    /// Architecture as the Boot Loader Specification names it (`x64`, `aa64`).
+    /// Architecture in the terms of the Boot Loader Specification (`x64`, `aa64`).
     pub architecture: String,
-    /// Where the ESP is mounted (`/efi`).
+    /// Mount point of the ESP (`/efi`).
     pub esp: String,
-    /// EXTLINUX's configuration file, if the machine boots on BIOS as well.
+    /// EXTLINUX's configuration file, if the machine also boots with BIOS.
     pub extlinux: Option<String>,
 }
 
 impl Outline {
-    /// Decides what the machine will be. Fails where the recipe asks for what cannot be.
+    /// Makes these decisions. Fails if the recipe asks for something impossible.
     pub fn decide(facts: &MachineFacts<'_>) -> Result<Outline, Report> {
         let &MachineFacts {
             name, arch, recipe, ..
@@ -127,14 +126,14 @@ impl Outline {
         })
     }
 
-    /// The entries of the boot loaders, the default first. `os` is the name of the system in the
-    /// menu (`PRETTY_NAME` of os-release).
+    /// The boot loader entries, the default first. `os` is the system's name in the menu
+    /// (`PRETTY_NAME` of os-release).
     pub fn entries(&self, os: &str, kernels: &[Kernel]) -> Vec<BootEntry> {
         kernels
             .iter()
             .map(|k| BootEntry {
                 id: format!("{}-{}", entry_token(&self.name), file_name(&k.version)),
-                // One line of a menu.
+                // A menu title is a single line.
                 title: format!("{os} ({})", k.version).replace(|c: char| c.is_ascii_control(), "?"),
                 version: k.version.clone(),
                 linux: k.linux.clone(),
@@ -158,7 +157,7 @@ fn mounts(recipe: &Recipe, boot: BootMode, ids: &Ids) -> Vec<Mount> {
             what: format!("UUID={}", ids.esp_uuid()),
             at: ESP_MOUNT.into(),
             kind: "vfat".into(),
-            // Boot loaders are root's affair; a machine whose ESP is broken still boots.
+            // Only root needs the boot loaders, and a machine with a broken ESP still boots.
             options: ["umask=0077", "nofail", "x-systemd.automount"]
                 .map(str::to_owned)
                 .into(),
@@ -168,7 +167,7 @@ fn mounts(recipe: &Recipe, boot: BootMode, ids: &Ids) -> Vec<Mount> {
     mounts
 }
 
-/// The serial port for EXTLINUX, if it can drive the console's.
+/// The serial port for EXTLINUX, if EXTLINUX can drive the console's port.
 fn extlinux_serial(recipe: &Recipe, arch: Arch) -> Option<(u8, u32)> {
     let serial = &recipe.serial_console;
     let number = serial.port_for(arch).strip_prefix("ttyS")?.parse().ok()?;
@@ -178,13 +177,13 @@ fn extlinux_serial(recipe: &Recipe, arch: Arch) -> Option<(u8, u32)> {
 /// The kernel arguments of every boot entry.
 fn kernel_arguments(recipe: &Recipe, ids: &Ids, arch: Arch, table: TableKind) -> String {
     let mut arguments = vec![format!("root=UUID={}", ids.root), "ro".to_owned()];
-    // A power cut while a GPT is written may leave only its backup whole. Linux takes that one
-    // only when it is told to (block/partitions/efi.c, `force_gpt`).
+    // A power cut while a GPT is written may leave only its backup intact. Linux uses the backup
+    // only if asked to (block/partitions/efi.c, `force_gpt`).
     if recipe.root.grow && table == TableKind::Gpt {
         arguments.push("gpt".to_owned());
     }
     arguments.extend(recipe.kernel_arguments.iter().cloned());
-    // The last console is the one that init writes to.
+    // Init writes to the last console.
     arguments.push("console=tty0".into());
     if recipe.serial_console.enabled {
         let serial = &recipe.serial_console;
@@ -193,14 +192,14 @@ fn kernel_arguments(recipe: &Recipe, ids: &Ids, arch: Arch, table: TableKind) ->
     arguments.join(" ")
 }
 
-/// What the boot entries and their kernels on the ESP are named by (Boot Loader Specification,
-/// "entry token"), for an image of this name.
+/// The name for the boot entries and their kernels on the ESP (Boot Loader Specification, "entry
+/// token"), for an image of this name.
 pub(super) fn entry_token(name: &str) -> String {
     file_name(name)
 }
 
-/// The architecture in the words of the Boot Loader Specification (`architecture` of a type 1
-/// entry), which are those of EFI programs' file names.
+/// The architecture in the terms of the Boot Loader Specification (`architecture` of a type 1
+/// entry), which EFI file names use too.
 pub(super) fn efi_architecture(arch: Arch) -> &'static str {
     match arch {
         Arch::Amd64 => "x64",

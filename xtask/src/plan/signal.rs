@@ -1,20 +1,20 @@
-//! Signals, by all the names and numbers that container engines take.
+//! Signals, with all names and numbers that container engines accept.
 
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// A signal of Linux by its number, 1 to 64 (signal(7); the numbers of x86 and ARM).
+/// The number of a Linux signal, 1 to 64 (signal(7); the numbers of x86 and ARM).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal(u8);
 
 /// Number of the last signal.
 const LAST: u8 = 64;
 
-/// The first real-time signal, as glibc counts and as Docker and podman do (`SIGRTMIN`). musl's
-/// own is one higher: a number is the only name that means the same everywhere.
+/// `SIGRTMIN`, the first real-time signal, in the numbering of glibc, Docker and podman. musl's is
+/// one higher, so only numbers mean the same everywhere.
 const RTMIN: u8 = 34;
 
-/// The names of the signals from 1 on.
+/// The names of the signals, starting at 1.
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
     "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
@@ -25,11 +25,11 @@ const NAMES: [&str; 31] = [
 const ALIASES: [(&str, u8); 4] = [("IOT", 6), ("CLD", 17), ("POLL", 29), ("UNUSED", 31)];
 
 impl Signal {
-    /// SIGTERM, which engines send where an image names none.
+    /// SIGTERM, the default of engines if an image names no signal.
     pub const TERM: Signal = Signal(15);
 
-    /// Reads what `STOPSIGNAL` may say: a number, or a name with or without `SIG`, in letters of
-    /// any case; real-time signals as `RTMIN+3` or `RTMAX-2`.
+    /// Parses a `STOPSIGNAL` value: a number, or a name with or without `SIG`, in any case.
+    /// Real-time signals are written like `RTMIN+3` or `RTMAX-2`.
     pub fn parse(text: &str) -> Option<Signal> {
         let text = text.trim();
         if text.starts_with(|c: char| c.is_ascii_digit()) {
@@ -44,7 +44,7 @@ impl Signal {
         if let Some((_, number)) = ALIASES.iter().find(|(n, _)| *n == name) {
             return Some(Signal(*number));
         }
-        // How far it is from the end that the name counts from.
+        // The offset from the start or end of the range.
         let distance = |rest: &str| match rest.as_bytes() {
             [] => Some(0),
             [b'+' | b'-', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
@@ -68,20 +68,20 @@ impl Signal {
         self.0
     }
 
-    /// Its name without `SIG`; nothing for those that have only numbers.
+    /// The name without `SIG`. `None` for signals that have only numbers.
     pub fn name(self) -> Option<&'static str> {
         NAMES.get(usize::from(self.0).checked_sub(1)?).copied()
     }
 }
 
-/// As systemd reads it (systemd.kill(5)): `SIGTERM`, `SIGRTMIN+3`, or a number.
+/// The form that systemd reads (systemd.kill(5)): `SIGTERM`, `SIGRTMIN+3`, or a number.
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.name(), self.0.checked_sub(RTMIN)) {
             (Some(name), _) => write!(f, "SIG{name}"),
             (None, Some(0)) => f.write_str("SIGRTMIN"),
             (None, Some(n)) => write!(f, "SIGRTMIN+{n}"),
-            // The C library's own.
+            // Reserved by the C library.
             (None, None) => write!(f, "{}", self.0),
         }
     }

@@ -54,7 +54,7 @@ fn plan(boot: BootMode, change: impl FnOnce(&mut Recipe)) -> Result<Plan, Report
     Plan::decide(&outline, &recipe, facts(&outline))
 }
 
-/// The whole plan as text: a change of any decision shows here.
+/// The whole plan as text: any changed decision shows up here.
 #[test]
 fn plans_are_as_they_were() {
     for (name, boot) in [

@@ -5,23 +5,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How `cargo xtask ci` builds and boots a recipe in this project's folder `recipes`.
+/// How `cargo xtask ci` builds and boots a recipe from this project's `recipes` folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Ci {
-    /// In which runs it is built and booted.
+    /// Which runs build and boot the recipe.
     pub when: When,
-    /// Further build arguments for an architecture, e.g. for a smaller kernel.
+    /// Extra build arguments per architecture, e.g. to install a smaller kernel.
     pub build_args: BTreeMap<Arch, BTreeMap<String, String>>,
 }
 
-/// In which runs a recipe is built and booted.
+/// Which runs of `cargo xtask ci` build and boot a recipe.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum When {
-    /// In every run of `ci`, and at night.
+    /// Every run of `ci`, including nightly ones.
     #[default]
     Always,
-    /// At night only, e.g. because its base image can only be pulled.
+    /// Nightly runs only, e.g. because the base image can only be pulled.
     Nightly,
 }

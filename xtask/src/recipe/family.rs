@@ -1,18 +1,18 @@
-//! Which recipe makes machines of which containers.
+//! Finds the recipe that can turn a given container into a machine.
 
 use super::{Found, all};
 use crate::error::Report;
 use crate::os_release;
 
-/// The ids by which a system names itself and what it is like, the closest first: `ID` and
-/// `ID_LIKE` of os-release(5).
+/// The IDs of a system and of the systems it is like, the closest first: `ID` and `ID_LIKE` of
+/// os-release(5).
 pub fn ids(text: &str) -> Vec<String> {
     let all = ["ID", "ID_LIKE"].map(|key| os_release::value(text, key).unwrap_or_default());
     let all = all.iter().flat_map(|v| v.split_whitespace());
     all.map(str::to_ascii_lowercase).collect()
 }
 
-/// The recipe that serves one of these ids, the first that has one.
+/// Returns the recipe that serves the first of these IDs that has one.
 pub fn serving(ids: &[String]) -> Result<Found, Report> {
     let recipes = all()?;
     for id in ids {
@@ -24,7 +24,7 @@ pub fn serving(ids: &[String]) -> Result<Found, Report> {
                     "several recipes serve {id}: {} and {}",
                     a.name, b.name
                 ))
-                .hint("name one: `cargo xtask image RECIPE --container IMAGE`"));
+                .hint("choose one: `cargo xtask image RECIPE --container IMAGE`"));
             }
             (None, _) => {}
         }
@@ -34,11 +34,11 @@ pub fn serving(ids: &[String]) -> Result<Found, Report> {
         .flat_map(|f| f.recipe.serves.iter().map(String::as_str))
         .collect();
     Err(Report::mistake(format!(
-        "no recipe makes machines of {}: there are recipes for {}",
+        "no recipe serves {}; there are recipes for {}",
         ids.join(" or "),
         known.join(", ")
     ))
-    .hint("write one with a `serves:` in its recipe.yaml, or name a recipe whose Dockerfile fits: `cargo xtask image RECIPE --container IMAGE`"))
+    .hint("write a recipe that has `serves:` in its recipe.yaml, or name one whose Dockerfile fits: `cargo xtask image RECIPE --container IMAGE`"))
 }
 
 #[cfg(test)]

@@ -1,32 +1,31 @@
-//! Where recipes lie.
+//! Finds recipes on disk.
 
 use super::{Recipe, closest, parse};
 use crate::error::Report;
 use crate::small;
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// File name of a recipe in its folder.
+/// File name of a recipe inside its folder.
 const FILE: &str = "recipe.yaml";
 
-/// File name of the program that makes a recipe's base image where it cannot be pulled.
+/// File name of the program that builds a recipe's base image where it cannot be pulled.
 pub const BOOTSTRAP: &str = "bootstrap";
 
-/// Longest recipe, in bytes.
+/// Size limit of a recipe, in bytes.
 const LARGEST: u64 = 1 << 20;
 
 /// A recipe and its folder.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// Name of the image: the recipe's `name`, else that of its folder.
+    /// Name of the image: the recipe's `name`, or else the name of its folder.
     pub name: String,
-    /// The folder: the context of the docker build.
+    /// The recipe's folder, which is the context of the docker build.
     pub dir: Utf8PathBuf,
-    /// What its `recipe.yaml` says.
+    /// The parsed `recipe.yaml`.
     pub recipe: Recipe,
 }
 
-/// The folders that hold recipes: `recipes` where the program was started, then the
-/// project's own.
+/// The folders that hold recipes: `recipes` in the current directory, then the project's own.
 fn roots() -> Vec<Utf8PathBuf> {
     let mut roots = vec![Utf8PathBuf::from("recipes")];
     let own = home().join("recipes");
@@ -37,7 +36,7 @@ fn roots() -> Vec<Utf8PathBuf> {
     roots
 }
 
-/// Where this project's own files lie: `DOCKER_TO_LINUX_HOME`, else where it was compiled.
+/// Where this project's own files are: `DOCKER_TO_LINUX_HOME`, or else where it was compiled.
 pub fn home() -> Utf8PathBuf {
     match std::env::var("DOCKER_TO_LINUX_HOME") {
         Ok(dir) if !dir.is_empty() => dir.into(),
@@ -48,7 +47,7 @@ pub fn home() -> Utf8PathBuf {
     }
 }
 
-/// Finds a recipe by its folder's name, or by a path to its folder or file.
+/// Finds a recipe by the name of its folder, or by a path to its folder or file.
 pub fn find(wanted: &str) -> Result<Found, Report> {
     let path = Utf8Path::new(wanted);
     let is_path = wanted.contains('/') || path.join(FILE).exists() || path.is_file();
@@ -62,11 +61,10 @@ pub fn find(wanted: &str) -> Result<Found, Report> {
         return if file.exists() {
             load(&file)
         } else {
-            Err(
-                Report::mistake(format!("there is no recipe at {wanted}: no {file}")).hint(
-                    "a recipe is a folder with a Dockerfile and a recipe.yaml (which may be empty)",
-                ),
-            )
+            Err(Report::mistake(format!(
+                "there is no recipe at {wanted}: {file} does not exist"
+            ))
+            .hint("a recipe is a folder with a Dockerfile and a recipe.yaml (which may be empty)"))
         };
     }
     let roots = roots();
@@ -84,18 +82,18 @@ pub fn find(wanted: &str) -> Result<Found, Report> {
     ));
     Err(match closest(wanted, names.iter().map(String::as_str)) {
         Some(known) => error.hint(format!("did you mean {known:?}?")),
-        None => error.hint(format!("there are: {}", names.join(", "))),
+        None => error.hint(format!("the recipes are: {}", names.join(", "))),
     })
 }
 
-/// Every recipe, in name order. One that cannot be read is an error: a list that leaves it
-/// out would hide it.
+/// Returns all recipes, sorted by name. Fails if one cannot be read, because leaving it out of a
+/// list would hide it.
 pub fn all() -> Result<Vec<Found>, Report> {
     let roots = roots();
     names(&roots).iter().map(|name| find(name)).collect()
 }
 
-/// Names of all recipe folders, sorted, each once.
+/// Names of all recipe folders, sorted, without duplicates.
 fn names(roots: &[Utf8PathBuf]) -> Vec<String> {
     let mut names: Vec<String> = roots
         .iter()
@@ -114,9 +112,7 @@ fn load(file: &Utf8Path) -> Result<Found, Report> {
     let text = small::regular(file, LARGEST).map_err(|e| {
         Report::mistake(format!("reading the recipe {file}"))
             .because(e)
-            .hint(
-                "recipe.yaml must be a file that you may read, with at most 1 MiB of text in UTF-8",
-            )
+            .hint("recipe.yaml must be a readable file with at most 1 MiB of UTF-8 text")
     })?;
     let recipe = parse(&text, file.as_str())?;
     let dir = file.parent().filter(|d| !d.as_str().is_empty());
@@ -128,9 +124,9 @@ fn load(file: &Utf8Path) -> Result<Found, Report> {
     let name = recipe.name.clone().or(folder).unwrap_or_default();
     if !super::is_name(&name) {
         return Err(Report::mistake(format!(
-            "the recipe's folder name {name:?} cannot name an image"
+            "the recipe's folder name {name:?} cannot be the name of an image"
         ))
-        .hint(format!("give it a `name:` in {file}")));
+        .hint(format!("set `name:` in {file}")));
     }
     Ok(Found { name, dir, recipe })
 }

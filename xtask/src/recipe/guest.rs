@@ -1,57 +1,58 @@
-//! What a recipe says of the machine's users and of the files that it brings along.
+//! The part of a recipe that describes the machine's users and the files to add.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// Somebody who may log in.
+/// A user who can log in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct User {
-    /// Login name. One that the root file system has already is adapted.
+    /// Login name. A user that already exists in the root file system is changed to match.
     pub name: String,
-    /// User number; the first that is free from 1000 on if it is left out.
+    /// User ID, e.g. 1000. Default: the first free one from 1000 up.
     pub uid: Option<u32>,
-    /// Groups beside the user's own. They must exist in the root file system.
+    /// Groups to add the user to, e.g. `adm`. They must exist in the root file system.
     pub groups: Vec<String>,
-    /// Login shell; bash if it is there, else sh.
+    /// Login shell. Default: bash if it is installed, else sh.
     pub shell: Option<String>,
-    /// The password as shadow(5) has it, as `openssl passwd -6` prints it. Nobody can log in by
-    /// a password without one.
+    /// Password hash in the form of shadow(5), e.g. the output of `openssl passwd -6`. Without one,
+    /// the user cannot log in with a password.
     pub password_hash: Option<PasswordHash>,
-    /// Public keys for ssh: each a line as in authorized_keys, or a file beside the recipe.
+    /// SSH public keys. Each entry is a line as in authorized_keys, or a file in the recipe's
+    /// folder.
     pub ssh_keys: Vec<String>,
-    /// Whether the user may become root by sudo or doas; without a password if there is none.
+    /// Allows the user to become root with sudo or doas. Needs no password if the user has none.
     pub sudo: bool,
 }
 
-/// A password as crypt(5) hides it. It is never printed.
+/// A hashed password in the form of crypt(5). It is never printed.
 #[derive(Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(transparent)]
 pub struct PasswordHash(String);
 
-/// Why a text is no hash of a password.
+/// Why a text is not accepted as a password hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
-    /// It has the form of none.
-    #[error("is no hash of a password: write what `openssl passwd -6` or `mkpasswd` prints")]
+    /// The text does not have the form of any known kind of hash.
+    #[error("is not a password hash: use the output of `openssl passwd -6` or `mkpasswd`")]
     Form,
-    /// It is one that is broken in seconds today.
+    /// The hash is of a kind that can be broken in seconds.
     #[error(
-        "is a hash of a kind that is broken in no time: use SHA-512 (`openssl passwd -6`) or yescrypt (`mkpasswd`)"
+        "is a password hash of a weak kind, which is broken in seconds: use SHA-512 (`openssl passwd -6`) or yescrypt (`mkpasswd`)"
     )]
     Weak,
 }
 
 impl PasswordHash {
-    /// The text for shadow(5).
+    /// The hash as shadow(5) stores it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether only libxcrypt knows this kind: musl's crypt() does not (crypt(5), and musl's
-    /// src/crypt/crypt_r.c).
+    /// Whether only libxcrypt supports this kind of hash. musl's crypt() does not (crypt(5), and
+    /// musl's src/crypt/crypt_r.c).
     pub fn takes_libxcrypt(&self) -> bool {
         self.0.starts_with("$y$") || self.0.starts_with("$gy$") || self.0.starts_with("$7$")
     }
@@ -60,12 +61,12 @@ impl PasswordHash {
 impl FromStr for PasswordHash {
     type Err = HashError;
 
-    /// Takes the strong kinds of crypt(5): yescrypt and gost-yescrypt, scrypt, bcrypt, SHA-512 and
-    /// SHA-256.
+    /// Accepts the strong kinds of crypt(5): yescrypt and gost-yescrypt, scrypt, bcrypt, SHA-512
+    /// and SHA-256.
     fn from_str(text: &str) -> Result<PasswordHash, HashError> {
         let mut fields = text.split('$');
         let (Some(""), Some(kind)) = (fields.next(), fields.next()) else {
-            // The old kinds have no dollar: 13 letters, or 20 behind an underscore.
+            // The old kinds have no dollar sign: 13 characters, or 20 after an underscore.
             let old = [13, 20].contains(&text.len()) && text.chars().all(is_digit);
             return Err(if old {
                 HashError::Weak
@@ -77,7 +78,7 @@ impl FromStr for PasswordHash {
         let sum = rest.last().copied().unwrap_or_default();
         let is = |text: &str, len: usize| text.len() == len && text.chars().all(is_digit);
         let salted = rest.len() >= 2 && rest.iter().all(|f| !f.is_empty());
-        // `rounds=` may stand before the salt, which has at most 16 letters.
+        // An optional `rounds=` precedes the salt, which has at most 16 characters.
         let sha = |len| {
             let salt = match rest.as_slice() {
                 [salt, _] => salt,
@@ -108,7 +109,7 @@ impl FromStr for PasswordHash {
     }
 }
 
-/// A digit of crypt(5)'s own base 64.
+/// A digit of crypt(5)'s own base64 alphabet.
 fn is_digit(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '.' || c == '/'
 }
@@ -131,19 +132,19 @@ impl fmt::Debug for PasswordHash {
 
 impl Serialize for PasswordHash {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        // Whoever prints a recipe does not mean to print this.
+        // Printing a recipe for debugging must not print this.
         s.serialize_str("(hidden)")
     }
 }
 
 impl<'de> Deserialize<'de> for PasswordHash {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<PasswordHash, D::Error> {
-        // Errors of the reader may quote a value; this one must not.
+        // The parser's errors may quote a value, but must not quote this one.
         struct Visitor;
         impl serde::de::Visitor<'_> for Visitor {
             type Value = PasswordHash;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the hash of a password, in quotes")
+                f.write_str("a password hash in quotes")
             }
             fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<PasswordHash, E> {
                 s.parse().map_err(|e| E::custom(format!("this {e}")))
@@ -153,33 +154,33 @@ impl<'de> Deserialize<'de> for PasswordHash {
     }
 }
 
-/// Owner and mode of something in `files/`.
+/// Owner and mode of a file or folder in `files/`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct FileOptions {
-    /// `user:group` or `user`, by name or number; root's if it is left out.
+    /// `user:group` or `user`, as names or numbers. Default: `root:root`.
     pub owner: Option<Owner>,
-    /// Permissions in octal digits, in quotes, as "0640"; "0755" for what is executable in the
-    /// recipe and for folders, else "0644".
+    /// Permissions as octal digits in quotes, e.g. "0640". Default: "0755" for folders and for
+    /// files that are executable in the recipe, else "0644".
     pub mode: Option<FileMode>,
 }
 
-/// Who a file belongs to.
+/// The owner of a file.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String")]
 pub struct Owner {
     /// The user.
     pub user: Id,
-    /// The group; the user's own if it is left out.
+    /// The group. Default: the user's primary group.
     pub group: Option<Id>,
 }
 
-/// A user or group, by number or name.
+/// A user or group, as a number or a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Id {
-    /// By number.
+    /// A user or group ID.
     Number(u32),
-    /// By the name that it has in the root file system.
+    /// A name that exists in the root file system.
     Name(String),
 }
 
@@ -188,9 +189,7 @@ impl FromStr for Id {
     fn from_str(text: &str) -> Result<Id, String> {
         if let Ok(number) = text.parse() {
             if is_reserved_id(number) {
-                return Err(format!(
-                    "{number} is a number that no user or group can have"
-                ));
+                return Err(format!("{number} cannot be the ID of a user or group"));
             }
             return Ok(Id::Number(number));
         }
@@ -210,14 +209,14 @@ impl fmt::Display for Id {
     }
 }
 
-/// Whether no user or group can have that number: for the kernel, -1 in 32 bits means "nobody" and
-/// "leave it as it is" (chown(2)), and so does -1 in 16 bits for older calls (systemd's
-/// "Users, Groups, UIDs and GIDs on systemd Systems", "Special Linux UIDs").
+/// Whether no user or group can have this ID. For the kernel, -1 in 32 bits means "nobody" and
+/// "leave unchanged" (chown(2)), and older calls use -1 in 16 bits the same way (systemd's "Users,
+/// Groups, UIDs and GIDs on systemd Systems", "Special Linux UIDs").
 pub fn is_reserved_id(number: u32) -> bool {
     number == u32::MAX || number == u32::from(u16::MAX)
 }
 
-/// Whether a text can be the name of a user or group (useradd(8): at most 32 letters).
+/// Whether a text is a valid name for a user or group (useradd(8): at most 32 characters).
 pub fn is_user_name(text: &str) -> bool {
     text.len() <= 32
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -253,7 +252,7 @@ impl<'de> Deserialize<'de> for Owner {
         impl serde::de::Visitor<'_> for Visitor {
             type Value = Owner;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an owner as 1000:1000, www-data or root:adm")
+                f.write_str("an owner, e.g. 1000:1000, www-data or root:adm")
             }
             fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<Owner, E> {
                 self.visit_str(&n.to_string())
@@ -266,7 +265,7 @@ impl<'de> Deserialize<'de> for Owner {
     }
 }
 
-/// Permission bits with setuid, setgid and sticky: `0o7777` at most.
+/// Permission bits including setuid, setgid and sticky, at most `0o7777`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String")]
 pub struct FileMode(pub u16);
@@ -283,8 +282,8 @@ impl<'de> Deserialize<'de> for FileMode {
         impl serde::de::Visitor<'_> for Visitor {
             type Value = FileMode;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                // A bare 640 is a decimal number to YAML, and nobody means that.
-                f.write_str("a mode of three or four octal digits in quotes, as \"0640\"")
+                // YAML reads a bare 640 as a decimal number, which is never what is meant.
+                f.write_str("a mode of three or four octal digits in quotes, e.g. \"0640\"")
             }
             fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<FileMode, E> {
                 let digits = (3..=4).contains(&s.len());
@@ -308,8 +307,8 @@ mod tests {
         text.parse()
     }
 
-    /// What the programs themselves print: openssl passwd -6, -5; mkpasswd -m yescrypt, -m
-    /// scrypt; htpasswd -B.
+    /// The output of real programs: openssl passwd -6, -5; mkpasswd -m yescrypt, -m scrypt;
+    /// htpasswd -B.
     #[test]
     fn hashes_of_every_strong_kind_are_taken() {
         let sha512 = format!("$6$saltsalt${}", "a".repeat(86));

@@ -1,4 +1,4 @@
-//! Recipes: what `recipe.yaml` says, where it lies, how it is read.
+//! Recipes: the contents of `recipe.yaml`, how it is found and how it is parsed.
 
 mod ci;
 mod family;
@@ -26,64 +26,65 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// `recipe.yaml`: what the machine is to be. Everything has a default; the software itself is
-/// the Dockerfile's affair.
+/// `recipe.yaml`: describes the machine to build. Every key has a default. The Dockerfile defines
+/// the software.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Recipe {
-    /// Name of the image file, without its ending. The recipe's folder name if it is left out.
+    /// Name of the image file, without an extension. Default: the name of the recipe's folder.
     pub name: Option<String>,
-    /// One line for `cargo xtask list`.
+    /// One-line description, shown by `cargo xtask list`.
     pub description: Option<String>,
-    /// The `ID`s of os-release(5) whose containers the Dockerfile can make machines of, for
-    /// `--container`.
+    /// For `--container`: the `ID`s of os-release(5) whose containers the Dockerfile can turn into
+    /// machines.
     pub serves: Vec<String>,
-    /// Whether the container's command becomes a service of the machine. If it is left out: yes
-    /// for an image that was given (`--container`), no for the recipe's own.
+    /// Whether the container's command becomes a service of the machine. Default: yes for an image
+    /// given with `--container`, no for the recipe's own image.
     pub service: Option<Service>,
-    /// The container image that the Dockerfile starts from: its `ARG BASE`.
+    /// The container image that the Dockerfile starts from, passed as its `ARG BASE`.
     pub base: Option<String>,
-    /// Further build arguments for the Dockerfile.
+    /// Additional build arguments for the Dockerfile.
     pub build_args: BTreeMap<String, String>,
-    /// Architectures that the recipe can be built for.
+    /// Architectures that the recipe supports.
     pub architectures: Vec<Arch>,
-    /// Size of the disk: `auto` (content and some room), or a size.
+    /// Size of the disk: `auto` (the content plus some free space), or a size, e.g. `8G`.
     pub size: DiskSize,
-    /// What firmware the image boots on.
+    /// The firmware that the image boots with.
     pub boot: BootMode,
-    /// How the kernel lies on the EFI system partition.
+    /// How kernels are stored on the EFI system partition.
     pub boot_entry: BootEntryKind,
-    /// Partition table, where the boot mode leaves a choice.
+    /// Partition table, if the boot mode allows more than one.
     pub table: Option<TableKind>,
-    /// Size of a sector of the disk in bytes: 512, or 4096 for drives that have no smaller ones.
+    /// Sector size of the disk in bytes: 512, or 4096 for drives with native 4K sectors.
     pub sector_size: SectorSize,
-    /// Kernel arguments besides `root=`, `ro` and the consoles, which are added by themselves.
+    /// Extra kernel arguments. `root=`, `ro` and the consoles are added automatically.
     pub kernel_arguments: Vec<String>,
-    /// Host name of the machine; the recipe's name if it is left out.
+    /// Host name of the machine. Default: the recipe's name.
     pub hostname: Option<String>,
     /// Serial console, or `off`.
     pub serial_console: SerialConsole,
-    /// Time zone by its name in the IANA database (`Europe/Berlin`); that of the container if it
-    /// is left out.
+    /// Time zone, as a name from the IANA database, e.g. `Europe/Berlin`. Default: that of the
+    /// container.
     pub timezone: Option<String>,
-    /// Language of the system as in setlocale(3) (`C.UTF-8`, `de_DE.UTF-8`); that of the container
-    /// if it is left out.
+    /// Locale of the system as in setlocale(3), e.g. `C.UTF-8` or `de_DE.UTF-8`. Default: that of
+    /// the container.
     pub locale: Option<String>,
-    /// Size of a swap file (`512M`); none if it is left out.
+    /// Size of a swap file, e.g. `512M`. Default: no swap file.
     pub swap: Option<Size>,
-    /// Who may log in; nobody if it is empty.
+    /// Users who can log in. Default: none.
     pub users: Vec<User>,
-    /// Owner and mode of what lies in the folder `files` beside the recipe, by its path there.
+    /// Owners and modes of the contents of the recipe's `files` folder. The keys are paths in that
+    /// folder.
     pub files: BTreeMap<String, FileOptions>,
-    /// The root file system.
+    /// Options of the root file system.
     pub root: RootOptions,
     /// Image formats to write.
     pub formats: Vec<Format>,
-    /// How the clusters of a qcow2 are compressed.
+    /// How the clusters of a qcow2 image are compressed.
     pub compression: Compression,
     /// How `cargo xtask smoke` tests the image.
     pub smoke: Smoke,
-    /// For recipes of this project: how `cargo xtask ci` builds and boots it.
+    /// For this project's own recipes: how `cargo xtask ci` builds and boots them.
     pub ci: Ci,
 }
 
@@ -130,16 +131,16 @@ pub fn schema() -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct SerialConsole {
-    /// Whether there is one.
+    /// Whether the machine has a serial console.
     pub enabled: bool,
-    /// Linux's name of the port; the architecture's usual one (`ttyS0`, `ttyAMA0`) if left out.
+    /// Linux's name of the port. Default: `ttyS0` on amd64, `ttyAMA0` on arm64.
     pub port: Option<String>,
-    /// Speed in bits per second.
+    /// Speed in bits per second, e.g. 115200.
     pub baud: u32,
 }
 
 impl SerialConsole {
-    /// Linux's name of the port: the one that was given, or the architecture's usual one.
+    /// Linux's name of the port: the configured one, or the architecture's default.
     pub fn port_for(&self, arch: Arch) -> &str {
         self.port.as_deref().unwrap_or(match arch {
             Arch::Amd64 => "ttyS0",
@@ -158,19 +159,19 @@ impl Default for SerialConsole {
     }
 }
 
-/// The root file system (ext4).
+/// Options of the root file system, which is ext4.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RootOptions {
     /// Volume label, at most 16 bytes.
     pub label: String,
-    /// Least room that `size: auto` leaves free.
+    /// Minimum free space with `size: auto`, e.g. `256M`.
     pub free: Size,
-    /// Blocks that only root may use, in percent (0 to 50).
+    /// Blocks reserved for root, in percent (0 to 50).
     pub reserved_percent: u8,
-    /// Mount options in fstab.
+    /// Mount options in fstab, e.g. `[noatime]`.
     pub mount_options: Vec<String>,
-    /// Whether partition and file system grow to the size of the disk when the machine starts.
+    /// Whether the partition and the file system grow to the size of the disk when the machine starts.
     pub grow: bool,
 }
 

@@ -1,18 +1,18 @@
-//! From the text of a `recipe.yaml` to a [`Recipe`]. Pure: no file is read here.
+//! Parses the text of a `recipe.yaml` into a [`Recipe`]. Does no I/O.
 
 use super::{Recipe, is_reserved_id, is_user_name};
 use crate::error::{Place, Report};
 use crate::model::size::Size;
 
-/// Reads and checks a recipe. `file` is what errors call it; each names line and column.
+/// Parses and checks a recipe. Errors start with `file`, the line and the column.
 pub fn parse(text: &str, file: &str) -> Result<Recipe, Report> {
     if let Some((line, column)) = too_deep(text) {
         let file = file.to_owned();
-        return Err(Report::mistake(format!(
-            "there are more than {MAX_OPEN} brackets that are not closed"
-        ))
-        .at(Place { file, line, column })
-        .hint("a recipe needs three at most"));
+        return Err(
+            Report::mistake(format!("more than {MAX_OPEN} brackets are open at once"))
+                .at(Place { file, line, column })
+                .hint("a recipe needs at most three"),
+        );
     }
     // An empty file is a recipe with every default.
     let recipe: Option<Recipe> = serde_yaml::from_str(text).map_err(|e| syntax(&e, file))?;
@@ -27,12 +27,11 @@ pub fn parse(text: &str, file: &str) -> Result<Recipe, Report> {
     Ok(recipe)
 }
 
-/// Most brackets that may be open at once. The YAML reader takes a time that grows with their
-/// square.
+/// Limit of brackets that are open at once. The YAML parser's run time grows with their square.
 const MAX_OPEN: usize = 1000;
 
-/// The line and column of the first bracket that is one too many. Brackets in texts count as
-/// well: nobody writes so many of them.
+/// Returns the line and column of the first bracket over the limit. Brackets in strings count too:
+/// no real recipe has that many.
 fn too_deep(text: &str) -> Option<(usize, usize)> {
     let mut open = 0_usize;
     for (n, line) in text.lines().enumerate() {
@@ -50,7 +49,7 @@ fn too_deep(text: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// An error of the YAML reader as `file:line:column: what`.
+/// Formats an error of the YAML parser as `file:line:column: what`.
 fn syntax(error: &serde_yaml::Error, file: &str) -> Report {
     let mut text = error.to_string();
     let report = match error.location() {
@@ -69,7 +68,8 @@ fn syntax(error: &serde_yaml::Error, file: &str) -> Report {
     }
 }
 
-/// For "unknown field `x`, expected one of `a`, `b`": the one that `x` was likely meant to be.
+/// For "unknown field `x`, expected one of `a`, `b`": returns the one that `x`
+/// was likely meant to be.
 fn suggestion(text: &str) -> Option<String> {
     let rest = text.split_once("unknown ")?.1;
     let mut quoted = rest.split('`').skip(1).step_by(2);
@@ -77,7 +77,7 @@ fn suggestion(text: &str) -> Option<String> {
     closest(wrong, quoted).map(str::to_owned)
 }
 
-/// The known word that is most like `wrong`, if one is like it at all.
+/// Returns the known word that is closest to `wrong`, if any is similar enough.
 pub fn closest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|k| (strsim::jaro_winkler(wrong, k), k))
@@ -98,15 +98,15 @@ fn wrong(key: &'static str, why: impl Into<String>, cure: &'static str) -> Resul
     Err(Wrong { key, why, cure })
 }
 
-/// What the types cannot say.
+/// Checks what the types cannot express.
 fn check(r: &Recipe) -> Result<(), Wrong> {
     if let Some(name) = &r.name
         && !is_name(name)
     {
         return wrong(
             "name",
-            format!("is {name:?}, which cannot be a file name everywhere"),
-            "use letters, digits, `.`, `-` and `_`, a letter or digit first",
+            format!("is {name:?}, which is not a valid file name on every system"),
+            "use letters, digits, `.`, `-` and `_`, and start with a letter or digit",
         );
     }
     if let Some(host) = &r.hostname
@@ -114,12 +114,12 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
     {
         return wrong(
             "hostname",
-            format!("is {host:?}, which is no host name"),
-            "use letters, digits and `-`, at most 63 of them between dots (RFC 1123, 2.1)",
+            format!("is {host:?}, which is not a valid host name"),
+            "use letters, digits and `-`, with at most 63 characters between dots (RFC 1123, 2.1)",
         );
     }
     if r.architectures.is_empty() {
-        return wrong("architectures", "is empty", "name amd64, arm64 or both");
+        return wrong("architectures", "is empty", "list amd64, arm64 or both");
     }
     let is_id = |id: &String| {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
@@ -128,12 +128,16 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
     if !r.serves.iter().all(is_id) {
         return wrong(
             "serves",
-            "has what no system's os-release calls it",
-            "write a list of IDs as os-release has them, as [debian]",
+            "has an entry that cannot be an ID in os-release",
+            "write a list of IDs from os-release, e.g. [debian]",
         );
     }
     if r.formats.is_empty() {
-        return wrong("formats", "is empty", "name at least one, as `raw`");
+        return wrong(
+            "formats",
+            "is empty",
+            "list at least one format, e.g. [raw]",
+        );
     }
     if r.kernel_arguments
         .iter()
@@ -141,14 +145,14 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
     {
         return wrong(
             "kernel-arguments",
-            "has an argument that is empty or has control characters",
-            "write a list with one argument for each entry, as [quiet, net.ifnames=0]",
+            "has an empty argument or one with control characters",
+            "write a list with one argument per entry, e.g. [quiet, net.ifnames=0]",
         );
     }
     if r.kernel_arguments.iter().any(|a| a.starts_with("root=")) {
         return wrong(
             "kernel-arguments",
-            "has a root=, which the tool itself sets to the root file system's UUID",
+            "contains root=, which is set automatically to the root file system's UUID",
             "remove it",
         );
     }
@@ -159,8 +163,8 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
         if !is_port {
             return wrong(
                 "serial-console.port",
-                format!("is {port:?}, which is no serial port"),
-                "use Linux's name without /dev/, as ttyS0 or ttyAMA0",
+                format!("is {port:?}, which is not a serial port"),
+                "use Linux's name without /dev/, e.g. ttyS0 or ttyAMA0",
             );
         }
     }
@@ -170,15 +174,18 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
     if !BAUDS.contains(&r.serial_console.baud) {
         return wrong(
             "serial-console.baud",
-            format!("is {}, which no serial port runs at", r.serial_console.baud),
-            "use 115200, or 9600, 19200, 38400, 57600, 230400, 460800, 921600",
+            format!(
+                "is {}, which is not a speed of a serial port",
+                r.serial_console.baud
+            ),
+            "use 115200, 9600, 19200, 38400, 57600, 230400, 460800 or 921600",
         );
     }
     if r.root.label.len() > 16 || r.root.label.contains(|c: char| c.is_control()) {
         return wrong(
             "root.label",
-            "is longer than the 16 bytes an ext4 label has",
-            "choose a shorter one",
+            "is longer than 16 bytes, the limit of ext4, or has control characters",
+            "use at most 16 bytes of printable text",
         );
     }
     if r.root.reserved_percent > 50 {
@@ -192,35 +199,38 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
         return wrong(
             "root.free",
             format!("is {}, more than any disk", r.root.free),
-            "use what the machine will need, as 256M or 4G",
+            "use the space that the machine needs, e.g. 256M or 4G",
         );
     }
     if r.smoke.memory < 64 {
         return wrong(
             "smoke.memory",
-            format!("is {} MiB, which boots no Linux", r.smoke.memory),
-            "use 64 or more; 512 are plenty for most",
+            format!(
+                "is {} MiB, which is too little to boot Linux",
+                r.smoke.memory
+            ),
+            "use 64 or more; 512 is enough for most machines",
         );
     }
     if !(1..=255).contains(&r.smoke.cpus) {
         return wrong(
             "smoke.cpus",
-            format!("is {}, which no machine has", r.smoke.cpus),
+            format!("is {}, which is out of range", r.smoke.cpus),
             "use 1 to 255",
         );
     }
     if r.smoke.timeout == 0 {
         return wrong(
             "smoke.timeout",
-            "is 0, and nothing boots in no time",
-            "use seconds on real hardware, as 120",
+            "must be at least 1 second",
+            "use the time that real hardware needs, e.g. 120",
         );
     }
     if r.smoke.run.iter().any(|c| c.trim().is_empty()) {
         return wrong(
             "smoke.run",
-            "has a command that is empty",
-            "write a list of commands, as [\"systemctl is-active nginx\"]",
+            "has an empty command",
+            "write a list of commands, e.g. [\"systemctl is-active nginx\"]",
         );
     }
     guest(r)?;
@@ -228,22 +238,22 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
     if r.root.mount_options.iter().any(bad_option) {
         return wrong(
             "root.mount-options",
-            "has an option that is empty or has a space in it",
-            "write a list, as [noatime, errors=remount-ro]",
+            "has an option that is empty or contains a space",
+            "write a list, e.g. [noatime, errors=remount-ro]",
         );
     }
     Ok(())
 }
 
-/// What the machine's users, files and place in the world must be.
+/// Checks the machine's users, files, time zone and locale.
 fn guest(r: &Recipe) -> Result<(), Wrong> {
     if let Some(zone) = &r.timezone
         && !is_zone(zone)
     {
         return wrong(
             "timezone",
-            format!("is {zone:?}, which is no name of a time zone"),
-            "use a name of the IANA database, as Europe/Berlin or UTC",
+            format!("is {zone:?}, which is not a time zone"),
+            "use a name from the IANA database, e.g. Europe/Berlin or UTC",
         );
     }
     if let Some(locale) = &r.locale
@@ -251,8 +261,8 @@ fn guest(r: &Recipe) -> Result<(), Wrong> {
     {
         return wrong(
             "locale",
-            format!("is {locale:?}, which is no name of a locale"),
-            "use a name as C.UTF-8 or de_DE.UTF-8",
+            format!("is {locale:?}, which is not a locale"),
+            "use a name such as C.UTF-8 or de_DE.UTF-8",
         );
     }
     if let Some(swap) = r.swap
@@ -260,7 +270,7 @@ fn guest(r: &Recipe) -> Result<(), Wrong> {
     {
         return wrong(
             "swap",
-            format!("is {swap}, no size for a swap file"),
+            format!("is {swap}, which is out of range for a swap file"),
             "use 1M to 64G, or leave it out",
         );
     }
@@ -269,16 +279,20 @@ fn guest(r: &Recipe) -> Result<(), Wrong> {
             return wrong(
                 "users",
                 format!("has a user named {:?}", user.name),
-                "use at most 32 letters, digits, `-`, `_` and `.`, a letter first",
+                "use at most 32 letters, digits, `-`, `_` and `.`, and start with a letter",
             );
         }
         if r.users[..n].iter().any(|u| u.name == user.name) {
-            return wrong("users", format!("names {} twice", user.name), "keep one");
+            return wrong(
+                "users",
+                format!("names {} twice", user.name),
+                "remove one of them",
+            );
         }
         if let Some(uid) = user.uid.filter(|uid| is_reserved_id(*uid)) {
             return wrong(
                 "users.uid",
-                format!("is {uid}, which no user can have: it means -1"),
+                format!("is {uid}, which is reserved: it means -1"),
                 "use 1000 to 60000, or leave it out",
             );
         }
@@ -286,15 +300,15 @@ fn guest(r: &Recipe) -> Result<(), Wrong> {
         if !shell.starts_with('/') || shell.contains(|c: char| c == ':' || c.is_control()) {
             return wrong(
                 "users.shell",
-                format!("is {shell:?}, which is no path"),
-                "use a whole path, as /bin/bash",
+                format!("is {shell:?}, which is not an absolute path"),
+                "use an absolute path, e.g. /bin/bash",
             );
         }
         if let Some(group) = user.groups.iter().find(|g| !is_user_name(g)) {
             return wrong(
                 "users.groups",
-                format!("has {group:?}, which cannot name a group"),
-                "name groups of the root file system, as [adm, video]",
+                format!("has {group:?}, which is not a valid group name"),
+                "list groups of the root file system, e.g. [adm, video]",
             );
         }
     }
@@ -303,15 +317,15 @@ fn guest(r: &Recipe) -> Result<(), Wrong> {
         if parts.clone().count() == 0 || parts.clone().any(|p| p == "." || p == "..") {
             return wrong(
                 "files",
-                format!("has {path:?}, which is no path below files/"),
-                "write the path as it lies there, as etc/app.conf",
+                format!("has {path:?}, which is not a path inside files/"),
+                "write the path relative to files/, e.g. etc/app.conf",
             );
         }
     }
     Ok(())
 }
 
-/// Whether a text can be a name in the IANA time zone database (its file `theory.html`, "Timezone
+/// Whether a text is a valid name in the IANA time zone database (its file `theory.html`, "Timezone
 /// identifiers").
 fn is_zone(name: &str) -> bool {
     name.len() <= 64
@@ -323,7 +337,7 @@ fn is_zone(name: &str) -> bool {
         })
 }
 
-/// Whether a text can be the name of a locale (`language_TERRITORY.codeset@modifier`).
+/// Whether a text is a valid locale name (`language_TERRITORY.codeset@modifier`).
 fn is_locale(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -332,7 +346,7 @@ fn is_locale(name: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c))
 }
 
-/// Whether a text can name an image.
+/// Whether a text is a valid name for an image.
 pub fn is_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -341,7 +355,7 @@ pub fn is_name(name: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
 }
 
-/// Whether a text can be a host name.
+/// Whether a text is a valid host name (RFC 1123, 2.1).
 pub fn is_hostname(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {
@@ -352,7 +366,7 @@ pub fn is_hostname(name: &str) -> bool {
         })
 }
 
-/// Line and column of a key, both from 1. A recipe in flow style gives its first line.
+/// Finds the line and column of a key, counted from 1. For a recipe in flow style this is line 1.
 fn locate(text: &str, key: &str) -> (usize, usize) {
     let mut lines = text.lines().enumerate();
     let mut at = (1, 1);

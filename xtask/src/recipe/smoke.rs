@@ -1,4 +1,4 @@
-//! `smoke:` of a recipe: how an image proves that it works.
+//! The `smoke:` key of a recipe: how an image is tested.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,24 +7,25 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Smoke {
-    /// Commands for the guest's shell, each as root (or who `--login` names). Each must end with
-    /// exit code 0.
+    /// Shell commands to run in the guest as root, or as the user of `--login`. Each must exit
+    /// with code 0.
     pub run: Vec<String>,
-    /// Memory of the machine in MiB.
+    /// Memory of the machine in MiB, at least 64.
     pub memory: u32,
-    /// Processors of the machine.
+    /// Number of virtual CPUs, 1 to 255.
     pub cpus: u32,
-    /// Seconds until the login prompt must be there, on real hardware; where the guest is
-    /// emulated, five times as many.
+    /// Seconds to wait for the login prompt with hardware acceleration. An emulated guest gets
+    /// five times as long.
     pub timeout: u32,
-    /// Whether the guest reaches the network of the host that tests it. Without it there is a
-    /// network that gives addresses (DHCP) and leads nowhere.
+    /// Whether the guest can reach the host's network. If not, it gets an address with DHCP on an
+    /// isolated network.
     pub network: bool,
-    /// Services that failed to start.
+    /// What to do about services that failed to start.
     pub failed_units: Policy,
-    /// A root file system that is read-only when the machine is up.
+    /// What to do about a root file system that is still read-only after boot.
     pub read_only_root: Policy,
-    /// An initrd or init that did not check the root file system, for want of fsck.
+    /// What to do if neither the initrd nor init checked the root file system because fsck is
+    /// missing.
     pub missing_fsck: Policy,
 }
 
@@ -43,14 +44,14 @@ impl Default for Smoke {
     }
 }
 
-/// What something doubtful counts as.
+/// How a problem counts in a boot test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
-    /// A failure.
+    /// The test fails.
     Fail,
-    /// A warning.
+    /// The test passes with a warning.
     Warn,
-    /// Nothing.
+    /// The problem is ignored.
     Ignore,
 }

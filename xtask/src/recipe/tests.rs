@@ -1,17 +1,17 @@
 #![allow(clippy::unwrap_used)]
 
-/// The schema in the repository is the one that the types give.
+/// The stored schema matches the types.
 #[test]
 fn the_schema_is_fresh() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../recipes/recipe.schema.json");
     let stored = std::fs::read_to_string(file).unwrap();
     assert!(
         stored.trim_end() == super::schema(),
-        "recipes/recipe.schema.json is stale: `cargo xtask schema > recipes/recipe.schema.json`"
+        "recipes/recipe.schema.json is out of date: run `cargo xtask schema > recipes/recipe.schema.json`"
     );
 }
 
-/// Every recipe of the project can be read.
+/// All of the project's recipes can be loaded.
 #[test]
 fn the_projects_own_recipes_are_right() {
     let dir = super::home().join("recipes");
@@ -26,7 +26,7 @@ fn the_projects_own_recipes_are_right() {
     assert!(seen >= 3, "only {seen} recipes in {dir}");
 }
 
-/// -1 in 32 and in 16 bits: the kernel and old calls take it for "nobody" or "as it is".
+/// -1 in 32 and 16 bits: the kernel and old calls read it as "nobody" or "leave unchanged".
 #[test]
 fn numbers_that_nobody_can_have_are_refused() {
     for n in ["4294967295", "65535"] {

@@ -1,4 +1,4 @@
-//! One boot, from the copy of the image to the look at what the guest left of it.
+//! One boot, from the copy of the image to the check of its root file system afterwards.
 
 use super::checks::Inside;
 use super::evidence::{self, Evidence};
@@ -16,34 +16,34 @@ use crate::vm::{self, Display, ImageFormat, Login, Machine, Network, PROMPT, Ses
 use camino::{Utf8Path, Utf8PathBuf};
 use std::time::{Duration, Instant};
 
-/// Time from the power button to the end on real hardware, at most.
+/// Maximum time from the power button to power-off with hardware acceleration.
 const TO_END: Duration = Duration::from_secs(60);
-/// Time for a login, likewise.
+/// Maximum time for a login with hardware acceleration.
 const TO_LOGIN: Duration = Duration::from_secs(30);
 /// How many lines of the console an outcome keeps.
 const TAIL: usize = 12;
 
-/// Boots the job's image and says how that went. An error only if it could not be tried: no
-/// QEMU, no such image, no room for a copy.
+/// Boots the job's image and returns the outcome. Fails only if it could not be tried: no QEMU, no
+/// such image, or no space for a copy.
 pub fn boot(job: &Job) -> Result<Outcome, Report> {
     let by_emulator = |done: &Result<_, _>| matches!(done, Ok((_, true)));
     let ((mut outcome, _), attempts) = vm::retried(|| attempt(job), by_emulator)?;
     outcome.attempts = attempts;
     if attempts > 1 {
         outcome.findings.warnings.push(format!(
-            "it took {attempts} starts: emulation on a busy host lets healthy kernels panic now and then"
+            "it needed {attempts} attempts: healthy kernels sometimes panic under emulation on a busy host"
         ));
     }
     evidence::outcome(&outcome)?;
     Ok(outcome)
 }
 
-/// A boot that is under way.
+/// A running boot.
 struct Run<'a> {
     job: &'a Job,
     evidence: Evidence,
     accel: Accel,
-    /// Who may log in.
+    /// The user who can log in.
     login: Option<Credentials>,
     network: Network,
     verdict: Verdict,
@@ -52,16 +52,16 @@ struct Run<'a> {
     inside: Inside,
     /// When each stage began.
     stages: Vec<(Stage, Duration)>,
-    /// When the wait for the prompt was over.
+    /// When the wait for the prompt ended.
     waited: Duration,
-    /// When somebody was logged in.
+    /// When the login succeeded.
     logged_in: Option<Duration>,
     power_off: Option<Duration>,
-    /// What the console said, as plain text.
+    /// The output of the console as plain text.
     console: String,
 }
 
-/// One try; whether it failed by the emulator's fault.
+/// Runs one attempt. Also returns whether it failed because of the emulator.
 fn attempt(job: &Job) -> Result<(Outcome, bool), Report> {
     job.machine.check()?;
     let mut run = Run {
@@ -80,7 +80,7 @@ fn attempt(job: &Job) -> Result<(Outcome, bool), Report> {
         power_off: None,
         console: String::new(),
     };
-    // Of other formats QEMU itself makes the throwaway overlay; nothing in it can be edited.
+    // For other formats QEMU creates a temporary overlay, which cannot be edited.
     let copy = match job.machine.format {
         ImageFormat::Raw => Some(Copy::of(&job.image, &run.evidence.dir)?),
         _ => None,
@@ -100,7 +100,7 @@ fn attempt(job: &Job) -> Result<(Outcome, bool), Report> {
     let machine = Machine {
         snapshot: copy.is_none(),
         display: Display::Hidden,
-        // An image may be anybody's, and who boots it to test it has not asked to let it out.
+        // The image may be untrusted, so a test gives it no network access unless asked to.
         network: run.network.clone(),
         ..job.machine.clone()
     };
@@ -121,7 +121,7 @@ fn attempt(job: &Job) -> Result<(Outcome, bool), Report> {
 }
 
 impl Run<'_> {
-    /// Makes a login in the copy, unless the user named one. `root` is the copy and the place of
+    /// Creates a login in the copy, unless the user gave one. `root` is the copy and the offset of
     /// the root file system in it.
     fn throwaway_login(&mut self, root: Option<&(Utf8PathBuf, u64)>) -> Result<(), Report> {
         if self.login.is_some() {
@@ -130,7 +130,7 @@ impl Run<'_> {
         let made = match (root, self.job.machine.format) {
             (Some((copy, at)), _) => throwaway::add(copy, *at)?,
             (None, ImageFormat::Raw) => Err("the image has no ext4 file system".to_owned()),
-            (None, format) => Err(format!("{} images are booted as they are", format.name())),
+            (None, format) => Err(format!("{} images are booted unmodified", format.name())),
         };
         match made {
             Ok(password) => {
@@ -140,19 +140,19 @@ impl Run<'_> {
                 });
             }
             Err(why) => self.inside.findings.notes.push(format!(
-                "nobody looked inside: {why}; --login names a user that it has"
+                "the guest was not checked from inside: {why}; use --login with one of its users"
             )),
         }
         Ok(())
     }
 
-    /// Follows a machine to its end, and keeps what it left.
+    /// Runs a machine to its end, and keeps its output.
     fn follow(&mut self, mut session: Session) -> Result<(), Report> {
         let watched = self.watch(&mut session);
         self.stages = session.stages();
         if let Err(report) = watched {
             self.judge(report)?;
-            // The screen of a machine that hangs tells more than its silence.
+            // A screenshot of a hanging machine may show the reason.
             if let Ok(png) = session.screenshot() {
                 self.evidence.picture(&png)?;
             }
@@ -165,8 +165,8 @@ impl Run<'_> {
             .qemu(session.command_line(), &session.stderr())
     }
 
-    /// What the console said, without the password: a login program that turns the echo off
-    /// after its question may have shown it, or the beginning of it.
+    /// The output of the console without the password: a login program that disables the echo only
+    /// after its prompt may have shown it, or the beginning of it.
     fn without_password(&self, raw: String) -> String {
         let Some(Credentials { password, .. }) = &self.login else {
             return raw;
@@ -174,8 +174,8 @@ impl Run<'_> {
         redact(&raw, password)
     }
 
-    /// From the start to the end of the machine. An error is mostly the guest's or QEMU's
-    /// failure; see [`Run::judge`].
+    /// Runs the machine from start to end. An error is mostly a failure of the guest or of QEMU;
+    /// see [`Run::judge`].
     fn watch(&mut self, session: &mut Session) -> Result<(), Report> {
         let scaled = Duration::from_secs(self.job.smoke.timeout.into()) * self.accel.slowness();
         let patience = self.job.timeout.unwrap_or(scaled);
@@ -198,7 +198,7 @@ impl Run<'_> {
         } else {
             self.fail(
                 Verdict::Timeout(Hung::PowerOff),
-                "it did not turn itself off after its power button was pressed; hint: it takes systemd-logind, acpid or the like",
+                "it did not power off after its power button was pressed; hint: install systemd-logind, acpid or similar",
             );
         }
         Ok(())
@@ -224,7 +224,10 @@ impl Run<'_> {
                     Some(_) => &mut findings.failures,
                     None => &mut findings.warnings,
                 };
-                list.push(format!("nobody looked inside: {}", e.message));
+                list.push(format!(
+                    "the guest was not checked from inside: {}",
+                    e.message
+                ));
                 return Ok(());
             }
         };
@@ -245,13 +248,13 @@ impl Run<'_> {
         if self.inside.init_failed {
             self.fail(
                 Verdict::InitFailed,
-                "something that the init started is not well",
+                "a service failed, or the root file system is read-only",
             );
         }
         Ok(())
     }
 
-    /// Takes down a failure, unless there is one already.
+    /// Records a failure, unless there is one already.
     fn fail(&mut self, verdict: Verdict, detail: &str) {
         if self.verdict == Verdict::Booted {
             self.verdict = verdict;
@@ -259,7 +262,7 @@ impl Run<'_> {
         }
     }
 
-    /// Makes a verdict of the error of a guest. Any other error is passed on.
+    /// Turns the error of a guest into a verdict. Passes on any other error.
     fn judge(&mut self, report: Report) -> Result<(), Report> {
         let Some(failed) = Failed::of(&report) else {
             return Err(report);
@@ -272,7 +275,7 @@ impl Run<'_> {
         if let Cause::Qemu { stderr, .. } = &failed.cause {
             self.evidence.qemu("", stderr)?;
             if stderr.lines().count() > 1 {
-                detail = format!("{detail}; all that it said: {}", stderr.trim());
+                detail = format!("{detail}; its output: {}", stderr.trim());
             }
         }
         if let Some(hint) = &report.hint {
@@ -282,7 +285,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Looks at the root file system that the machine left.
+    /// Checks the root file system that the machine left.
     fn look_at_root(
         &mut self,
         disk: &Utf8Path,
@@ -290,7 +293,7 @@ impl Run<'_> {
         before: &root::State,
     ) -> Result<(), Report> {
         if let Some(why) = before.unclean {
-            // Whatever came of it: this is why.
+            // Whatever the result was, this is the cause.
             self.verdict = Verdict::RootNotClean;
             let detail = self
                 .detail
@@ -301,7 +304,7 @@ impl Run<'_> {
             ));
             return Ok(());
         }
-        // What a machine leaves that was ended by force says nothing.
+        // The state after a forced end says nothing.
         if self.power_off.is_none() {
             return Ok(());
         }
@@ -331,7 +334,7 @@ impl Run<'_> {
                 .inside
                 .findings
                 .notes
-                .push("e2fsck is not installed: only the superblock was looked at".into()),
+                .push("e2fsck is not installed: only the superblock was checked".into()),
             None => {}
         }
         Ok(())
@@ -340,7 +343,7 @@ impl Run<'_> {
     fn outcome(self) -> Outcome {
         let seconds = self.waited.as_secs_f64();
         let ends = self.stages.iter().skip(1).map(|(_, begun)| Some(*begun));
-        // The last one: the prompt is there, or the wait for it was in vain.
+        // The last stage: the prompt appeared, or the wait for it failed.
         let last = match self.stages.last() {
             Some((Stage::Login, _)) => self.logged_in,
             _ => Some(self.waited),
@@ -383,7 +386,7 @@ impl Run<'_> {
     }
 }
 
-/// `text` with stars for a secret, and for the beginning of it behind a question for one.
+/// Replaces a secret in `text` with stars, and a beginning of it after a password prompt.
 fn redact(text: &str, secret: &str) -> String {
     const QUESTION: &str = "assword: ";
     if secret.is_empty() {
@@ -408,8 +411,8 @@ fn redact(text: &str, secret: &str) -> String {
     out
 }
 
-/// A picture of the screen when nothing is drawn any more: the prompt on the serial line may
-/// be there before the one on the screen. After a while any picture will do: cursors blink.
+/// Takes a screenshot once the screen stops changing, because the prompt may appear on the serial
+/// console first. Gives up waiting after a while: cursors blink.
 fn still_picture(session: &mut Session) -> Result<Vec<u8>, Report> {
     let mut last = session.screenshot()?;
     for _ in 0..10 {

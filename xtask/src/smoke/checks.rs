@@ -1,4 +1,4 @@
-//! A look inside a guest that is up: commands in its shell, by the family of its init.
+//! Checks in a running guest: shell commands, depending on its init.
 
 use super::verdict::Findings;
 use crate::error::Report;
@@ -9,44 +9,44 @@ use std::net::ToSocketAddrs;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A command that was run in the guest.
+/// A command that ran in the guest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Check {
-    /// What it looks at.
+    /// What it checks.
     pub name: String,
     /// The command.
     pub command: String,
     /// Its exit code.
     pub status: u8,
-    /// What it wrote to standard output and standard error.
+    /// Its standard output and standard error.
     pub output: String,
-    /// How long it took.
+    /// Its duration.
     pub seconds: f64,
 }
 
-/// What was seen inside.
+/// The results of the checks.
 #[derive(Debug, Default)]
 pub(super) struct Inside {
-    /// What speaks against the boot.
+    /// Failures, warnings and skipped checks.
     pub(super) findings: Findings,
-    /// What was run.
+    /// The commands that ran.
     pub(super) checks: Vec<Check>,
-    /// Whether a failure is the init's: a service, or a root file system that it left read-only.
+    /// Whether a failure is the init's: a failed service, or a root file system left read-only.
     pub(super) init_failed: bool,
 }
 
 impl Inside {
-    /// Notes something of the init's that counts as `policy` says.
+    /// Records a problem of the init, which counts as `policy` says.
     fn init(&mut self, policy: Policy, text: impl Into<String>) {
         self.init_failed |= self.findings.note(policy, text);
     }
 }
 
-/// What runs as process 1, as far as it tells how it is.
+/// Prints the name of the init, as far as it is recognised.
 const INIT: &str = "if [ -d /run/systemd/system ]; then echo systemd; elif [ -d /run/openrc ]; then echo openrc; else cat /proc/1/comm; fi";
 
-/// systemd is asked when it has come to rest: a prompt may be there before that. The second
-/// line is for people.
+/// Wait until systemd has finished booting, because the prompt may appear earlier. The second line
+/// is only for readers.
 const SYSTEMD: &str =
     "systemctl is-system-running --wait; s=$?; systemctl --failed --no-pager 2>&1; exit $s";
 const SYSTEMD_FAILED: &str = "systemctl list-units --failed --plain --no-legend --no-pager";
@@ -57,23 +57,23 @@ const OPENRC_FAILED: &str = "ls /run/openrc/failed 2>/dev/null; rc-status --cras
 
 const ROOT: &str = "grep ' / ' /proc/mounts";
 
-/// An address may come a little after the prompt.
+/// The address may arrive shortly after the prompt.
 const ADDRESS: &str = "command -v ip >/dev/null || { echo 'there is no ip'; exit 0; }; n=0; until ip addr | grep -q 'scope global'; do n=$((n+1)); [ $n -lt 30 ] || break; sleep 1; done; ip addr; ip addr | grep -q 'scope global'";
 
-/// A name that is there for examples (RFC 2606).
+/// A name reserved for examples (RFC 2606).
 const NAME: &str = "example.com";
 const NAMES: &str =
     "if command -v getent >/dev/null; then getent hosts example.com; else nslookup example.com; fi";
 
 const DISK: &str = "df -P -k /";
 
-/// What the image's maker declared (Dockerfile, `HEALTHCHECK`).
+/// The image's own health check (Dockerfile, `HEALTHCHECK`).
 const HEALTH: &str = "f=/usr/lib/docker-to-linux/healthcheck; [ -x $f ] || exit 0; n=0; until $f; do n=$((n+1)); [ $n -lt 20 ] || exit 1; sleep 3; done";
 
-/// Runs everything; `inside` takes what was run and what is wrong.
+/// Runs all checks, and adds their results to `inside`.
 ///
-/// An error (with [`crate::vm::trouble::Failed`] as its cause) if a command does not end
-/// within `patience`, or the guest dies over it.
+/// Fails (with [`crate::vm::trouble::Failed`] as the cause) if a command does not end within
+/// `patience`, or the guest fails during it.
 pub(super) fn run(
     login: &mut Login<'_>,
     smoke: &Smoke,
@@ -107,7 +107,7 @@ pub(super) fn run(
                 if failed.output.trim().is_empty() {
                     inside.init(
                         smoke.failed_units,
-                        format!("systemd says that it is {state:?}"),
+                        format!("systemd reports the state {state:?}"),
                     );
                 }
             }
@@ -119,10 +119,9 @@ pub(super) fn run(
                 inside.init(smoke.failed_units, format!("the service {service} failed"));
             }
         }
-        other => inside
-            .findings
-            .notes
-            .push(format!("the init {other:?} is none that tells what failed")),
+        other => inside.findings.notes.push(format!(
+            "the init {other:?} does not report failed services"
+        )),
     }
     if is_read_only(&ask(inside, "root file system", ROOT)?.output) {
         inside.init(smoke.read_only_root, READ_ONLY);
@@ -143,14 +142,13 @@ pub(super) fn run(
                 .push("the guest has no network address".into());
         } else if !network.leads_out() {
             inside.findings.notes.push(
-                "name resolution was not tried: the guest has no way out (`smoke: network: true` or --network gives it one)"
+                "name resolution was not tested: the guest has no network access (enable it with `smoke: network: true` or --network)"
                     .into(),
             );
         } else if !host_resolves_names() {
-            inside
-                .findings
-                .notes
-                .push("name resolution was not tried: this host resolves no names either".into());
+            inside.findings.notes.push(
+                "name resolution was not tested: this host cannot resolve names either".into(),
+            );
         } else if ask(inside, "names", NAMES)?.status != 0 {
             inside
                 .findings
@@ -167,19 +165,19 @@ pub(super) fn run(
     for command in &smoke.run {
         let check = ask(inside, "smoke.run", command)?;
         if check.status != 0 {
-            inside
-                .findings
-                .failures
-                .push(format!("`{command}` ended with exit code {}", check.status));
+            inside.findings.failures.push(format!(
+                "`{command}` failed with exit code {}",
+                check.status
+            ));
         }
     }
     Ok(())
 }
 
-/// What is said of a root file system that cannot be written to.
+/// The message about a root file system that is read-only.
 pub(super) const READ_ONLY: &str = "the root file system is read-only";
 
-/// The first word of each line, without marks before it.
+/// The first word of each line, without leading symbols.
 fn first_words(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| {
         line.split_whitespace()
@@ -187,7 +185,7 @@ fn first_words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether what lies at `/` last is read-only, by the lines of /proc/mounts.
+/// Whether the last mount at `/` is read-only, according to the lines of /proc/mounts.
 fn is_read_only(mounts: &str) -> bool {
     mounts
         .lines()
@@ -199,13 +197,13 @@ fn is_read_only(mounts: &str) -> bool {
         .is_some_and(|options| options.split(',').any(|o| o == "ro"))
 }
 
-/// Size and free space in KiB, by df(1) as POSIX has it.
+/// Size and free space in KiB, from the output of POSIX df(1).
 fn sizes(df: &str) -> Option<(u64, u64)> {
     let fields: Vec<&str> = df.lines().last()?.split_whitespace().collect();
     Some((fields.get(1)?.parse().ok()?, fields.get(3)?.parse().ok()?))
 }
 
-/// Whether this host finds the address of a name within 3 seconds. Asked once.
+/// Whether this host can resolve a name within 3 seconds. Tested once per process.
 fn host_resolves_names() -> bool {
     static KNOWN: Mutex<Option<bool>> = Mutex::new(None);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,7 +212,7 @@ fn host_resolves_names() -> bool {
         let asker = std::thread::Builder::new()
             .name("names".into())
             .spawn(move || tell.send((NAME, 80).to_socket_addrs().is_ok()));
-        // A resolver without a network may take a minute; nobody waits for its thread.
+        // A resolver without a network may need a minute. Its thread is not waited for.
         asker.is_ok() && told.recv_timeout(Duration::from_secs(3)).unwrap_or(false)
     })
 }
@@ -229,7 +227,7 @@ mod tests {
         assert!(is_read_only(
             "/dev/vda2 / ext4 ro,relatime,errors=remount-ro 0 0"
         ));
-        // What was mounted over it counts.
+        // The last mount counts.
         assert!(!is_read_only(
             "x / squashfs ro 0 0\noverlay / overlay rw 0 0"
         ));

@@ -1,4 +1,4 @@
-//! The folder with what a boot left: logs, a picture of the screen, the verdict.
+//! The folder with the files of a boot: logs, a screenshot, the verdict.
 
 use super::Outcome;
 use crate::error::Report;
@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use std::io::Write;
 
-/// What the folder may hold; nothing else in it is touched.
+/// The files that the folder may contain. Other files in it are not touched.
 const FILES: [&str; 6] = [
     "console.raw.log",
     "console.log",
@@ -26,12 +26,12 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    /// Makes the folder, and takes out what an earlier boot left there.
+    /// Creates the folder, and removes the files of an earlier boot.
     pub(super) fn new(dir: &Utf8Path) -> Result<Evidence, Report> {
         fs::create_dir_all(dir).map_err(|e| write_error(dir, e))?;
         for file in FILES {
             let old = dir.join(file);
-            // Also a link that leads nowhere.
+            // Also finds a dangling link.
             if old.symlink_metadata().is_ok() {
                 fs::remove_file(&old).map_err(|e| write_error(&old, e))?;
             }
@@ -45,7 +45,7 @@ impl Evidence {
         write(&self.dir.join(name), bytes.as_ref())
     }
 
-    /// What the serial console said, as it came and as plain text; and what a BIOS showed.
+    /// The output of the serial console, raw and as plain text, and the BIOS's screen.
     pub(super) fn console(&self, raw: &str, screen: &str) -> Result<(), Report> {
         self.write("console.raw.log", raw)?;
         let mut text = plain(raw);
@@ -56,26 +56,26 @@ impl Evidence {
         self.write("console.log", &*lines(&text))
     }
 
-    /// The picture of the screen, a PNG.
+    /// The screenshot, a PNG.
     pub(super) fn picture(&self, png: &[u8]) -> Result<(), Report> {
         self.write("screen.png", png)
     }
 
-    /// How QEMU was started, and what it complained about.
+    /// QEMU's command and its messages.
     pub(super) fn qemu(&self, command: &str, stderr: &str) -> Result<(), Report> {
         self.write("qemu.log", format!("{command}\n{stderr}"))
     }
 }
 
-/// Writes the verdict and all that belongs to it into the outcome's folder.
+/// Writes the verdict with all details into the outcome's folder.
 pub(super) fn outcome(outcome: &Outcome) -> Result<(), Report> {
     let path = outcome.evidence.join("verdict.json");
-    // Its types cannot fail to become JSON.
+    // These types always serialise.
     let json = serde_json::to_string_pretty(outcome).unwrap_or_default();
     write(&path, (json + "\n").as_bytes())
 }
 
-/// Replaces a file, or a link in its place.
+/// Replaces a file, or a link of that name.
 fn write(path: &Utf8Path, bytes: &[u8]) -> Result<(), Report> {
     let write = || {
         let pending = Pending::create(path)?;

@@ -1,8 +1,8 @@
-//! Boots images and gives a verdict on each: not only whether a prompt came, but whether the
-//! machine behind it is well.
+//! Boots images and gives a verdict on each: whether the login prompt appeared, and whether the
+//! machine behind it works.
 //!
-//! A [`Job`] is one boot of one image. [`boot()`] does it and returns an [`Outcome`]; [`all`] does
-//! several, some at once. [`report`] has the forms in which outcomes are told.
+//! A [`Job`] is one boot of one image. [`boot()`] runs it and returns an [`Outcome`]; [`all`] runs
+//! several, some in parallel. [`report`] formats outcomes.
 
 mod boot;
 mod checks;
@@ -30,34 +30,34 @@ use std::time::Duration;
 /// One boot of one image.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// What the image is called in reports.
+    /// Name of the image in reports.
     pub name: String,
-    /// The image; it is only read.
+    /// The image. It is only read.
     pub image: Utf8PathBuf,
-    /// Where its ext4 root file system lies, as (offset, length) in bytes, if it has one and is
+    /// The location of its ext4 root file system as (offset, length) in bytes, if it has one and is
     /// raw.
     pub root: Option<(u64, u64)>,
-    /// The machine. Screen, snapshot and whether its network leads out are set by [`boot()`].
+    /// The machine. [`boot()`] sets the screen, the snapshot mode and the network's isolation.
     pub machine: Machine,
-    /// UEFI firmware that the command line names.
+    /// UEFI firmware from the command line.
     pub firmware: firmware::Flags,
     /// What is tested, and what counts as a failure.
     pub smoke: Smoke,
-    /// Who logs in. Left out: root, by a password that only a private copy of the image has.
+    /// The user who logs in. `None`: root, with a password that only a private copy of the image
+    /// has.
     pub login: Option<Credentials>,
-    /// Time until the prompt must be there, as it is; left out, the recipe's, scaled by the
-    /// accelerator.
+    /// Time limit for the prompt. `None`: the recipe's limit, scaled by the accelerator.
     pub timeout: Option<Duration>,
-    /// Folder for what the boot leaves.
+    /// Folder for the logs and other files of the boot.
     pub evidence: Utf8PathBuf,
 }
 
 impl Job {
-    /// What the boot is called: the image, the firmware and the disk.
+    /// Title of the boot: the image, the firmware and the disk.
     pub fn title(&self) -> String {
         let machine = &self.machine;
         format!(
-            "{} by {} from {:?}",
+            "{} with {} from {:?}",
             self.name, machine.firmware, machine.disk
         )
     }
@@ -78,67 +78,67 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// How a boot went.
+/// The result of a boot.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Outcome {
-    /// What the image is called.
+    /// Name of the image.
     pub name: String,
     /// The image.
     pub image: Utf8PathBuf,
     /// Firmware.
     pub firmware: Firmware,
-    /// What the disk hung on.
+    /// The bus of the disk.
     pub disk: DiskBus,
     /// The verdict.
     pub verdict: Verdict,
-    /// For a timeout: what took too long.
+    /// For a timeout: where it happened.
     pub hung_in: Option<&'static str>,
     /// Whether it booted and nothing counts as a failure.
     pub passed: bool,
     /// What went wrong, and what to do about it.
     pub detail: Option<String>,
-    /// What ran the guest's instructions (`kvm`, `tcg`, ...).
+    /// The accelerator (`kvm`, `tcg`, ...).
     pub accelerator: &'static str,
-    /// How many starts it took: more than one if the emulator stumbled.
+    /// The number of starts: more than one if the emulator was at fault.
     pub attempts: u32,
-    /// How long each stage took.
+    /// The duration of each stage.
     pub stages: Vec<StageTime>,
     /// Seconds from the start of QEMU to the prompt, or to the failure.
     pub seconds: f64,
-    /// Seconds from the power button to the end of the machine.
+    /// Seconds from the power button to power-off.
     pub power_off_seconds: Option<f64>,
-    /// What speaks for and against it.
+    /// Failures, warnings and skipped checks.
     #[serde(flatten)]
     pub findings: Findings,
-    /// What was run in the guest.
+    /// The commands that ran in the guest.
     pub checks: Vec<Check>,
-    /// Folder with logs and a picture of the screen.
+    /// Folder with the logs and a screenshot.
     pub evidence: Utf8PathBuf,
     /// The last lines of the console.
     pub tail: Vec<String>,
 }
 
-/// How long a stage took.
+/// The duration of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StageTime {
     /// The stage.
     pub stage: Stage,
-    /// How long.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 
-/// What happens while jobs run.
+/// Progress of the jobs.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A boot begins.
+    /// A boot has started.
     Begin(&'a Job),
-    /// A boot is over.
+    /// A boot has ended.
     End(&'a Outcome),
 }
 
-/// Does all jobs, `at_once` at a time. `tell` is told one thing after another. The outcomes are
-/// in the order of the jobs; an error if one could not be tried at all.
+/// Runs all jobs, `at_once` in parallel. Calls `tell` with one event at a time. The outcomes are in
+/// the order of the jobs. Fails if a job could not be tried at all.
 pub fn all(
     jobs: &[Job],
     at_once: usize,
@@ -147,7 +147,7 @@ pub fn all(
     let next = AtomicUsize::new(0);
     let telling = Mutex::new(());
     let say = |event: &Event<'_>| {
-        // What fails because a signal ends us is nobody's news.
+        // Failures because of a signal are not reported.
         cleanup::wait_if_signalled();
         let _one = telling.lock().unwrap_or_else(PoisonError::into_inner);
         tell(event);
@@ -177,26 +177,26 @@ pub fn all(
         .collect()
 }
 
-/// The folder for what one boot leaves, below `dir`.
+/// The folder for the files of one boot, below `dir`.
 pub fn evidence_dir(dir: &Utf8Path, name: &str, firmware: Firmware, disk: DiskBus) -> Utf8PathBuf {
     let word = |w: &dyn std::fmt::Debug| format!("{w:?}").to_lowercase();
     dir.join(format!("{name}-{}-{}", word(&firmware), word(&disk)))
 }
 
-/// How many of these machines fit on this host at once: by its processors, and by its free
-/// memory where that can be told (Linux).
+/// How many of these machines fit on this host in parallel, by its processors and, where known
+/// (Linux), its free memory.
 pub fn at_once(machine: &Machine) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let accel = accel::choose(machine.arch).map_or(Accel::Tcg, |choice| choice.accel);
     let threads = accel.threads(machine.arch, machine.cpus);
     let by_cores = cores / usize::try_from(threads).unwrap_or(1).max(1);
-    // QEMU itself needs some as well.
+    // QEMU itself needs memory too.
     let need = u64::from(machine.memory_mib) + 256;
     let by_memory = free_mib().map_or(1, |free| usize::try_from(free / need).unwrap_or(1));
     by_cores.min(by_memory).max(1)
 }
 
-/// How many of these jobs fit on this host at once, whichever they are.
+/// How many of these jobs fit on this host in parallel, in any combination.
 pub fn jobs_at_once(jobs: &[Job]) -> usize {
     let fits = jobs.iter().map(|job| at_once(&job.machine));
     fits.min().unwrap_or(1)

@@ -1,4 +1,4 @@
-//! Reports of outcomes: a table for a terminal, JUnit XML, and Markdown.
+//! Formats outcomes: a table for terminals, JUnit XML, and Markdown.
 
 use super::{Outcome, Verdict};
 use crate::github::commands::{code_block, markdown as cell};
@@ -7,7 +7,7 @@ use crate::vm::stage::Stage;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 
-/// What the table and the summary say of an outcome.
+/// The result of an outcome for the table and the summary.
 pub fn result(outcome: &Outcome) -> String {
     match (outcome.verdict, outcome.passed) {
         (Verdict::Booted, false) => "booted, with failures".to_owned(),
@@ -24,7 +24,7 @@ fn seconds(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |s| format!("{s:.1}"))
 }
 
-/// A table for a terminal, a line for each outcome. Times are in seconds.
+/// A table for a terminal with one line per outcome. Times are in seconds.
 pub fn table(outcomes: &[Outcome]) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -59,7 +59,7 @@ fn disk(outcome: &Outcome) -> String {
     format!("{:?}", outcome.disk).to_lowercase()
 }
 
-/// Everything that is said of a failure, a line each.
+/// All messages about a failure, one per line.
 pub fn reasons(outcome: &Outcome) -> Vec<String> {
     let detail = outcome.detail.iter().cloned();
     detail
@@ -67,7 +67,7 @@ pub fn reasons(outcome: &Outcome) -> Vec<String> {
         .collect()
 }
 
-/// JUnit XML: a test case for each boot.
+/// JUnit XML: one test case per boot.
 pub fn junit(outcomes: &[Outcome]) -> Result<String, crate::error::Report> {
     let mut suite = TestSuite::new("smoke");
     for o in outcomes {
@@ -106,7 +106,7 @@ pub fn junit(outcomes: &[Outcome]) -> Result<String, crate::error::Report> {
 /// How wide the longest bar of the summary is, in characters.
 const BAR: f64 = 40.0;
 
-/// What stands for a stage in a bar.
+/// The character for a stage in a bar.
 const fn fill(stage: Stage) -> &'static str {
     match stage {
         Stage::Firmware => "░",
@@ -117,7 +117,7 @@ const fn fill(stage: Stage) -> &'static str {
     }
 }
 
-/// Markdown: a table, the stage times as bars, and what is to be said of each outcome.
+/// Markdown: a table, the stages as bars, and the messages of each outcome.
 pub fn markdown(outcomes: &[Outcome]) -> String {
     let passed = outcomes.iter().filter(|o| o.passed).count();
     let mut text = format!("### Boots: {passed} of {} passed\n\n", outcomes.len());
@@ -153,7 +153,7 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
             .stages
             .iter()
             .map(|s| {
-                // A stage that took time is seen.
+                // A stage is never shorter than one character.
                 let cells = (s.seconds / longest * BAR).round().max(1.0);
                 fill(s.stage).repeat(cells as usize)
             })

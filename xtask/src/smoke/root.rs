@@ -1,6 +1,6 @@
-//! The root file system of an image that is not running: is it clean, was it mounted?
+//! Checks the root file system of an image that is not running: is it clean, was it mounted?
 //!
-//! Places and values are those of the ext4 superblock (Linux,
+//! Offsets and values are those of the ext4 superblock (Linux,
 //! Documentation/filesystems/ext4/super.rst).
 
 use crate::error::Report;
@@ -9,15 +9,15 @@ use camino::Utf8Path;
 use fs_err as fs;
 use std::os::unix::fs::FileExt;
 
-/// Where the superblock begins, in bytes from the start of the file system.
+/// Offset of the superblock from the start of the file system, in bytes.
 const SUPERBLOCK: u64 = 1024;
 
-/// What its superblock says.
+/// The relevant fields of a superblock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// How often it was mounted read-write (`s_mnt_count`).
     pub mounts: u16,
-    /// Why it is not clean, or nothing if it is.
+    /// Why it is not clean. `None` if it is.
     pub unclean: Option<&'static str>,
 }
 
@@ -39,7 +39,7 @@ fn of_superblock(sb: &[u8; 1024]) -> State {
     let u16_at = |at: usize| u16::from_le_bytes([sb[at], sb[at + 1]]);
     let u32_at = |at: usize| u32::from_le_bytes([sb[at], sb[at + 1], sb[at + 2], sb[at + 3]]);
     let state = u16_at(0x3a);
-    // RO_COMPAT_METADATA_CSUM: a checksum over everything before it.
+    // RO_COMPAT_METADATA_CSUM: a checksum of everything before it.
     let summed = u32_at(0x64) & 0x400 != 0;
     let wrong_sum = summed && u32_at(0x3fc) != !crc32c::crc32c(&sb[..0x3fc]);
     let unclean = if u16_at(0x38) != 0xef53 || wrong_sum {
@@ -59,8 +59,8 @@ fn of_superblock(sb: &[u8; 1024]) -> State {
     }
 }
 
-/// What e2fsck finds, changing nothing: its words, or nothing if it is content or not
-/// installed.
+/// Runs e2fsck without changing anything. Returns its complaints; `None` if there are none, or if
+/// it is not installed.
 pub fn e2fsck(image: &Utf8Path, start: u64) -> Result<Option<String>, Report> {
     let Some(program) = Tool::E2fsck.find() else {
         return Ok(None);

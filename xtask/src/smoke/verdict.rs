@@ -1,4 +1,4 @@
-//! The verdict on a boot, and what speaks against it.
+//! The verdict on a boot, and the problems that led to it.
 
 use crate::recipe::{Policy, Smoke};
 use crate::vm::stage::Stage;
@@ -8,39 +8,39 @@ use serde::{Serialize, Serializer};
 /// How a boot ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It came up, and went down when it was told to.
+    /// It booted, and powered off when asked to.
     Booted,
     /// The firmware found nothing to start.
     NoBootDevice,
-    /// Boot code or boot loader found no next thing to start.
+    /// Boot code or boot loader found nothing to start next.
     LoaderFailed,
     /// The kernel panicked.
     KernelPanic,
     /// An initrd or an init gave up and started a shell.
     EmergencyShell,
-    /// The init is missing, or ended, or something failed that it started.
+    /// The init is missing or has ended, or something that it started has failed.
     InitFailed,
     /// The root file system is damaged, or was not unmounted.
     RootNotClean,
-    /// Time was up.
+    /// A time limit was exceeded.
     Timeout(Hung),
     /// QEMU failed.
     Qemu,
 }
 
-/// Where time was up.
+/// Where a time limit was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hung {
     /// In a stage of the boot.
     In(Stage),
-    /// In a command that was run in the guest.
+    /// In a command that ran in the guest.
     Checks,
     /// After the power button was pressed.
     PowerOff,
 }
 
 impl Verdict {
-    /// Its name; the same for every timeout.
+    /// Its name, which is the same for every timeout.
     pub fn name(self) -> &'static str {
         match self {
             Verdict::Booted => "booted",
@@ -55,7 +55,7 @@ impl Verdict {
         }
     }
 
-    /// For a timeout: what took too long.
+    /// For a timeout: where it happened.
     pub fn hung_in(self) -> Option<&'static str> {
         match self {
             Verdict::Timeout(Hung::In(stage)) => Some(stage.name()),
@@ -65,7 +65,7 @@ impl Verdict {
         }
     }
 
-    /// What the failure of a guest means that came as far as `stage`.
+    /// The verdict for the failure of a guest that got as far as `stage`.
     pub fn of(failed: &Failed, stage: Stage) -> Verdict {
         match &failed.cause {
             Cause::Said { trouble, .. } => match trouble.part {
@@ -78,7 +78,7 @@ impl Verdict {
             },
             Cause::TimedOut { .. } => Verdict::Timeout(Hung::In(stage)),
             Cause::Qemu { .. } => Verdict::Qemu,
-            // It turned itself off or restarted: whoever was at work did it.
+            // It powered off or restarted by itself, because of the stage that was running.
             Cause::Ended { .. } => match stage {
                 Stage::Firmware => Verdict::NoBootDevice,
                 Stage::Loader => Verdict::LoaderFailed,
@@ -104,24 +104,24 @@ impl Serialize for Verdict {
     }
 }
 
-/// Something on the console that speaks against a boot which came to its prompt all the same.
+/// A text on the console that shows a problem although the prompt appeared.
 struct Sign {
     pattern: &'static str,
     what: What,
 }
 
-/// What a sign means.
+/// What such a text means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
-    /// A service failed: the recipe says what that counts as.
+    /// A service failed. The recipe decides how this counts.
     FailedUnit,
-    /// Something was not started because of something else. That is worth knowing; what was
-    /// needed shows in a line of its own, or in an emergency shell. systemd says it of an
-    /// optional mount (`nofail`) whose disk is not there, too.
+    /// Something was not started because of something else. That counts as a warning: if it was
+    /// needed, it shows in a line of its own or in an emergency shell. systemd also reports an
+    /// optional mount (`nofail`) whose disk is missing like this.
     Dependency,
-    /// The root file system is read-only; likewise.
+    /// The root file system is read-only. The recipe decides how this counts.
     ReadOnly,
-    /// Nobody could check the root file system; likewise.
+    /// The root file system could not be checked. The recipe decides how this counts.
     NoFsck,
     /// A check of a file system failed.
     Unclean,
@@ -131,7 +131,7 @@ const fn sign(pattern: &'static str, what: What) -> Sign {
     Sign { pattern, what }
 }
 
-/// By who says them.
+/// The texts, by the program that prints them.
 const SIGNS: [Sign; 13] = [
     // systemd
     sign("[FAILED] Failed to start ", What::FailedUnit),
@@ -155,19 +155,19 @@ const SIGNS: [Sign; 13] = [
     sign("mounting unchecked fs", What::Unclean),
 ];
 
-/// What speaks against a boot: failures, which decide the verdict, and warnings.
+/// The problems of a boot: failures, which decide the verdict, and warnings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
-    /// Each makes the boot fail.
+    /// Each of these fails the boot.
     pub failures: Vec<String>,
     /// Worth knowing.
     pub warnings: Vec<String>,
-    /// What was not looked at, and why.
+    /// Checks that were skipped, and why.
     pub notes: Vec<String>,
 }
 
 impl Findings {
-    /// Notes something that counts as `policy` says; whether it is a failure.
+    /// Records something that counts as `policy` says. Returns whether it is a failure.
     pub(super) fn note(&mut self, policy: Policy, text: impl Into<String>) -> bool {
         let list = match policy {
             Policy::Fail => &mut self.failures,
@@ -181,8 +181,8 @@ impl Findings {
         policy == Policy::Fail
     }
 
-    /// Notes every sign on the console (plain text), by the recipe's word; the verdict that
-    /// they lead to, or the one that is there.
+    /// Records every known text on the console (plain text) according to the recipe. Returns the
+    /// verdict that follows from them, or the given one.
     pub(super) fn read(&mut self, console: &str, smoke: &Smoke, verdict: Verdict) -> Verdict {
         let mut verdict = verdict;
         for line in console.lines() {

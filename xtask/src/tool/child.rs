@@ -1,20 +1,20 @@
-//! Children: how programs are started, and what they see of our environment.
+//! Child processes: how programs are started, and which environment variables they get.
 //!
-//! A recipe's `bootstrap` is somebody else's program, a container engine runs somebody else's
-//! build, and a workflow's environment holds tokens that can write to a repository. So a child
-//! gets a list of variables that programs need to work, and nothing else: what is secret cannot
-//! be told by its name. clippy.toml refuses every other way to start a program.
+//! A recipe's `bootstrap` is third-party code, a container engine runs third-party builds, and a
+//! workflow's environment holds tokens that can write to a repository. So a child gets a list of
+//! variables that programs need to work, and nothing else: the name of a variable does not show
+//! whether it is secret. clippy.toml forbids every other way to start a program.
 
 use duct::Expression;
 use std::ffi::{OsStr, OsString};
 use std::process::Command;
 
-/// Names further variables for children, with commas or blanks between.
+/// Names of further variables for children, separated by commas or blanks.
 pub const PASS: &str = "DOCKER_TO_LINUX_PASS_ENV";
 
-/// Variables that children get.
+/// The variables that children get.
 const NAMES: [&str; 68] = [
-    // Who and where we are.
+    // User, paths and locale.
     "PATH",
     "HOME",
     "USER",
@@ -45,7 +45,7 @@ const NAMES: [&str; 68] = [
     "SSL_CERT_DIR",
     "CURL_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
-    // The way out. Programs disagree about upper and lower case.
+    // Proxies. Programs disagree about upper and lower case.
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "FTP_PROXY",
@@ -56,8 +56,8 @@ const NAMES: [&str; 68] = [
     "ftp_proxy",
     "all_proxy",
     "no_proxy",
-    // How an engine's client finds its server and its files. No prefixes here:
-    // DOCKER_PASSWORD is a usual name for a secret.
+    // How an engine's client finds its server and its files. No prefixes here, because
+    // DOCKER_PASSWORD is a common name for a secret.
     "DOCKER_HOST",
     "DOCKER_CONTEXT",
     "DOCKER_CONFIG",
@@ -90,14 +90,14 @@ const NAMES: [&str; 68] = [
     "TERMINFO",
 ];
 
-/// Beginnings of names, for families without secrets in them.
+/// Prefixes of variable names, for families without secrets.
 const PREFIXES: [&str; 3] = ["LC_", "XDG_", "PIP_"];
-/// Ends of names: where a `bootstrap` fetches from, as ALPINE_MIRROR.
+/// Suffixes of variable names: download locations of a `bootstrap`, e.g. ALPINE_MIRROR.
 const ENDINGS: [&str; 1] = ["_MIRROR"];
-/// What a name by a prefix or an ending must not contain.
+/// Words that a name matched by a prefix or a suffix must not contain.
 const SECRETS: [&str; 5] = ["TOKEN", "SECRET", "PASSW", "CREDENTIAL", "KEY"];
 
-/// Whether a child gets this variable; `asked` are the names in [`PASS`].
+/// Whether a child gets this variable. `asked` are the names in [`PASS`].
 fn passes(name: &str, asked: &[String]) -> bool {
     let family =
         PREFIXES.iter().any(|p| name.starts_with(p)) || ENDINGS.iter().any(|e| name.ends_with(e));
@@ -105,8 +105,8 @@ fn passes(name: &str, asked: &[String]) -> bool {
     NAMES.contains(&name) || asked.iter().any(|a| a == name) || family && !secret
 }
 
-/// The variables that every child gets: those of this module's list that are set, and those that
-/// [`PASS`] names.
+/// The variables that every child gets: those of this module's list that are set, and those named
+/// in [`PASS`].
 pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     let asked: Vec<String> = std::env::var(PASS)
         .unwrap_or_default()
@@ -116,7 +116,7 @@ pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(move |(name, _)| name.to_str().is_some_and(|n| passes(n, &asked)))
 }
 
-/// A program that is started as a child.
+/// Starts a program as a child process.
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
@@ -124,7 +124,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The same for pipes and long-running children. `more` are variables for this child alone.
+/// The same for pipes and long-running children. `more` are additional variables for this child.
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn expression<'a>(
     program: &std::path::Path,
@@ -134,7 +134,7 @@ pub fn expression<'a>(
     let more = more
         .iter()
         .map(|(name, value)| ((*name).into(), (*value).into()));
-    // Set at once and last: what is set on an expression later does not reach through this.
+    // Set last: settings made on an expression later do not apply to what is inside this.
     duct::cmd(program, arguments).full_env(environment().chain(more))
 }
 
@@ -143,15 +143,15 @@ pub fn cleared(command: xshell::Cmd<'_>) -> xshell::Cmd<'_> {
     command.env_clear().envs(environment())
 }
 
-/// Keeps other programs of the same user from reading our environment and memory in /proc: a
-/// child could otherwise take there what it is not given. (proc(5): the files of a process that
-/// is not dumpable belong to root.) Linux only; against root nothing helps.
+/// Prevents other programs of the same user from reading our environment and memory in /proc. A
+/// child could otherwise read there what it is not given. (proc(5): the files of a process that is
+/// not dumpable belong to root.) Linux only; root can still read them.
 pub fn hide_from_children() {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
         if let Err(e) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-            tracing::debug!("our environment stays readable for this user's programs: {e}");
+            tracing::debug!("our environment remains readable for this user's programs: {e}");
         }
     }
 }

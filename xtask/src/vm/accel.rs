@@ -1,8 +1,8 @@
-//! What runs the guest's instructions: the processor itself (KVM, HVF), or QEMU (TCG).
+//! What executes the guest's instructions: the host's processor (KVM, HVF) or QEMU (TCG).
 //!
-//! A device node is no proof. There are hosts with a `/dev/kvm` under which a guest hangs for
-//! ever without an error, or runs ten times slower than under TCG. So a tiny guest is started,
-//! and only its answer counts.
+//! The presence of a device node proves nothing. On some hosts with `/dev/kvm` a guest hangs
+//! forever without an error, or runs ten times slower than with TCG. So we start a tiny guest and
+//! see whether it answers.
 
 use super::child::{Child, Group};
 use crate::error::Report;
@@ -13,25 +13,25 @@ use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The environment variable that names the accelerator, instead of a probe.
+/// The environment variable that sets the accelerator and disables the probe.
 pub const VARIABLE: &str = "DOCKER_TO_LINUX_ACCEL";
 
-/// How long the tiny guest may take. On hardware it takes a fifth of a second.
+/// How long the tiny guest may need. With hardware acceleration it needs 0.2 seconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// An accelerator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Accel {
-    /// Linux's.
+    /// Linux's hypervisor.
     Kvm,
-    /// macOS's.
+    /// macOS's hypervisor.
     Hvf,
-    /// None: QEMU translates the guest's instructions.
+    /// No hypervisor: QEMU translates the guest's instructions.
     Tcg,
 }
 
 impl Accel {
-    /// Its name, as QEMU has it.
+    /// Its name in QEMU.
     pub fn name(self) -> &'static str {
         match self {
             Accel::Kvm => "kvm",
@@ -40,37 +40,38 @@ impl Accel {
         }
     }
 
-    /// What stands behind QEMU's `-accel` for a guest of this architecture.
+    /// The value of QEMU's `-accel` for a guest of this architecture.
     pub fn argument(self, guest: Arch) -> &'static str {
         match self {
             Accel::Kvm => "kvm",
             Accel::Hvf => "hvf",
             Accel::Tcg => match guest {
-                // One thread for all processors. With a thread for each, one processor of a PC
-                // runs a breakpoint now and then that another has just taken out of the kernel's
-                // code, and a healthy kernel panics ("int3", at the change of a static key such
-                // as sched_clock's): one boot of 24 on a busy host, none of 40 with one thread.
-                // It costs Debian half of its time to the prompt, and Alpine nothing.
+                // One thread for all virtual CPUs. With one thread each, a virtual CPU of a PC now
+                // and then executes a breakpoint that another has just removed from the kernel's
+                // code, and a healthy kernel panics ("int3", while patching a static key such as
+                // sched_clock's): 1 of 24 boots on a busy host, and 0 of 40 with one thread. This
+                // doubles Debian's time to the prompt, and costs Alpine nothing.
                 Arch::Amd64 => "tcg,thread=single",
                 Arch::Arm64 => "tcg,thread=multi",
             },
         }
     }
 
-    /// The processor model.
+    /// The CPU model.
     pub fn cpu(self, guest: Arch) -> &'static str {
         match (self, guest) {
             (Accel::Kvm | Accel::Hvf, _) => "host",
-            // Distributions ask for more and more (x86-64-v2, -v3): all that TCG can do, but for
-            // fast string moves. A kernel that finds those copies each page byte by byte with
-            // `rep movsb`, which TCG does slowly: Alpine takes half as long again to its prompt.
+            // Distributions need newer and newer CPUs (x86-64-v2, -v3). Enable everything that TCG
+            // supports except fast string moves: with those the kernel copies pages byte by byte
+            // with `rep movsb`, which is slow in TCG, and Alpine needs 50 % more time to its
+            // prompt.
             (Accel::Tcg, Arch::Amd64) => "max,-erms,-fsrm",
-            // Here "max" has pointer authentication, which TCG computes at great expense.
+            // Here "max" includes pointer authentication, which is expensive in TCG.
             (Accel::Tcg, Arch::Arm64) => "cortex-a72",
         }
     }
 
-    /// How many processors of this host a guest with `cpus` of its own keeps busy.
+    /// How many of the host's processors a guest with `cpus` virtual CPUs keeps busy.
     pub fn threads(self, guest: Arch, cpus: u32) -> u32 {
         match self {
             Accel::Tcg if guest == Arch::Amd64 => 1,
@@ -78,7 +79,7 @@ impl Accel {
         }
     }
 
-    /// How much slower than on hardware a guest may be, for deadlines.
+    /// The factor by which deadlines are longer than with hardware acceleration.
     pub fn slowness(self) -> u32 {
         match self {
             Accel::Kvm | Accel::Hvf => 1,
@@ -93,16 +94,16 @@ impl std::fmt::Display for Accel {
     }
 }
 
-/// An accelerator, and why it was chosen.
+/// An accelerator and the reason for its choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// The accelerator.
     pub accel: Accel,
-    /// Why this one: half a sentence for the log.
+    /// The reason: half a sentence for the log.
     pub why: String,
 }
 
-/// The architecture of this host, if it is one that we know.
+/// The architecture of this host, if it is supported.
 pub fn host() -> Option<Arch> {
     match std::env::consts::ARCH {
         "x86_64" => Some(Arch::Amd64),
@@ -111,7 +112,7 @@ pub fn host() -> Option<Arch> {
     }
 }
 
-/// QEMU for guests of this architecture.
+/// The QEMU program for guests of this architecture.
 pub fn qemu(guest: Arch) -> Tool {
     match guest {
         Arch::Amd64 => Tool::QemuX86,
@@ -119,9 +120,9 @@ pub fn qemu(guest: Arch) -> Tool {
     }
 }
 
-/// The best accelerator for a guest of this architecture that really works on this host.
+/// Returns the fastest accelerator for this guest architecture that works on this host.
 ///
-/// The probe runs once for each architecture in the life of this process.
+/// Probes once per architecture and process.
 pub fn choose(guest: Arch) -> Result<Choice, Report> {
     static KNOWN: Mutex<Vec<(Arch, Choice)>> = Mutex::new(Vec::new());
     let named = std::env::var(VARIABLE).unwrap_or_default();
@@ -129,10 +130,10 @@ pub fn choose(guest: Arch) -> Result<Choice, Report> {
         let accel = parse(&named)?;
         return Ok(Choice {
             accel,
-            why: format!("{VARIABLE} says so"),
+            why: format!("set with {VARIABLE}"),
         });
     }
-    // The lock stays held over the probe: two at once would only slow each other down.
+    // Hold the lock during the probe: two probes at once would only slow each other down.
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, choice)) = known.iter().find(|(arch, _)| *arch == guest) {
         return Ok(choice.clone());
@@ -162,25 +163,26 @@ fn probe_all(guest: Arch) -> Result<Choice, Report> {
     };
     if host() != Some(guest) {
         return Ok(tcg(
-            "the guest has another architecture than the host".into()
+            "the guest and the host have different architectures".into()
         ));
     }
     let accel = match std::env::consts::OS {
         "linux" => {
             let node = std::path::Path::new("/dev/kvm");
             if !node.exists() {
-                return Ok(tcg("there is no /dev/kvm".into()));
+                return Ok(tcg("/dev/kvm does not exist".into()));
             }
             use rustix::fs::Access;
             if rustix::fs::access(node, Access::READ_OK | Access::WRITE_OK).is_err() {
                 return Ok(tcg(
-                    "this user may not open /dev/kvm (group kvm may, usually)".into(),
+                    "this user has no permission to open /dev/kvm (usually the group kvm has)"
+                        .into(),
                 ));
             }
             Accel::Kvm
         }
         "macos" => Accel::Hvf,
-        os => return Ok(tcg(format!("none is known for {os}"))),
+        os => return Ok(tcg(format!("{os} has no supported one"))),
     };
     Ok(match probe(accel, guest, PATIENCE)? {
         Ok(took) => Choice {
@@ -191,15 +193,15 @@ fn probe_all(guest: Arch) -> Result<Choice, Report> {
     })
 }
 
-/// Starts a tiny guest under `accel`. `Ok(Ok)` is the time to its answer, `Ok(Err)` why there
-/// was none.
+/// Starts a tiny guest under `accel`. Returns `Ok(Ok)` with the time to its answer, or `Ok(Err)`
+/// with the reason why there was none.
 pub fn probe(
     accel: Accel,
     guest: Arch,
     patience: Duration,
 ) -> Result<Result<Duration, String>, Report> {
     let report = |e: std::io::Error| {
-        Report::failure(format!("starting a tiny guest to try {accel}")).because(e)
+        Report::failure(format!("starting a tiny guest to test {accel}")).because(e)
     };
     let program = qemu(guest).require()?;
     let mut file = tempfile::NamedTempFile::new().map_err(report)?;
@@ -240,7 +242,7 @@ pub fn probe(
     let status = child.wait_until(started + patience).map_err(report)?;
     Ok(match status {
         Some(s) if s.code() == Some(answer) => Ok(started.elapsed()),
-        Some(s) => Err(format!("QEMU gave up with {s}")),
+        Some(s) => Err(format!("QEMU failed ({s})")),
         None => Err(format!(
             "a tiny guest did not answer within {} s",
             patience.as_secs_f32()
@@ -248,17 +250,17 @@ pub fn probe(
     })
 }
 
-/// What the tiny PC guest writes to QEMU's debug-exit device, which ends QEMU with exit code
-/// twice this plus one.
+/// The value that the tiny PC guest writes to QEMU's debug-exit device. QEMU then exits with twice
+/// this value plus one.
 const ANSWER: u8 = 0x10;
 
-/// A boot sector that turns long mode on as Linux does, changes the address space five million
-/// times, and answers.
+/// A boot sector that enables long mode like Linux, switches the address space five million times,
+/// and answers.
 ///
-/// Long mode, because a hypervisor may manage the firmware and fail at the kernel. The millions,
-/// because one that emulates the page tables manages the kernel too, in minutes, or never: real
-/// hardware needs a tenth of a second for each, such a one was measured at 2.7 when its host was
-/// idle and at five when it was not.
+/// It enters long mode because some hypervisors run the firmware and fail at the kernel. It
+/// switches so often because a hypervisor that emulates page tables needs minutes for a kernel, or
+/// never finishes: real hardware needs 0.1 seconds per million switches, such a hypervisor took 2.7
+/// on an idle host and 5 on a busy one.
 fn boot_sector() -> Vec<u8> {
     const CODE: [u8; 0x96] = [
         0xfa, //                                     cli
@@ -310,7 +312,7 @@ fn boot_sector() -> Vec<u8> {
     sector
 }
 
-/// A guest that turns its machine off: PSCI's SYSTEM_OFF (Arm DEN0022, 0x84000008), by `hvc`.
+/// A guest that powers its machine off with `hvc`: PSCI's SYSTEM_OFF (Arm DEN0022, 0x84000008).
 const ARM_POWER_OFF: [u32; 4] = [
     0x5280_0100, // mov w0, #0x0008
     0x72b0_8000, // movk w0, #0x8400, lsl #16

@@ -1,4 +1,4 @@
-//! A child process that ends when we do, in every way that we can end.
+//! A child process that ends whenever this process ends, however it ends.
 
 use super::dir::Dir;
 use crate::cleanup::Guard;
@@ -10,31 +10,30 @@ use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often an end is looked for.
+/// How often to poll for the end of a child.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Where a child belongs.
+/// The process group of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
-    /// In a process group of its own: Ctrl-C at the terminal reaches us and not it.
+    /// Its own process group: Ctrl-C in the terminal reaches us but not the child.
     Own,
-    /// In ours: only so may it read from the terminal.
+    /// Our process group, which the child needs to read from the terminal.
     Ours,
 }
 
-/// A running child. It is killed when this is dropped, when a signal ends us, and even when
-/// we are killed ourselves.
+/// A running child. It is killed when this is dropped, when a signal ends us, and even when we are
+/// killed.
 ///
-/// The last needs help from outside, because nobody runs our code then: a shell that blocks
-/// in `read` on a pipe whose other end only we hold. When we are gone the pipe ends, and the
-/// shell kills its own process group, which is the child's. (Linux's `PR_SET_PDEATHSIG` could
-/// only be set between fork and exec, where there is no safe Rust, and macOS has no such thing.)
+/// The last case needs help from outside, because then our code does not run: a shell blocks in
+/// `read` on a pipe whose other end only we hold. When we are gone the pipe closes, and the shell
+/// kills its own process group, which is the child's. (Linux's `PR_SET_PDEATHSIG` could only be set
+/// between fork and exec, where safe Rust is not possible, and macOS has no equivalent.)
 #[derive(Debug)]
 pub(super) struct Child {
     inner: std::process::Child,
     group: Group,
-    /// The process to kill, until its end was collected: after that its number may be
-    /// somebody else's.
+    /// The process to kill. Cleared once it was reaped, because its ID may then be reused.
     alive: Arc<Mutex<Option<Pid>>>,
     watchdog: Option<std::process::Child>,
     guard: Option<Guard>,
@@ -46,7 +45,7 @@ fn lock(slot: &Mutex<Option<Pid>>) -> MutexGuard<'_, Option<Pid>> {
 
 fn kill(slot: &Mutex<Option<Pid>>, group: Group) {
     if let Some(pid) = *lock(slot) {
-        // It may have ended by itself meanwhile.
+        // It may have ended in the meantime.
         let _ = match group {
             Group::Own => kill_process_group(pid, Signal::KILL),
             Group::Ours => kill_process(pid, Signal::KILL),
@@ -55,7 +54,7 @@ fn kill(slot: &Mutex<Option<Pid>>, group: Group) {
 }
 
 impl Child {
-    /// Starts `command`. Should we be killed, `dir` is removed too: nobody else would.
+    /// Starts `command`. If we are killed, `dir` is removed as well.
     pub(super) fn spawn(
         command: &mut Command,
         group: Group,
@@ -85,17 +84,17 @@ impl Child {
         })
     }
 
-    /// The pipe to its standard input, once.
+    /// The pipe to its standard input. Returns it once.
     pub(super) fn stdin(&mut self) -> Option<ChildStdin> {
         self.inner.stdin.take()
     }
 
-    /// The pipe from its standard output, once.
+    /// The pipe from its standard output. Returns it once.
     pub(super) fn stdout(&mut self) -> Option<ChildStdout> {
         self.inner.stdout.take()
     }
 
-    /// Its exit status if it has ended.
+    /// Its exit status, if it has ended.
     pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         let mut slot = lock(&self.alive);
         let status = self.inner.try_wait()?;
@@ -105,7 +104,7 @@ impl Child {
         Ok(status)
     }
 
-    /// Waits for its end, until `deadline` at most.
+    /// Waits for its end until `deadline`.
     pub(super) fn wait_until(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
         loop {
             if let Some(status) = self.try_wait()? {
@@ -118,7 +117,7 @@ impl Child {
         }
     }
 
-    /// Waits for its end, however long that takes.
+    /// Waits for its end without a deadline.
     pub(super) fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.wait_until(Instant::now() + Duration::from_secs(3600))? {
@@ -127,11 +126,11 @@ impl Child {
         }
     }
 
-    /// Ends it now. Nothing happens if it has ended already.
+    /// Kills it. Does nothing if it has already ended.
     pub(super) fn kill(&mut self) {
         kill(&self.alive, self.group);
-        // Collecting a killed process takes no time; a process that the kernel cannot end is
-        // not waited for.
+        // Reaping a killed process is immediate; a process that the kernel cannot end is not waited
+        // for.
         let _ = self.wait_until(Instant::now() + Duration::from_secs(5));
     }
 }
@@ -158,10 +157,9 @@ fn watch(pid: u32, group: Group, dir: Option<&Dir>) -> io::Result<std::process::
         .args(["-c", SCRIPT, "watchdog"])
         .arg(pid.to_string())
         .arg(dir.map_or("", |d| d.path.as_str()))
-        // A member keeps the number of a group from being given to another one.
+        // While it has a member, the group's ID is not reused.
         .process_group(if group == Group::Own { own } else { 0 });
-    // Our end of the pipe is not inherited by any other child (close-on-exec), and lives in
-    // the returned value.
+    // No other child inherits our end of the pipe (close-on-exec). It lives in the returned value.
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -1,5 +1,5 @@
-//! What an image says of itself: on which firmware it boots, for which architecture it is, and
-//! where its root file system lies.
+//! What an image's own contents say about it: the firmware that it boots with, its architecture,
+//! and the location of its root file system.
 
 use super::{Firmware, ImageFormat};
 use crate::disk::mbr::BOOT_CODE;
@@ -14,18 +14,18 @@ use fs_err as fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
-/// What an image says of itself.
+/// What an image's contents say about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// Whether there is boot code for a BIOS, or a partition that is marked for one.
+    /// Whether it has boot code for BIOS, or a partition marked as bootable by BIOS.
     pub bios: bool,
-    /// Whether there is an EFI system partition.
+    /// Whether it has an EFI system partition.
     pub uefi: bool,
-    /// The architecture that its UEFI boot loader is for.
+    /// The architecture of its UEFI boot loader.
     pub arch: Option<Arch>,
-    /// Its last ext4 file system, as (offset, length) in bytes. Looked for in raw images only.
+    /// Its last ext4 file system as (offset, length) in bytes. Only searched for in raw images.
     pub root: Option<(u64, u64)>,
-    /// Size of the logical sectors that its partition table is for, in bytes: 512 or 4096.
+    /// Logical sector size of its partition table in bytes: 512 or 4096.
     pub sector_size: u64,
 }
 
@@ -42,7 +42,7 @@ impl Default for Claims {
 }
 
 impl Claims {
-    /// Every firmware that the image claims to boot on, BIOS first.
+    /// All kinds of firmware that the image supports, BIOS first.
     pub fn firmwares(&self) -> Vec<Firmware> {
         [(self.bios, Firmware::Bios), (self.uefi, Firmware::Uefi)]
             .into_iter()
@@ -50,25 +50,24 @@ impl Claims {
             .collect()
     }
 
-    /// The architecture to boot it with: its own if it tells one, else a PC's.
+    /// The architecture to boot it with: its own if known, else amd64.
     pub fn arch(&self) -> Arch {
         self.arch.unwrap_or(Arch::Amd64)
     }
 }
 
-/// Reads what the image says of itself. The mistake of whoever named it if it is no disk image,
-/// or is not whole.
+/// Reads the image's contents. Fails with a user mistake if it is not a disk image or is truncated.
 ///
-/// Of formats other than raw only the partition table is looked at, by qemu-img, if that is
+/// For formats other than raw, only the partition table is read with qemu-img, if that is
 /// installed.
 pub fn of(image: &Utf8Path, format: ImageFormat) -> Result<Claims, Report> {
     if !image.exists() {
         return Err(Report::mistake(format!("there is no image at {image}"))
-            .hint("`cargo xtask image RECIPE` makes one in target/images"));
+            .hint("`cargo xtask image RECIPE` creates one in target/images"));
     }
     if !image.is_file() {
-        return Err(Report::mistake(format!("{image} is no file"))
-            .hint("name the image file itself, as target/images/debian.img"));
+        return Err(Report::mistake(format!("{image} is not a file"))
+            .hint("pass the path of the image file, e.g. target/images/debian.img"));
     }
     let read = |e: io::Error| Report::mistake(format!("reading {image}")).because(e);
     let file = fs::File::open(image).map_err(read)?.into_parts().0;
@@ -86,11 +85,11 @@ pub fn of(image: &Utf8Path, format: ImageFormat) -> Result<Claims, Report> {
 }
 
 fn not_a_disk(image: &Utf8Path, why: &str) -> Report {
-    Report::mistake(format!("{image} is no disk image: {why}"))
-        .hint("give an image that `cargo xtask image` made, or another whole disk")
+    Report::mistake(format!("{image} is not a disk image: {why}"))
+        .hint("use an image built with `cargo xtask image`, or another complete disk image")
 }
 
-/// The first MiB of a disk in another format, or nothing where qemu-img is not installed.
+/// The first MiB of a disk in another format. Empty if qemu-img is not installed.
 fn start_of(
     image: &Utf8Path,
     format: ImageFormat,
@@ -116,11 +115,11 @@ fn start_of(
     Ok(Some(start))
 }
 
-/// `size`: the size of the disk in bytes, if the file has all of it.
+/// `size` is the size of the disk in bytes, if the file contains all of it.
 fn of_disk(image: &Utf8Path, file: &std::fs::File, size: Option<u64>) -> Result<Claims, Report> {
     let mut sector = [0; SECTOR as usize];
     file.read_exact_at(&mut sector, 0)
-        .map_err(|_| not_a_disk(image, "it is shorter than a sector"))?;
+        .map_err(|_| not_a_disk(image, "it is smaller than a sector"))?;
     let signed = sector[510..] == [0x55, 0xaa];
     let table = table::read(&mut &*file).map_err(|e| not_a_disk(image, &e.to_string()))?;
     let sector_size = table.as_ref().map_or(SECTOR, |table| table.sector_size);
@@ -134,14 +133,14 @@ fn of_disk(image: &Utf8Path, file: &std::fs::File, size: Option<u64>) -> Result<
             .fold(end, u64::max);
         if needed > size {
             return Err(Report::mistake(format!(
-                "{image} is truncated: its partition table speaks of {}, and the file has {}",
+                "{image} is truncated: its partition table needs {}, but the file has {}",
                 Size(needed),
                 Size(size)
             ))
-            .hint("copy or download it again, whole"));
+            .hint("copy or download it again completely"));
         }
         if partitions.is_empty() {
-            // A file system without a table may fill the disk.
+            // A file system without a partition table may fill the disk.
             places.push((0, size));
         }
     }
@@ -159,15 +158,15 @@ fn of_disk(image: &Utf8Path, file: &std::fs::File, size: Option<u64>) -> Result<
     })
 }
 
-/// Whether an ext2, ext3 or ext4 file system starts there (`s_magic` of its superblock).
+/// Whether an ext2, ext3 or ext4 file system starts at this offset (`s_magic` of its superblock).
 fn is_ext(file: &std::fs::File, start: u64) -> bool {
     let mut magic = [0; 2];
     file.read_exact_at(&mut magic, start.saturating_add(1024 + 56))
         .is_ok_and(|()| magic == [0x53, 0xef])
 }
 
-/// The architecture of the boot loader at the place that every UEFI firmware tries (UEFI
-/// Specification 2.10, 3.5.1.1). Nothing if the partition cannot be read.
+/// The architecture of the boot loader at the default path of UEFI firmware (UEFI Specification
+/// 2.10, 3.5.1.1). `None` if the partition cannot be read.
 fn arch_of(file: &std::fs::File, esp: &FoundPartition) -> Option<Arch> {
     let window = Window {
         file: file.try_clone().ok()?,
@@ -183,7 +182,7 @@ fn arch_of(file: &std::fs::File, esp: &FoundPartition) -> Option<Arch> {
         .map(|(arch, _)| arch)
 }
 
-/// A part of a file, only to be read.
+/// A read-only view of a part of a file.
 struct Window {
     file: std::fs::File,
     start: u64,

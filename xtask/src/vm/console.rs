@@ -1,4 +1,4 @@
-//! The ears: what comes from the serial console and from the screen while a machine runs.
+//! Captures the output of the serial console and the screen while a machine runs.
 
 use super::transcript::Transcript;
 use super::trouble::Trouble;
@@ -10,10 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Takes a copy of everything that the serial console says.
+/// Receives a copy of everything that the serial console prints.
 pub type Tee = Box<dyn Write + Send>;
 
-/// What the reader thread shares with us.
+/// State shared with the reader thread.
 #[derive(Default)]
 pub(super) struct Heard {
     state: Mutex<(Transcript, bool)>,
@@ -26,7 +26,7 @@ impl Heard {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something new was said, but not for long.
+    /// Waits briefly for new output.
     pub(super) fn wait_for_news(&self, at_most: Duration) {
         let heard = self.lock();
         if !heard.1 {
@@ -39,17 +39,17 @@ impl Heard {
     }
 }
 
-/// A file that QEMU writes to.
+/// A file that QEMU writes.
 pub(super) struct Watched {
     file: fs::File,
-    /// What it wrote.
+    /// The text so far.
     pub(super) text: Transcript,
-    /// Everything before this place was searched for troubles.
+    /// The text before this offset was searched for troubles.
     pub(super) searched: u64,
 }
 
 impl Watched {
-    /// Opens it; it must be there.
+    /// Opens the file, which must exist.
     pub(super) fn open(path: &Utf8Path) -> io::Result<Watched> {
         Ok(Watched {
             file: fs::File::open(path)?,
@@ -58,18 +58,18 @@ impl Watched {
         })
     }
 
-    /// Reads what is new.
+    /// Reads new text.
     pub(super) fn look(&mut self) {
         let mut new = Vec::new();
-        // At its end a file reads as empty, and goes on when it has grown.
+        // Reading at the end of the file returns nothing, and continues once it has grown.
         if self.file.read_to_end(&mut new).is_ok() {
             self.text.push(&new);
         }
     }
 }
 
-/// The first of `troubles` in the text from `searched` on and before `until`, and its place;
-/// `searched` goes on behind what cannot be part of any.
+/// Returns the first of `troubles` in the text between `searched` and `until`, with its offset.
+/// Moves `searched` past everything that cannot be part of a match.
 pub(super) fn search(
     text: &Transcript,
     searched: &mut u64,
@@ -108,7 +108,7 @@ pub(super) fn listen_to(
                 if let Some(w) = tee.as_mut()
                     && w.write_all(&buf[..n]).and_then(|()| w.flush()).is_err()
                 {
-                    // Nobody reads any more; the boot goes on.
+                    // The copy has no reader any more, but the boot continues.
                     tee = None;
                 }
                 let mut state = heard.lock();

@@ -1,4 +1,4 @@
-//! A private copy of an image, so that the image itself is never written.
+//! A private copy of an image, so that the image itself is never modified.
 
 use crate::error::Report;
 use crate::format::{Sink, raw};
@@ -9,13 +9,13 @@ use fs_err as fs;
 use std::fs::File;
 use std::io;
 
-/// A copy that only its owner may read, and that is removed at any end.
+/// A copy that only its owner can read. It is removed in every case, including signals.
 #[derive(Debug)]
 pub(crate) struct Copy(Pending);
 
 impl Copy {
-    /// Copies a raw image into the folder `dir`: by reference where the file system can, else
-    /// with its holes. Copies that killed runs left there are removed first.
+    /// Copies a raw image into the folder `dir`: as a reflink if the file system supports it, else
+    /// as a sparse file. Removes the copies of killed runs first.
     pub(crate) fn of(image: &Utf8Path, dir: &Utf8Path) -> Result<Copy, Report> {
         let failed = |e| write_error(dir, e);
         Folder::lock(dir)
@@ -28,7 +28,7 @@ impl Copy {
         Ok(Copy(copy))
     }
 
-    /// Where it is.
+    /// Path of the copy.
     pub(crate) fn path(&self) -> &Utf8Path {
         self.0.partial()
     }

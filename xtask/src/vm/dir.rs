@@ -4,17 +4,17 @@ use crate::cleanup::Guard;
 use camino::Utf8PathBuf;
 use std::io;
 
-/// A folder for the files of one machine, removed at any end.
+/// A folder for the files of one machine. It is removed in every case, including signals.
 pub(super) struct Dir {
-    /// Where it is.
+    /// Path of the folder.
     pub(super) path: Utf8PathBuf,
     _guard: Guard,
 }
 
 impl Dir {
-    /// Makes it.
+    /// Creates the folder.
     pub(super) fn new() -> io::Result<Dir> {
-        // The guard removes it: unlike a destructor it also runs at a signal.
+        // The guard removes it. Unlike a destructor it also runs at a signal.
         let (path, guard) = Guard::after(make, |path| {
             let doomed = path.clone();
             move || {
@@ -32,7 +32,7 @@ fn make() -> io::Result<Utf8PathBuf> {
     let in_tmp = tempfile::Builder::new()
         .prefix("docker-to-linux-")
         .tempdir()?;
-    // The name of a Unix socket has 104 bytes on macOS, 108 on Linux.
+    // The path of a Unix socket is limited to 104 bytes on macOS and 108 on Linux.
     let dir = if in_tmp.path().as_os_str().len() > 80 {
         tempfile::Builder::new()
             .prefix("docker-to-linux-")

@@ -1,4 +1,4 @@
-//! UEFI firmware: where distributions keep OVMF (PCs) and AAVMF (ARM).
+//! UEFI firmware: where distributions install OVMF (PCs) and AAVMF (ARM).
 
 use super::image_format::ImageFormat;
 use super::places::places;
@@ -8,22 +8,22 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use std::io;
 
-/// The environment variable with the path of the firmware's code.
+/// The environment variable with the path of the firmware code.
 pub const CODE_VARIABLE: &str = "DOCKER_TO_LINUX_OVMF_CODE";
-/// The environment variable with the path of the firmware's template for variables.
+/// The environment variable with the path of the template for the firmware's variables.
 pub const VARS_VARIABLE: &str = "DOCKER_TO_LINUX_OVMF_VARS";
 
-/// The release of prebuilt OVMF that is downloaded as the last resort. The crate knows its
-/// SHA-256 and unpacks nothing else.
+/// The release of prebuilt OVMF that is downloaded as a last resort. The crate contains its SHA-256
+/// and unpacks nothing else.
 const PREBUILT: ovmf_prebuilt::Source = ovmf_prebuilt::Source::EDK2_STABLE202605_R1;
 
-/// Size of both flash banks of QEMU's ARM machine: it takes files of no other size.
+/// Size of each flash bank of QEMU's ARM machine, which accepts only files of exactly this size.
 const ARM_FLASH: u64 = 64 << 20;
 
-/// UEFI firmware: two files.
+/// UEFI firmware, which consists of two files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
-    /// The code; only read.
+    /// The code. It is only read.
     pub code: Utf8PathBuf,
     /// Format of `code`.
     pub code_format: ImageFormat,
@@ -33,16 +33,16 @@ pub struct Files {
     pub vars_format: ImageFormat,
 }
 
-/// What the command line says about firmware.
+/// Firmware options of the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// Path of the code.
     pub code: Option<Utf8PathBuf>,
-    /// Path of the template for the variables; found beside the code if left out.
+    /// Path of the template for the variables. Default: the one next to the code.
     pub vars: Option<Utf8PathBuf>,
 }
 
-/// Firmware that is installed on this host, if any: what [`find`] takes before it downloads.
+/// Firmware that is installed on this host, if any. Never downloads, unlike [`find`].
 pub fn installed(arch: Arch) -> Option<Files> {
     let share = super::accel::qemu(arch)
         .find()
@@ -50,8 +50,8 @@ pub fn installed(arch: Arch) -> Option<Files> {
     search(Utf8Path::new("/"), share.as_deref(), arch, &mut Vec::new())
 }
 
-/// Finds firmware: `flags`, then the environment, then the places of distributions (and
-/// those that QEMU's firmware descriptors name), then a download.
+/// Finds firmware from `flags`, the environment, the usual paths of distributions and QEMU's
+/// firmware descriptors, in this order. Downloads it as a last resort.
 pub fn find(arch: Arch, flags: &Flags) -> Result<Files, Report> {
     let from_env = |name: &str| {
         let value = std::env::var(name).unwrap_or_default();
@@ -76,7 +76,8 @@ pub fn find(arch: Arch, flags: &Flags) -> Result<Files, Report> {
     search_or(Utf8Path::new("/"), share.as_deref(), arch, prebuilt)
 }
 
-/// [`search`]es; takes the last resort where nothing was found. An error says where it looked.
+/// Runs [`search`], and the last resort if nothing was found. Errors list the paths that were
+/// tried.
 pub(super) fn search_or(
     root: &Utf8Path,
     share: Option<&Utf8Path>,
@@ -114,14 +115,14 @@ fn arch_name(arch: Arch) -> &'static str {
 fn from_names(who: &str, code: Utf8PathBuf, vars: Option<Utf8PathBuf>) -> Result<Files, Report> {
     if !code.is_file() {
         return Err(Report::mistake(format!(
-            "there is no firmware at {code}, which {who} names"
+            "there is no firmware at {code}, which is set by {who}"
         )));
     }
     let vars = vars.or_else(|| vars_beside(&code)).ok_or_else(|| {
         Report::mistake(format!(
-            "no template for the variables lies beside the firmware {code}"
+            "there is no template for the variables next to the firmware {code}"
         ))
-        .hint(format!("name it by {VARS_VARIABLE}"))
+        .hint(format!("set its path with {VARS_VARIABLE}"))
     })?;
     if !vars.is_file() {
         return Err(Report::mistake(format!(
@@ -140,7 +141,7 @@ fn files(code: Utf8PathBuf, vars: Utf8PathBuf) -> Files {
     }
 }
 
-/// `OVMF_VARS_4M.fd` beside `OVMF_CODE_4M.fd`, and the like.
+/// Finds `OVMF_VARS_4M.fd` next to `OVMF_CODE_4M.fd`, and similar pairs.
 fn vars_beside(code: &Utf8Path) -> Option<Utf8PathBuf> {
     let name = code.file_name()?;
     [("CODE", "VARS"), ("code", "vars")]
@@ -150,14 +151,14 @@ fn vars_beside(code: &Utf8Path) -> Option<Utf8PathBuf> {
         .find(|p| p.is_file())
 }
 
-/// `share` folder that belongs to a QEMU: Homebrew, Nix and own builds keep firmware there.
+/// The `share` folder of the installed QEMU, where Homebrew, Nix and custom builds keep firmware.
 fn share_of(qemu: &Utf8Path) -> Option<Utf8PathBuf> {
     let real = qemu.canonicalize_utf8().ok()?;
     Some(real.parent()?.parent()?.join("share"))
 }
 
-/// Looks below `root` for what [`places`] names, in the `share` folder of QEMU, and for what
-/// firmware descriptors name; notes in `looked` where.
+/// Searches below `root` for the paths in [`places`], in QEMU's `share` folder and in firmware
+/// descriptors. Adds the paths that were tried to `looked`.
 pub(super) fn search(
     root: &Utf8Path,
     share: Option<&Utf8Path>,
@@ -200,8 +201,8 @@ pub(super) fn search(
     None
 }
 
-/// The first usable firmware of a folder of descriptors (docs/interop/firmware.json of QEMU;
-/// their names begin with their rank).
+/// The first usable firmware in a folder of descriptors (docs/interop/firmware.json of QEMU; their
+/// names start with their rank).
 fn from_descriptors(folder: &Utf8Path, arch: Arch) -> Option<Files> {
     let mut names: Vec<_> = folder
         .read_dir_utf8()
@@ -216,7 +217,7 @@ fn from_descriptors(folder: &Utf8Path, arch: Arch) -> Option<Files> {
     })
 }
 
-/// Reads one descriptor; `None` if its firmware is not for us.
+/// Parses one descriptor. `None` if its firmware is not suitable.
 pub(super) fn from_descriptor(text: &str, arch: Arch) -> Option<Files> {
     let json: serde_json::Value = serde_json::from_str(text).ok()?;
     let strings = |v: &serde_json::Value| -> Vec<String> {
@@ -231,7 +232,7 @@ pub(super) fn from_descriptor(text: &str, arch: Arch) -> Option<Files> {
     {
         return None;
     }
-    // Keys that are enrolled refuse unsigned boot loaders; SMM wants another machine.
+    // Enrolled keys would refuse unsigned boot loaders, and SMM needs another machine type.
     let features = strings(&json["features"]);
     if features
         .iter()
@@ -271,7 +272,7 @@ pub(super) fn from_descriptor(text: &str, arch: Arch) -> Option<Files> {
     })
 }
 
-/// The prebuilt firmware, downloaded unless it was before.
+/// The prebuilt firmware, downloaded unless it is in the cache.
 fn prebuilt(arch: Arch) -> Result<Files, Report> {
     let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     let cache = env("XDG_CACHE_HOME")
@@ -284,7 +285,7 @@ fn prebuilt(arch: Arch) -> Result<Files, Report> {
         tracing::info!("downloading OVMF {}", PREBUILT.tag);
         let parent = dir.parent().unwrap_or(&cache);
         fs::create_dir_all(parent).map_err(|e| doing(e.to_string()))?;
-        // Under its own name only when it is whole: two processes may want it at once.
+        // Renamed only once it is complete, because two processes may download it at once.
         let partial = tempfile::tempdir_in(parent).map_err(|e| doing(e.to_string()))?;
         let inside = partial.path().join("ovmf");
         ovmf_prebuilt::Prebuilt::fetch(PREBUILT, &inside).map_err(|e| {
@@ -306,13 +307,13 @@ fn prebuilt(arch: Arch) -> Result<Files, Report> {
 }
 
 impl Files {
-    /// Files that a guest may use: the variables are a copy in `dir`, and what QEMU's ARM
-    /// machine takes in one size only has that size.
+    /// Files that a guest may use: the variables are a copy in `dir`, padded to the size that
+    /// QEMU's ARM machine requires.
     pub fn stage(&self, arch: Arch, dir: &Utf8Path) -> io::Result<Files> {
         let copy = |from: &Utf8Path, name: &str, format: ImageFormat| -> io::Result<Utf8PathBuf> {
             let to = dir.join(name);
             let mut source = fs::File::open(from)?;
-            // Not fs::copy: the template may be read-only, and so would be the copy.
+            // Not fs::copy: the copy of a read-only template would be read-only too.
             let mut target = fs::File::create(&to)?;
             io::copy(&mut source, &mut target)?;
             if arch == Arch::Arm64 && format == ImageFormat::Raw {

@@ -1,13 +1,13 @@
-//! What QEMU has to be told of an image file.
+//! How image files are described to QEMU.
 
 use camino::Utf8Path;
 
-/// Format of an image file, by QEMU's name.
+/// Format of an image file, in QEMU's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ImageFormat {
-    /// Byte for byte the disk.
+    /// The disk byte for byte.
     Raw,
-    /// QEMU's own.
+    /// QEMU's own format.
     Qcow2,
     /// VirtualBox.
     Vdi,
@@ -20,7 +20,7 @@ pub enum ImageFormat {
 }
 
 impl ImageFormat {
-    /// The format that the ending of a file name stands for; raw where it stands for none.
+    /// The format for a file name's extension; raw for unknown ones.
     pub fn of(path: &Utf8Path) -> ImageFormat {
         match path.extension() {
             Some("qcow2") => ImageFormat::Qcow2,
@@ -32,7 +32,7 @@ impl ImageFormat {
         }
     }
 
-    /// QEMU's name of it.
+    /// QEMU's name for the format.
     pub fn name(self) -> &'static str {
         match self {
             ImageFormat::Raw => "raw",

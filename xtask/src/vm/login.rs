@@ -12,31 +12,30 @@ pub struct Login<'a> {
     commands: u32,
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// Its exit status, 0 to 255.
     pub status: u8,
-    /// What it wrote to standard output and standard error, as plain text, without blank
-    /// lines at its end.
+    /// Its standard output and standard error as plain text, without trailing blank lines.
     pub text: String,
 }
 
-/// How long a shell may take to answer before it is asked again: what is typed while a shell
-/// starts can get lost.
+/// How long to wait for a shell's answer before asking again: input may get lost while a shell
+/// starts.
 const AGAIN: Duration = Duration::from_secs(4);
 
-/// How long it may take from the question for a password until what is typed is not shown.
+/// How long a login program may need after its password prompt to disable the echo.
 const ECHO_OFF: Duration = Duration::from_millis(300);
 
-/// Longest line that a terminal takes (Linux's N_TTY_BUF_SIZE less one).
+/// Longest input line of a terminal (Linux's N_TTY_BUF_SIZE less one).
 const LINE: usize = 4095;
 
 impl<'a> Login<'a> {
-    /// Logs in. The console must stand at its `login:` prompt; without `password` none must
-    /// be asked for.
+    /// Logs in at the `login:` prompt. Without `password`, the guest must not ask for one.
     ///
-    /// From here on only a kernel panic counts as trouble: a command may print anything else.
+    /// From here on only a kernel panic counts as trouble, because a command may print anything
+    /// else.
     pub fn open(
         session: &'a mut Session,
         user: &str,
@@ -47,12 +46,12 @@ impl<'a> Login<'a> {
         session.send(user)?;
         if let Some(password) = password {
             session.expect(&["assword:"], deadline)?;
-            // Some ask first and turn the echo off then: the password would be shown.
+            // Some programs prompt first and then disable the echo: the password would be visible.
             std::thread::sleep(ECHO_OFF);
             session.send(password)?;
         }
-        // The quotes keep the echo of what is typed from looking like the answer. The kernel's
-        // messages would stand in the middle of answers (only root can turn them off).
+        // The quotes distinguish the answer from the echo of the input. Kernel messages would
+        // appear in the middle of answers (only root can disable them).
         let hello = "stty -echo cols 200; PS1=; PS2=; dmesg -n 1 2>/dev/null; echo d2l''-ready";
         loop {
             session.send(hello)?;
@@ -84,7 +83,7 @@ impl<'a> Login<'a> {
         );
         if line.len() > LINE {
             return Err(Report::failure(format!(
-                "a command of {} bytes is too long for a serial console",
+                "a command of {} bytes is too long for the serial console",
                 command.len()
             )));
         }
@@ -96,7 +95,7 @@ impl<'a> Login<'a> {
         let (_, status) = self.session.expect_text(&["."], deadline)?;
         let status = status.trim().parse().map_err(|_| {
             Report::failure(format!(
-                "the guest's shell gave {status:?} for an exit status"
+                "the guest's shell returned {status:?} as an exit status"
             ))
         })?;
         Ok(Output {
@@ -106,8 +105,8 @@ impl<'a> Login<'a> {
     }
 }
 
-/// A command as `printf %b` takes it. Whatever a line editor or a shell could stumble over (tabs,
-/// quotes, newlines, `!`) is an octal number.
+/// Encodes a command for `printf %b`. Characters that could confuse a line editor or a shell (tabs,
+/// quotes, newlines, `!`) become octal escapes.
 pub(super) fn escape(command: &str) -> String {
     let mut out = String::with_capacity(command.len());
     for b in command.bytes() {

@@ -1,4 +1,4 @@
-//! The virtual machine, and the arguments of QEMU that make it.
+//! The virtual machine, and QEMU's arguments for it.
 
 use super::accel::Accel;
 use super::firmware::Files;
@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the machine starts by.
+/// The firmware that starts the machine.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -31,7 +31,7 @@ impl std::fmt::Display for Firmware {
     }
 }
 
-/// What the disk hangs on.
+/// The bus that the disk is attached to.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -39,17 +39,17 @@ impl std::fmt::Display for Firmware {
 pub enum DiskBus {
     /// virtio block device: `/dev/vda`.
     Virtio,
-    /// SATA by AHCI: `/dev/sda`. PCs only: the firmware of ARM machines has no driver.
+    /// SATA (AHCI): `/dev/sda`. PCs only: the firmware of ARM machines has no driver.
     Ahci,
     /// NVMe: `/dev/nvme0n1`.
     Nvme,
-    /// SCSI by a virtio controller: `/dev/sda`.
+    /// SCSI with a virtio controller: `/dev/sda`.
     Scsi,
     /// Parallel ATA of an old PC (PIIX): `/dev/sda`. PCs only.
     Ide,
 }
 
-/// A TCP port of the host that leads to one of the guest.
+/// A TCP port of the host that is forwarded to the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forward {
     /// Port on the host's loopback address.
@@ -63,18 +63,18 @@ pub struct Forward {
 pub enum Network {
     /// No network card.
     None,
-    /// A card behind QEMU's own router (DHCP, DNS, NAT), which needs no privilege.
+    /// A card behind QEMU's built-in router (DHCP, DNS, NAT), which needs no privileges.
     User {
-        /// Ports that lead into the guest.
+        /// Ports that are forwarded to the guest.
         forwards: Vec<Forward>,
-        /// Whether the guest reaches nothing but that router's DHCP: neither this host nor what
-        /// it is connected to. Ports that lead into the guest work all the same.
+        /// Whether the guest can reach only that router's DHCP server, and neither this host nor
+        /// its networks. Forwarded ports still work.
         restricted: bool,
     },
 }
 
 impl Network {
-    /// The same network, with a way out only if `leads_out`.
+    /// The same network, with access to the host's network only if `leads_out`.
     #[must_use]
     pub fn with_way_out(self, leads_out: bool) -> Network {
         match self {
@@ -86,7 +86,7 @@ impl Network {
         }
     }
 
-    /// Whether the guest reaches the host's network.
+    /// Whether the guest can reach the host's network.
     pub fn leads_out(&self) -> bool {
         matches!(
             self,
@@ -101,66 +101,66 @@ impl Network {
 /// The machine's screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Display {
-    /// None: no graphics card.
+    /// No graphics card.
     None,
-    /// A graphics card whose screen nobody sees; a picture can be taken of it.
+    /// A graphics card without a window. Screenshots are possible.
     Hidden,
     /// A window.
     Window,
 }
 
-/// A virtual machine with one disk, which speaks over its serial port.
+/// A virtual machine with one disk and a serial console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     /// Architecture.
     pub arch: Arch,
     /// Firmware.
     pub firmware: Firmware,
-    /// What the disk hangs on.
+    /// The bus of the disk.
     pub disk: DiskBus,
-    /// Size of the disk's logical sectors in bytes: 512 or 4096.
+    /// Logical sector size of the disk in bytes: 512 or 4096.
     pub sector_size: u64,
     /// Format of the image file.
     pub format: ImageFormat,
     /// Memory in MiB, at least 64.
     pub memory_mib: u32,
-    /// Number of processors, 1 to 255.
+    /// Number of virtual CPUs, 1 to 255.
     pub cpus: u32,
     /// Network.
     pub network: Network,
-    /// Whether the guest's writes go to a throwaway file instead of the image.
+    /// Whether the guest's writes go to a temporary file instead of the image.
     pub snapshot: bool,
     /// Screen.
     pub display: Display,
-    /// Further arguments for QEMU, behind all others.
+    /// Additional arguments for QEMU, after all others.
     pub extra: Vec<String>,
 }
 
-/// Where the serial port of the machine leads.
+/// What the machine's serial port is connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Console {
-    /// To QEMU's own standard input and output, together with QEMU's monitor (Ctrl-A C; Ctrl-A X
-    /// quits). Ctrl-C goes to the guest.
+    /// QEMU's standard input and output, shared with QEMU's monitor (Ctrl-A C; Ctrl-A X quits).
+    /// Ctrl-C goes to the guest.
     Terminal,
-    /// To QEMU's own standard input and output, which are pipes. A reset ends QEMU.
+    /// QEMU's standard input and output, which are pipes. A reset ends QEMU.
     Pipes {
-        /// A Unix socket that somebody listens at, for QEMU's control protocol.
+        /// A listening Unix socket for QEMU's control protocol.
         qmp: Utf8PathBuf,
-        /// Takes what BIOS and boot loader would show on the screen of a PC.
+        /// Captures what the BIOS and the boot loader show on a PC's screen.
         screen: Option<Screen>,
     },
 }
 
-/// What BIOS and boot loader show.
+/// What the BIOS and the boot loader show.
 ///
-/// SeaBIOS copies its text screen, which is also what boot loaders write to, to a serial port
-/// (docs/Runtime_config.md of SeaBIOS, `etc/sercon-port`). It is the second port here: a boot
-/// loader that uses the first one itself would have every letter twice there.
+/// SeaBIOS copies its text screen, which boot loaders use too, to a serial port
+/// (docs/Runtime_config.md of SeaBIOS, `etc/sercon-port`). This is the second port, because the
+/// output of a boot loader that uses the first one itself would appear there twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Screen {
-    /// A file that holds [`Screen::PORT`], little endian.
+    /// A file that contains [`Screen::PORT`], little endian.
     pub port: Utf8PathBuf,
-    /// The file that takes the text.
+    /// The file that receives the text.
     pub text: Utf8PathBuf,
 }
 
@@ -170,8 +170,8 @@ impl Screen {
 }
 
 impl Machine {
-    /// A machine with a virtio disk of a raw image, 1 GiB of memory, two processors and a
-    /// network, that leaves the image as it is.
+    /// A machine with a virtio disk from a raw image, 1 GiB of memory, two CPUs and a network. It
+    /// does not modify the image.
     pub fn new(arch: Arch, firmware: Firmware) -> Machine {
         Machine {
             arch,
@@ -191,37 +191,35 @@ impl Machine {
         }
     }
 
-    /// Refuses a machine that cannot be.
+    /// Refuses impossible combinations.
     pub fn check(&self) -> Result<(), Report> {
         if self.arch == Arch::Arm64 && self.firmware == Firmware::Bios {
-            return Err(
-                Report::mistake("an arm64 machine has no BIOS").hint("boot it by UEFI instead")
-            );
+            return Err(Report::mistake("an arm64 machine has no BIOS").hint("use UEFI instead"));
         }
         if self.arch == Arch::Arm64 && matches!(self.disk, DiskBus::Ide | DiskBus::Ahci) {
             return Err(Report::mistake(
-                "an arm64 machine boots from no IDE or SATA disk: its firmware has no driver",
+                "an arm64 machine cannot boot from an IDE or SATA disk: its firmware has no driver",
             )
             .hint("choose virtio, nvme or scsi"));
         }
         if self.sector_size != 512 && matches!(self.disk, DiskBus::Ide | DiskBus::Ahci) {
             return Err(Report::mistake(format!(
-                "the image is for a disk with sectors of {} bytes, and QEMU's IDE and SATA disks have 512",
+                "the image needs a disk with sectors of {} bytes, but QEMU's IDE and SATA disks have 512",
                 self.sector_size
             ))
             .hint("choose virtio, nvme or scsi"));
         }
         if self.memory_mib < 64 {
             return Err(Report::mistake(format!(
-                "a machine with {} MiB of memory boots no Linux",
+                "{} MiB of memory is too little to boot Linux",
                 self.memory_mib
             ))
-            .hint("give it 64 MiB or more; 512 are plenty for most"));
+            .hint("use 64 MiB or more; 512 is enough for most machines"));
         }
         if !(1..=255).contains(&self.cpus) {
             return Err(
                 Report::mistake(format!("a machine cannot have {} processors", self.cpus))
-                    .hint("give it 1 to 255"),
+                    .hint("use 1 to 255"),
             );
         }
         Ok(())
@@ -229,7 +227,7 @@ impl Machine {
 
     /// QEMU's arguments for this machine. A pure function.
     ///
-    /// `uefi` must be given for UEFI, and is not looked at for BIOS.
+    /// `uefi` is required for UEFI and ignored for BIOS.
     pub fn arguments(
         &self,
         image: &Utf8Path,
@@ -239,7 +237,7 @@ impl Machine {
     ) -> Result<Vec<String>, Report> {
         self.check()?;
         let mut args = Args::default();
-        // Nothing but what stands here: no VGA, no floppy, no configuration of the user's.
+        // Only what is listed here: no VGA, no floppy, no user configuration.
         args.flag("-no-user-config");
         args.flag("-nodefaults");
         args.add("-machine", self.machine());
@@ -247,13 +245,13 @@ impl Machine {
         args.add("-cpu", accel.cpu(self.arch));
         args.add("-smp", self.cpus.to_string());
         args.add("-m", format!("{}M", self.memory_mib));
-        // Without the option QEMU opens a window.
+        // QEMU opens a window without this option.
         if self.display != Display::Window {
             args.add("-display", "none");
         }
         if self.firmware == Firmware::Uefi {
-            let files = uefi
-                .ok_or_else(|| Report::failure("a UEFI machine was asked for without firmware"))?;
+            let files =
+                uefi.ok_or_else(|| Report::failure("a UEFI machine needs firmware files"))?;
             args.add(
                 "-drive",
                 format!(
@@ -290,7 +288,7 @@ impl Machine {
             };
             args.add("-device", device);
         }
-        // Only from that disk: a firmware that goes on to the network hides the failure.
+        // Only from this disk: firmware that tries the network next would hide the failure.
         args.add("-boot", "strict=on");
         match &self.network {
             Network::None => args.add("-nic", "none"),
@@ -309,7 +307,7 @@ impl Machine {
                 args.add("-device", "virtio-net-pci,netdev=net0,romfile=");
             }
         }
-        // A guest that has to wait for randomness may wait for minutes.
+        // A guest without a source of randomness may wait for minutes.
         args.add("-device", "virtio-rng-pci");
         for device in self.display_devices() {
             args.add("-device", device);
@@ -352,7 +350,7 @@ impl Machine {
         match (self.display, self.arch) {
             (Display::None, _) => vec![],
             (_, Arch::Amd64) => vec!["VGA"],
-            // A PC has a keyboard anyway.
+            // A PC always has a keyboard.
             (_, Arch::Arm64) => vec!["virtio-gpu-pci", "qemu-xhci", "usb-kbd"],
         }
     }
@@ -365,13 +363,13 @@ impl Machine {
                 "virtio-scsi-pci,id=scsi0",
                 "scsi-hd,bus=scsi0.0,drive=disk0,bootindex=0",
             ],
-            // Both chipsets call it so: Q35's is AHCI, the old PC's parallel ATA.
+            // The bus has this name on both chipsets: AHCI on Q35, parallel ATA on the old PC.
             DiskBus::Ahci | DiskBus::Ide => vec!["ide-hd,bus=ide.0,drive=disk0,bootindex=0"],
         }
     }
 }
 
-/// The command that starts QEMU, as a shell takes it.
+/// The command that starts QEMU, quoted for a shell.
 pub(super) fn shell_words(program: &Utf8Path, arguments: &[String]) -> String {
     let arguments = arguments.iter().map(String::as_str);
     shell::command_line(std::iter::once(program.as_str()).chain(arguments))
@@ -391,13 +389,13 @@ impl Args {
     }
 }
 
-/// A value inside an option: a comma would end it, two are one.
+/// A value in an option. Commas are doubled, because a single one would end it.
 fn escape(path: &Utf8Path) -> String {
     path.as_str().replace(',', ",,")
 }
 
-/// A file of a drive. QEMU takes what stands before a colon for a protocol, unless a slash
-/// comes first.
+/// The path of a drive's file. QEMU reads the text before a colon as a protocol, unless a slash
+/// precedes it.
 fn file(path: &Utf8Path) -> String {
     if path.is_absolute() {
         escape(path)

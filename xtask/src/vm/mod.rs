@@ -1,13 +1,12 @@
-//! Booting images in QEMU, and the verdict.
+//! Boots images in QEMU and watches them.
 //!
-//! [`to_login`] is the smoke test: it boots an image to its `login:` prompt, presses the power
-//! button and waits for a clean end. [`interactive`] gives the console to the user. Both are
-//! made of a [`Machine`] (what QEMU is to be, a pure value), [`accel`] (what really works on
-//! this host), [`firmware`] (where UEFI lies) and a [`Session`] (a running machine and its
-//! serial console); [`Login`] runs commands in the guest.
+//! [`interactive`] gives the console to the user; `smoke` tests images. Both use a [`Machine`] (the
+//! configuration of QEMU, a pure value), [`accel`] (what works on this host), [`firmware`] (the
+//! paths of UEFI firmware) and a running QEMU. [`Session`] is a running machine with its serial
+//! console, and [`Login`] runs commands in the guest.
 //!
-//! A guest that fails says so, and [`trouble`] knows how: no test waits for its deadline to
-//! learn that the kernel panicked. However this program ends, QEMU ends with it.
+//! [`trouble`] recognises the messages of a failing guest, so no test has to wait for its deadline
+//! after e.g. a kernel panic. However this program ends, QEMU ends with it.
 
 pub mod accel;
 mod child;
@@ -49,13 +48,13 @@ use dir::Dir;
 use rustix::termios::{OptionalActions, isatty, tcgetattr, tcsetattr};
 use std::io::{self, Write};
 
-/// The prompt that ends a boot. Both agetty's and busybox's getty's end so.
+/// The prompt that ends a boot, both for agetty and for busybox's getty.
 pub const PROMPT: &str = "login: ";
 
-/// Boots `image` with its serial console at the user's terminal, until the guest turns itself
-/// off or the user ends it by Ctrl-A X. `out` is told how.
+/// Boots `image` with its serial console on the user's terminal, until the guest powers off or the
+/// user quits with Ctrl-A X. Prints a short help to `out`.
 ///
-/// What the guest says is not filtered: this is its own terminal, with its editors and menus.
+/// The guest's output is not filtered: it needs its terminal for editors and menus.
 pub fn interactive(
     machine: &Machine,
     image: &Utf8Path,
@@ -66,7 +65,7 @@ pub fn interactive(
     if !image.is_file() {
         return Err(Report::mistake(format!("there is no image at {image}")));
     }
-    let what = format!("booting {image} by {}", machine.firmware);
+    let what = format!("booting {image} with {}", machine.firmware);
     let report = |e: io::Error| Report::failure(what.clone()).because(e);
     let program = accel::qemu(machine.arch).require()?;
     let choice = accel::choose(machine.arch)?;
@@ -84,12 +83,12 @@ pub fn interactive(
     let name = printable::line(image.as_str());
     writeln!(
         out,
-        "booting {name} ({}, {}); Ctrl-A X ends it, Ctrl-A H shows more",
+        "booting {name} ({}, {}); Ctrl-A X quits, Ctrl-A H shows help",
         machine.firmware, choice.accel
     )
     .map_err(report)?;
-    // QEMU makes the terminal raw, and gives it back when it ends by itself. It does not when
-    // it is killed, and then nobody would see what they type.
+    // QEMU puts the terminal into raw mode and restores it when it exits, but not if it is killed.
+    // The user would then not see their input.
     let _terminal = Terminal::keep();
     let mut command = tool::command(&program);
     command.args(&arguments);
@@ -102,7 +101,7 @@ pub fn interactive(
     }
 }
 
-/// Gives the terminal the modes back that it has now, at any end.
+/// Restores the current terminal modes in every case, including signals.
 struct Terminal {
     _guard: Option<Guard>,
 }

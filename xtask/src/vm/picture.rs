@@ -1,21 +1,21 @@
-//! Pictures of a machine's screen.
+//! Screenshots of a machine.
 
 use std::io;
 
-/// Turns a PPM as QEMU writes it (`P6`, 8 bits a colour; netpbm's ppm(5)) into a PNG.
+/// Converts a PPM as written by QEMU (`P6`, 8 bits per channel; netpbm's ppm(5)) to a PNG.
 pub(super) fn png_of_ppm(ppm: &[u8]) -> io::Result<Vec<u8>> {
-    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "QEMU's picture is no PPM");
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "QEMU's screenshot is not a PPM");
     let mut rest = ppm;
     let mut word = || -> Option<&[u8]> {
         let start = rest.iter().position(|b| !b.is_ascii_whitespace())?;
         let len = rest[start..].iter().position(u8::is_ascii_whitespace)?;
         let word = &rest[start..start + len];
-        // One white space ends the header; what follows is the picture.
+        // One white space ends the header; the pixels follow.
         rest = &rest[start + len + 1..];
         Some(word)
     };
     let mut number = || -> Option<u32> { std::str::from_utf8(word()?).ok()?.parse().ok() };
-    // "P6" is no number.
+    // "P6" is not a number.
     let magic = ppm.starts_with(b"P6");
     let _ = number();
     let (Some(width), Some(height), Some(255), true) = (number(), number(), number(), magic) else {

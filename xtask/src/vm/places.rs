@@ -1,7 +1,8 @@
-//! The places of UEFI firmware, by distribution.
+//! The paths of UEFI firmware in distributions.
 use crate::model::Arch;
 
-/// Code and variables, by distribution. None demands Secure Boot: what is booted is unsigned.
+/// Code and variables per distribution. None enforces Secure Boot, because the boot loaders are
+/// unsigned.
 pub(super) fn places(arch: Arch) -> &'static [(&'static str, &'static str)] {
     match arch {
         Arch::Amd64 => &[

@@ -1,5 +1,5 @@
-//! QEMU's control protocol, as far as we need it: three commands and one event.
-//! (docs/interop/qmp-spec.rst of QEMU: JSON objects, one a line.)
+//! The part of QEMU's control protocol that is needed: three commands and one event
+//! (docs/interop/qmp-spec.rst of QEMU: one JSON object per line).
 
 use super::child::Child;
 use camino::Utf8Path;
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 pub(super) struct Qmp {
     stream: UnixStream,
     reader: BufReader<UnixStream>,
-    /// What came of a line that is not complete.
+    /// The received part of an incomplete line.
     partial: Vec<u8>,
-    /// How many commands were sent; each has its number as its id.
+    /// The number of commands sent so far, used as their IDs.
     sent: u64,
-    /// Why the machine ended, if that was said.
+    /// Why the machine ended, if QEMU has said so.
     reason: Option<String>,
 }
 
-/// The socket that QEMU will connect to. It must be there before QEMU starts.
+/// The socket that QEMU connects to. It must exist before QEMU starts.
 pub(super) fn listen(path: &Utf8Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
@@ -28,14 +28,14 @@ pub(super) fn listen(path: &Utf8Path) -> io::Result<UnixListener> {
 }
 
 impl Qmp {
-    /// Takes QEMU's connection, or `None` if QEMU ends without one.
+    /// Accepts QEMU's connection. `None` if QEMU ends without one.
     pub(super) fn accept(
         listener: &UnixListener,
         qemu: &mut Child,
         deadline: Instant,
     ) -> io::Result<Option<Qmp>> {
-        // What QEMU's end of a connection did wrong. It is mostly on its way out then, for a
-        // reason that it tells on its standard error: that is worth waiting for.
+        // QEMU broke the connection. It is mostly about to exit then, for a reason that it prints
+        // on standard error, so wait for that.
         let mut broken = None;
         loop {
             match listener.accept() {
@@ -48,7 +48,7 @@ impl Qmp {
                         sent: 0,
                         reason: None,
                     };
-                    // Without this QEMU takes no command and tells no event.
+                    // QEMU accepts commands and sends events only after this.
                     match qmp.execute("qmp_capabilities") {
                         Ok(()) => return Ok(Some(qmp)),
                         Err(e) => broken = Some(e),
@@ -84,12 +84,12 @@ impl Qmp {
         self.stream.write_all(format!("{line}\n").as_bytes())
     }
 
-    /// Presses the power button. The guest may take its time, or not care.
+    /// Presses the power button. The guest may react late or not at all.
     pub(super) fn power_button(&mut self) -> io::Result<()> {
         self.execute("system_powerdown")
     }
 
-    /// Lets QEMU write its screen into a file, as a PPM: the one format that every QEMU has.
+    /// Writes a screenshot to a file, as a PPM: the only format that every QEMU supports.
     pub(super) fn screendump(&mut self, file: &Utf8Path, deadline: Instant) -> io::Result<()> {
         self.send("screendump", serde_json::json!({ "filename": file }))?;
         let id = self.sent;
@@ -98,7 +98,7 @@ impl Qmp {
             let Some(line) = self.line(left)? else {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    "QEMU does not answer at its control socket",
+                    "QEMU does not answer on its control socket",
                 ));
             };
             if line["id"] != id {
@@ -111,7 +111,7 @@ impl Qmp {
         }
     }
 
-    /// The next thing that QEMU says; nothing, if it says nothing for so long.
+    /// The next message of QEMU. `None` if there is none in this time.
     fn line(&mut self, patience: Duration) -> io::Result<Option<serde_json::Value>> {
         if patience.is_zero() {
             return Ok(None);
@@ -135,7 +135,7 @@ impl Qmp {
         Ok(Some(serde_json::from_str(&line).unwrap_or_default()))
     }
 
-    /// Why the machine ended, by QEMU's word. To be asked when QEMU has ended: what it sent is
+    /// Why the machine ended, according to QEMU. Call this once QEMU has ended: its messages are
     /// still in the socket.
     pub(super) fn end_reason(&mut self) -> Option<String> {
         while let Ok(Some(_)) = self.line(Duration::from_secs(2)) {}
@@ -143,7 +143,7 @@ impl Qmp {
     }
 }
 
-/// The reason in an event `SHUTDOWN` (qapi/run-state.json, ShutdownCause).
+/// The reason in a `SHUTDOWN` event (qapi/run-state.json, ShutdownCause).
 pub(super) fn reason_in(line: &str) -> Option<String> {
     let json: serde_json::Value = serde_json::from_str(line).ok()?;
     if json["event"] != "SHUTDOWN" {

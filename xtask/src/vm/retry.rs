@@ -1,15 +1,15 @@
-//! Boots that fail through the emulator's fault are tried again.
+//! Retries boots that failed because of the emulator.
 
 use super::trouble::Failed;
 use crate::error::Report;
 
-/// How often a boot is tried, at most.
+/// Maximum number of attempts for a boot.
 pub const ATTEMPTS: u32 = 3;
 
-/// Boots until the emulator is not to blame for the result, at most [`ATTEMPTS`] times. Also tells
-/// how often it was tried.
+/// Repeats a boot while its failure is the emulator's fault, at most [`ATTEMPTS`] times. Also
+/// returns the number of attempts.
 ///
-/// An emulator that gets too little of a busy host lets healthy kernels panic now and then.
+/// Healthy kernels now and then panic in an emulator that gets too little time on a busy host.
 pub fn retried<T>(
     mut attempt: impl FnMut() -> Result<T, Report>,
     to_blame: impl Fn(&Result<T, Report>) -> bool,
@@ -20,7 +20,9 @@ pub fn retried<T>(
         if attempts == ATTEMPTS || !to_blame(&done) {
             return done.map(|value| (value, attempts));
         }
-        tracing::warn!("trying again: emulation on a busy host does that to healthy kernels");
+        tracing::warn!(
+            "trying again: emulation on a busy host can cause this with a healthy kernel"
+        );
         attempts += 1;
     }
 }

@@ -1,4 +1,4 @@
-//! A running machine whose serial console is ours.
+//! A running machine whose serial console we control.
 
 use super::accel::{self, Accel, Choice};
 use super::child::{Child, Group};
@@ -22,17 +22,17 @@ use std::time::{Duration, Instant};
 
 /// How many lines of the console an error shows.
 const TAIL: usize = 20;
-/// How often the screen is looked at, and the end of QEMU.
+/// How often to check the screen and whether QEMU has ended.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a failing guest may go on talking, so that the error can show what it said.
+/// How long a failing guest may go on printing, so that the error can show more of it.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// How often the power button is pressed: a guest may not be listening yet at its prompt.
+/// How often to press the power button: at its prompt a guest may not react to it yet.
 const BUTTON: Duration = Duration::from_secs(5);
 
 /// A running machine. It ends when this is dropped.
 ///
-/// The text that was not waited for yet is what [`Session::expect`] looks at: each success
-/// goes on behind the text that it found.
+/// [`Session::expect`] searches the text that no earlier call has consumed. Each success consumes
+/// the text up to the end of its match.
 pub struct Session {
     what: String,
     child: Child,
@@ -41,9 +41,9 @@ pub struct Session {
     reader: Option<JoinHandle<()>>,
     qmp: Option<Qmp>,
     screen: Option<Watched>,
-    /// Everything before this place of the text was waited for.
+    /// The text before this offset was consumed.
     cursor: u64,
-    /// Everything before this place was searched for troubles.
+    /// The text before this offset was searched for troubles.
     searched: u64,
     troubles: &'static [Trouble],
     choice: Choice,
@@ -61,8 +61,8 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// Starts `machine` with the disk `image`.
     ///
-    /// `troubles` are the texts that mean failure from now on, usually
-    /// [`super::trouble::BOOT`]. `tee` gets a copy of all that the console says.
+    /// `troubles` are the texts that count as failures from now on, usually
+    /// [`super::trouble::BOOT`]. `tee` receives a copy of the console.
     pub fn start(
         machine: &Machine,
         image: &Utf8Path,
@@ -80,7 +80,7 @@ impl Session {
             Firmware::Bios => None,
             Firmware::Uefi => Some(firmware::find(machine.arch, firmware)?),
         };
-        let what = format!("booting {image} by {}", machine.firmware);
+        let what = format!("booting {image} with {}", machine.firmware);
         let report = |e: io::Error| Report::failure(what.clone()).because(e);
 
         let dir = Dir::new().map_err(report)?;
@@ -145,18 +145,18 @@ impl Session {
         Ok(session)
     }
 
-    /// What it runs on.
+    /// The accelerator that it runs with.
     pub fn accel(&self) -> Accel {
         self.choice.accel
     }
 
-    /// The command that started the machine, as a shell takes it.
+    /// The command that started the machine, quoted for a shell.
     pub fn command_line(&self) -> &str {
         &self.command_line
     }
 
-    /// When each stage of the boot began, from the start of the machine on, in their order; a
-    /// stage that left no sign is left out.
+    /// When each stage of the boot began, since the start of the machine and in order. Stages that
+    /// were not recognised are left out.
     pub fn stages(&mut self) -> Vec<(Stage, Duration)> {
         self.look();
         let heard = self.heard.lock();
@@ -164,10 +164,9 @@ impl Session {
         stage::begun(&heard.0, screen, self.started)
     }
 
-    /// What the machine's screen shows, as a PNG. Nothing, if it has none (see
-    /// [`Machine::display`]).
+    /// A screenshot as a PNG. `None` if the machine has no screen (see [`Machine::display`]).
     pub fn screenshot(&mut self) -> Result<Vec<u8>, Report> {
-        let doing = format!("{}: taking a picture of its screen", self.what);
+        let doing = format!("{}: taking a screenshot", self.what);
         let failed = |e: io::Error| Report::failure(doing.clone()).because(e);
         let file = self.dir.path.join("screen.ppm");
         let qmp = self
@@ -185,19 +184,19 @@ impl Session {
         self.started.elapsed()
     }
 
-    /// From now on, and from here in the text, these texts mean failure.
+    /// From now on, and from this point of the text, these texts count as failures.
     pub fn watch_for(&mut self, troubles: &'static [Trouble]) {
         self.troubles = troubles;
         self.searched = self.cursor;
     }
 
-    /// Everything that the serial console said, as it came; at most the last 4 MiB.
+    /// The raw output of the serial console, at most the last 4 MiB.
     pub fn transcript(&self) -> String {
         self.heard.lock().0.raw()
     }
 
-    /// Everything that BIOS and boot loader showed, as it came. Empty on UEFI, where the
-    /// firmware uses the serial console.
+    /// The raw output of the BIOS and the boot loader. Empty with UEFI, where the firmware uses the
+    /// serial console.
     pub fn screen(&mut self) -> String {
         self.look();
         self.screen
@@ -206,9 +205,9 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// Sends a line, ended by what the Enter key sends.
+    /// Sends a line, ended like with the Enter key.
     pub fn send(&mut self, line: &str) -> Result<(), Report> {
-        let doing = format!("{}: typing at the console", self.what);
+        let doing = format!("{}: typing on the console", self.what);
         let Some(serial) = self.serial.as_mut() else {
             return Err(Report::failure(doing));
         };
@@ -218,16 +217,16 @@ impl Session {
             .map_err(|e| Report::failure(doing).because(e))
     }
 
-    /// Waits until one of the patterns stands on the console, and says which one: the one that
-    /// stands first. Patterns are texts without control characters.
+    /// Waits until one of the patterns appears on the console, and returns the first one in the
+    /// text. Patterns are texts without control characters.
     ///
-    /// An error if the guest says that it has failed, at once; if the machine ends; or at the
-    /// deadline. [`Failed`] is its cause then.
+    /// Fails as soon as the guest reports a failure, if the machine ends, or at the deadline. The
+    /// cause is then a [`Failed`].
     pub fn expect(&mut self, patterns: &[&str], deadline: Instant) -> Result<usize, Report> {
         self.expect_text(patterns, deadline).map(|(which, _)| which)
     }
 
-    /// As [`Session::expect`]; also the text before the pattern that was not waited for yet.
+    /// Like [`Session::expect`], and also returns the text before the match.
     pub fn expect_text(
         &mut self,
         patterns: &[&str],
@@ -242,7 +241,7 @@ impl Session {
         let longest = patterns.iter().map(|p| p.len()).max().unwrap_or(0) as u64;
         let mut from = self.cursor;
         loop {
-            // The end is read before the text: what came last is in the text then.
+            // Check for the end before reading the text, so that the text is complete.
             let heard = self.heard.lock();
             let ended = heard.1;
             let found = heard.0.find(from, patterns.iter().copied());
@@ -272,18 +271,18 @@ impl Session {
         }
     }
 
-    /// Presses the power button until the guest turns the machine off, until `deadline` at
-    /// most; then the machine is ended by force. Whether the guest did it.
+    /// Presses the power button until the guest powers off. At `deadline` the machine is killed.
+    /// Returns whether the guest powered off.
     pub fn power_off(&mut self, deadline: Instant) -> Result<bool, Report> {
         let report = |what: &str, e: io::Error| {
-            Report::failure(format!("{what}: turning the machine off")).because(e)
+            Report::failure(format!("{what}: powering the machine off")).because(e)
         };
         loop {
             let pressed = Instant::now();
             if let Some(qmp) = self.qmp.as_mut()
                 && qmp.power_button().is_err()
             {
-                tracing::debug!("QEMU closed its control socket: it is on its way out");
+                tracing::debug!("QEMU closed its control socket: it is about to exit");
             }
             let status = self
                 .child
@@ -301,7 +300,7 @@ impl Session {
         }
     }
 
-    /// Ends the machine by force, as if its plug were pulled. Nothing happens if it has ended.
+    /// Kills the machine, as if its plug were pulled. Does nothing if it has ended.
     pub fn end(&mut self) {
         self.child.kill();
         self.join();
@@ -318,24 +317,24 @@ impl Session {
         self.look();
     }
 
-    /// Reads what is new on the screen.
+    /// Reads new output of the screen.
     fn look(&mut self) {
         if let Some(screen) = self.screen.as_mut() {
             screen.look();
         }
     }
 
-    /// Searches what is new for troubles; on the console only what stands before `until`.
+    /// Searches new output for troubles; on the console only the text before `until`.
     fn trouble(&mut self, until: Option<u64>) -> Option<Cause> {
         let on_screen = self.trouble_on_screen();
         let (trouble, place) = match on_screen {
             Some(hit) => hit,
             None => self.trouble_on_console(until)?,
         };
-        // Let it end its line and say a little more.
+        // Give it time to finish its line and print a little more.
         std::thread::sleep(LAST_WORDS);
         self.look();
-        // Its line may have come in pieces: the same place may say more precisely what happened.
+        // The line may have arrived in pieces: the same place may now match a more precise text.
         let again = match on_screen {
             Some(_) => self.trouble_on_screen(),
             None => self.trouble_on_console(until),
@@ -399,7 +398,7 @@ impl Session {
         let mut tail = heard.0.tail(TAIL);
         let transcript = heard.0.raw();
         drop(heard);
-        // Before a kernel runs only the screen tells what happened.
+        // Before the kernel starts, only the screen shows what happened.
         if let Some(screen) = &self.screen
             && tail.len() < TAIL
         {

@@ -1,9 +1,9 @@
-//! The stages of a boot, told by what firmware, boot loader, kernel and init say.
+//! The stages of a boot, recognised from the output of firmware, boot loader, kernel and init.
 
 use super::transcript::Transcript;
 use std::time::{Duration, Instant};
 
-/// A stage of a boot. Each goes on until the next one begins.
+/// A stage of a boot. Each lasts until the next one begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
@@ -13,14 +13,14 @@ pub enum Stage {
     Loader,
     /// The kernel, until it starts a program.
     Kernel,
-    /// The initrd and the init, until somebody can log in.
+    /// The initrd and the init, until the login prompt.
     Init,
-    /// The prompt is there; somebody logs in.
+    /// The prompt is there, and a user logs in.
     Login,
 }
 
 impl Stage {
-    /// All, in their order.
+    /// All stages in order.
     pub const ALL: [Stage; 5] = [
         Stage::Firmware,
         Stage::Loader,
@@ -40,7 +40,7 @@ impl Stage {
         }
     }
 
-    /// Texts that are said when it begins, by who says them.
+    /// Texts that are printed when a stage begins, by the program that prints them.
     fn signs(self) -> &'static [&'static str] {
         match self {
             Stage::Firmware => &[],
@@ -75,7 +75,7 @@ impl std::fmt::Display for Stage {
     }
 }
 
-/// When each stage began, by the first of its signs behind those of the stage before it.
+/// When each stage began: the first of its texts after those of the stage before it.
 pub(super) fn begun(
     console: &Transcript,
     screen: Option<&Transcript>,

@@ -353,7 +353,7 @@ fn a_failure_reads_well() {
     };
     assert_eq!(
         failed.cause.text("\"login:\""),
-        "no \"login:\" came within 9 s"
+        "no \"login:\" appeared within 9 s"
     );
     assert_eq!(
         failed.to_string(),
@@ -363,7 +363,7 @@ fn a_failure_reads_well() {
         tail: Vec::new(),
         ..failed
     };
-    assert_eq!(silent.to_string(), "its console said nothing");
+    assert_eq!(silent.to_string(), "its console printed nothing");
 }
 
 #[test]

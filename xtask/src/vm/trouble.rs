@@ -1,10 +1,10 @@
-//! What a machine says when it will never come up, and what an error tells about it.
+//! The messages of a machine that will never come up, and what errors say about them.
 
 use super::accel::Accel;
 use crate::error::Report;
 use std::fmt;
 
-/// What a trouble is a trouble of.
+/// The part of the system that a trouble belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Firmware that found nothing to start.
@@ -21,34 +21,34 @@ pub enum Part {
     Root,
 }
 
-/// A text that means failure.
+/// A text on the console that means failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble {
-    /// The text, as it stands on the console.
+    /// The text as it appears on the console.
     pub pattern: &'static str,
     /// What is at fault.
     pub part: Part,
-    /// What happened, to stand behind "booting x: ".
+    /// What happened. Completes "booting x: ".
     pub cause: &'static str,
     /// What to do about it.
     pub hint: &'static str,
 }
 
-/// What is at fault, and what to do about it.
+/// The part at fault, and what to do about it.
 type Advice = (Part, &'static str);
 
 const KERNEL: Advice = (
     Part::Kernel,
-    "the lines above name the cause: mostly a wrong root= argument, an initrd without the disk's driver, or a missing init",
+    "the lines above show the cause: usually a wrong root= argument, an initrd without the disk's driver, or a missing init",
 );
 const FIRMWARE: Advice = (
     Part::Firmware,
-    "check the boot mode of the image against the firmware (BIOS or UEFI) and the partition table",
+    "check that the image's boot mode and partition table match the firmware (BIOS or UEFI)",
 );
 const TABLE: Advice = (Part::Loader, FIRMWARE.1);
 const LOADER: Advice = (
     Part::Loader,
-    "check that the boot loader's configuration names a kernel and an initrd that are there",
+    "check that the kernel and the initrd in the boot loader's configuration exist",
 );
 const INITRD: Advice = (
     Part::Shell,
@@ -56,11 +56,11 @@ const INITRD: Advice = (
 );
 const INIT: Advice = (
     Part::Init,
-    "check init= in the kernel arguments, and that /sbin/init is there and can be run",
+    "check init= in the kernel arguments, and that /sbin/init exists and is executable",
 );
 const SERVICES: Advice = (
     Part::Shell,
-    "the lines above name the unit that failed: mostly a line of /etc/fstab for a disk that is not there",
+    "the lines above name the unit that failed: usually an entry in /etc/fstab for a missing disk",
 );
 const FSCK: Advice = (
     Part::Root,
@@ -76,9 +76,9 @@ const fn trouble(pattern: &'static str, cause: &'static str, advice: Advice) -> 
     }
 }
 
-/// Texts of a kernel that has died; nothing else may print them.
+/// Texts of a dead kernel. Nothing else may print them.
 pub const PANICS: &[Trouble] = &[
-    // The kernel's main.c and exit.c: it is well, and nobody runs on it.
+    // The kernel's main.c and exit.c: the kernel works, but the init does not.
     trouble(
         "Kernel panic - not syncing: Requested init",
         "the kernel could not start the init",
@@ -97,7 +97,7 @@ pub const PANICS: &[Trouble] = &[
     trouble("Kernel panic - not syncing", "the kernel panicked", KERNEL),
 ];
 
-/// Texts on the screen of a PC with a BIOS that mean that a boot has failed, by who says them.
+/// Texts on the screen of a PC with BIOS that mean a failed boot, by the program that prints them.
 pub const SCREEN: &[Trouble] = &[
     // SeaBIOS
     trouble(
@@ -163,14 +163,14 @@ pub const SCREEN: &[Trouble] = &[
     ),
     trouble(
         "Booting kernel failed",
-        "EXTLINUX found that the kernel is none",
+        "EXTLINUX found that the kernel file is not a kernel",
         LOADER,
     ),
     // GRUB
     trouble("grub rescue>", "GRUB found none of its modules", LOADER),
 ];
 
-/// Texts on the serial console that mean that a boot has failed, by who says them.
+/// Texts on the serial console that mean a failed boot, by the program that prints them.
 pub const BOOT: &[Trouble] = &[
     // Linux
     PANICS[0],
@@ -211,7 +211,7 @@ pub const BOOT: &[Trouble] = &[
     ),
     // GRUB
     trouble("grub rescue>", "GRUB found none of its modules", LOADER),
-    // fsck, and who runs it: initramfs-tools, systemd
+    // fsck, and the programs that run it: initramfs-tools, systemd
     trouble(
         "UNEXPECTED INCONSISTENCY",
         "fsck found the file system damaged",
@@ -242,7 +242,7 @@ pub const BOOT: &[Trouble] = &[
     // Initrds: initramfs-tools, dracut, mkinitfs (Alpine), mkinitcpio (Arch)
     trouble(
         "Gave up waiting for root",
-        "the initrd waited in vain for the root file system",
+        "the initrd did not find the root file system in time",
         INITRD,
     ),
     trouble(
@@ -270,52 +270,52 @@ pub const BOOT: &[Trouble] = &[
         "the initrd gave up and started a shell",
         INITRD,
     ),
-    // systemd, and sulogin behind it
+    // systemd, and sulogin which it starts
     trouble(
         "You are in emergency mode",
-        "the system came up in emergency mode",
+        "the system started in emergency mode",
         SERVICES,
     ),
     trouble(
         "You are in rescue mode",
-        "the system came up in rescue mode",
+        "the system started in rescue mode",
         SERVICES,
     ),
     trouble(
         "Cannot open access to console, the root account is locked",
-        "the system came up in emergency mode",
+        "the system started in emergency mode",
         SERVICES,
     ),
     trouble(
         "Give root password for maintenance",
-        "the system came up in emergency mode",
+        "the system started in emergency mode",
         SERVICES,
     ),
     trouble(
         "Reached target emergency.target",
-        "the system came up in emergency mode",
+        "the system started in emergency mode",
         SERVICES,
     ),
 ];
 
-/// Why a guest did not do what was waited for.
+/// Why a guest did not do what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// It said that it has failed.
+    /// It reported a failure.
     Said {
-        /// What it said.
+        /// The message that was recognised.
         trouble: &'static Trouble,
         /// The whole line.
         line: String,
     },
-    /// Time is up.
+    /// The time limit was exceeded.
     TimedOut {
-        /// How long was waited, in seconds.
+        /// The time limit, in seconds.
         seconds: u64,
     },
-    /// The machine ended before.
+    /// The machine ended early.
     Ended {
-        /// Why, by QEMU's word for it (`guest-shutdown`, `guest-reset`, ...), if it told.
+        /// The reason in QEMU's terms (`guest-shutdown`, `guest-reset`, ...), if known.
         reason: Option<String>,
     },
     /// QEMU itself failed.
@@ -329,28 +329,28 @@ pub enum Cause {
     },
 }
 
-/// A guest that did not do what was waited for: the cause of the error for it, with the whole
-/// transcript. As text it is the last lines of the console.
+/// A guest that did not do what was expected: the cause of the error, with the whole transcript.
+/// Its text is the last lines of the console.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failed {
-    /// Why.
+    /// The reason.
     pub cause: Cause,
     /// Seconds from the start of the machine.
     pub seconds: f64,
-    /// What it ran on.
+    /// The accelerator that it ran with.
     pub accel: Accel,
     /// The last lines of the console, as plain text.
     pub tail: Vec<String>,
-    /// Everything that the console said, as it came.
+    /// The raw output of the console.
     pub transcript: String,
 }
 
 /// Panics of healthy kernels under emulation.
 ///
 /// The first: the kernel counts timer interrupts while it spins for 40 ms or more
-/// (`timer_irq_works` in arch/x86/kernel/apic/io_apic.c), and QEMU's thread that makes them got
-/// no processor meanwhile. It was seen once in some sixty boots on a host with two processors and
-/// a load of five. The second: see `Accel::argument`, whose choice is to prevent it.
+/// (`timer_irq_works` in arch/x86/kernel/apic/io_apic.c), and the QEMU thread that generates them
+/// got no processor time meanwhile. It was seen once in about sixty boots on a host with two
+/// processors and a load of five. The second: `Accel::argument` tries to prevent it.
 const BY_EMULATOR: [&str; 2] = [
     "IO-APIC + timer doesn't work",
     "Fatal exception in interrupt",
@@ -362,7 +362,7 @@ impl Failed {
         report.source.as_ref()?.downcast_ref()
     }
 
-    /// Whether this looks like the emulator's fault, so that another try is worth it.
+    /// Whether this looks like the emulator's fault, so that a retry makes sense.
     pub fn by_emulator(&self) -> bool {
         self.accel == Accel::Tcg
             && matches!(&self.cause, Cause::Said { line, .. }
@@ -371,22 +371,22 @@ impl Failed {
 }
 
 impl Cause {
-    /// What happened, to stand behind "booting x: ".
+    /// What happened. Completes "booting x: ".
     pub fn text(&self, waited_for: &str) -> String {
         match self {
-            // The trouble's own words alone would only repeat the cause.
+            // The trouble's own text would only repeat the cause.
             Cause::Said { trouble, line } => format!("{} ({line:?})", trouble.cause),
             Cause::TimedOut { seconds } => {
-                format!("no {waited_for} came within {seconds} s")
+                format!("no {waited_for} appeared within {seconds} s")
             }
             Cause::Ended { reason } => match reason.as_deref() {
-                Some("guest-reset") => format!("it restarted before {waited_for} came"),
+                Some("guest-reset") => format!("it restarted before {waited_for} appeared"),
                 Some("guest-shutdown") => {
-                    format!("it turned itself off before {waited_for} came")
+                    format!("it powered off before {waited_for} appeared")
                 }
-                Some("guest-panic") => format!("it crashed before {waited_for} came"),
-                Some(other) => format!("it ended before {waited_for} came ({other})"),
-                None => format!("it ended before {waited_for} came"),
+                Some("guest-panic") => format!("it crashed before {waited_for} appeared"),
+                Some(other) => format!("it ended before {waited_for} appeared ({other})"),
+                None => format!("it ended before {waited_for} appeared"),
             },
             Cause::Qemu {
                 status, message, ..
@@ -404,7 +404,7 @@ impl Cause {
         match self {
             Cause::Said { trouble, .. } => trouble.hint,
             Cause::TimedOut { .. } => {
-                "a longer --timeout helps a slow host; a console that stays silent misses a console= kernel argument for the serial port"
+                "on a slow host, use a longer --timeout; if the console stays silent, add a console= kernel argument for the serial port"
             }
             Cause::Ended { reason } if reason.as_deref() == Some("guest-reset") => {
                 "systemd-boot restarts into the firmware if no boot entry has a kernel; a kernel restarts if it has too little memory or panicked (panic=0 keeps it)"
@@ -420,7 +420,7 @@ impl Cause {
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.tail.is_empty() {
-            return f.write_str("its console said nothing");
+            return f.write_str("its console printed nothing");
         }
         f.write_str("its console ended with\n")?;
         for line in &self.tail {

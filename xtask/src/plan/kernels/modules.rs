@@ -1,4 +1,4 @@
-//! Whether a kernel's modules are for its processor.
+//! Checks whether a kernel's modules are for its processor.
 
 use super::MODULES;
 use crate::error::Report;
@@ -6,15 +6,15 @@ use crate::rootfs::program::{Elf, Machine, compressor};
 use crate::rootfs::{Content, Kind, Rootfs};
 use std::io::Read;
 
-/// How much of a compressed module is read, in bytes: zstd gives nothing before the end of a
-/// block, which may have 128 KiB.
+/// How much of a compressed module is read, in bytes: zstd outputs nothing before the end of a
+/// block, which can have 128 KiB.
 const COMPRESSED_HEAD: usize = 256 << 10;
 
-/// What is read of a module itself: the start of an ELF header, in bytes.
+/// How much of an uncompressed module is read, in bytes: the start of an ELF header.
 const HEAD: usize = 20;
 
-/// Fails if the modules of the kernel of that version are for another processor than `kernel`.
-/// One module is looked at: a package has them all for the same.
+/// Fails if the modules of this kernel version are for another processor than `kernel`. Checks one
+/// module, because all modules of a package are for the same processor.
 pub(super) fn check(rootfs: &Rootfs, version: &str, kernel: Machine) -> Result<(), Report> {
     for dir in MODULES {
         let Some((path, content)) = first(rootfs, format!("{dir}/{version}")) else {
@@ -33,9 +33,9 @@ pub(super) fn check(rootfs: &Rootfs, version: &str, kernel: Machine) -> Result<(
             && machine != kernel
         {
             return Err(Report::mistake(format!(
-                "the kernel {version} is for {kernel}, and its modules are for {machine}: {path}"
+                "the kernel {version} is for {kernel}, but its modules are for {machine}: {path}"
             ))
-            .hint("install the kernel and its modules from one package"));
+            .hint("install the kernel and its modules from the same package"));
         }
     }
     Ok(())
@@ -50,7 +50,7 @@ fn first(rootfs: &Rootfs, dir: String) -> Option<(String, Content)> {
         for (name, id) in tree.entries(&dir) {
             let path = format!("{dir}/{name}");
             match &tree.node(id).kind {
-                // Links (`build`, `source`) lead out of the modules.
+                // Links (`build`, `source`) lead outside the modules.
                 Kind::Dir(_) => below.push(path),
                 Kind::File(content) if name.contains(".ko") => {
                     return Some((path, content.clone()));
@@ -63,11 +63,11 @@ fn first(rootfs: &Rootfs, dir: String) -> Option<(String, Content)> {
     None
 }
 
-/// The start of what was compressed; nothing where that cannot be read.
+/// Decompresses the start of a file. Empty if it cannot be read.
 fn unpacked(with: &str, packed: &[u8]) -> Vec<u8> {
     let mut head = Vec::new();
     let limit = HEAD as u64;
-    // What came before an error counts: the end of `packed` is missing on purpose.
+    // Keep the output before an error: the end of `packed` is missing on purpose.
     let _ = match with {
         "gzip" => flate2::read::GzDecoder::new(packed)
             .take(limit)

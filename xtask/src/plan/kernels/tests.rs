@@ -256,26 +256,26 @@ fn what_is_no_kernel_for_the_machine() {
         (&elf(0), "ELF file"),
         (
             &bz_image(0, Some(0x14c)),
-            "32-bit x86 (i386), and the image is for amd64",
+            "32-bit x86 (i386), but the image is for amd64",
         ),
         (
             &arm64_image(true),
-            "64-bit ARM (arm64), and the image is for amd64",
+            "64-bit ARM (arm64), but the image is for amd64",
         ),
         (
             &pe(0xaa64, b".text", 8),
-            "64-bit ARM (arm64), and the image is for amd64",
+            "64-bit ARM (arm64), but the image is for amd64",
         ),
         (&bz_image(GOOD, None), "CONFIG_EFI_STUB"),
         (
             &cut,
-            "truncated: its header speaks of 5105 bytes, and it has 4000",
+            "truncated: its header says 5105 bytes, but it has 4000",
         ),
         (b"MZ\0\0", "truncated"),
         (&pe(0x8664, b".linux\0", 8), "unified kernel image"),
-        (&[0; 9000], "zeros"),
-        (b"\x1f\x8b\x08\0\0\0", "compressed by gzip"),
-        (b"\x28\xb5\x2f\xfd\0\0", "compressed by zstd"),
+        (&[0; 9000], "zero bytes"),
+        (b"\x1f\x8b\x08\0\0\0", "compressed with gzip"),
+        (b"\x28\xb5\x2f\xfd\0\0", "compressed with zstd"),
         (
             b"version https://git-lfs.github.com/spec/v1\n",
             "is a text file",
@@ -294,11 +294,11 @@ fn what_is_no_kernel_for_the_machine() {
     let arm = [
         (
             &bz_image(GOOD, AMD64)[..],
-            "64-bit x86 (amd64), and the image is for arm64",
+            "64-bit x86 (amd64), but the image is for arm64",
         ),
         (&arm64_image(false), "CONFIG_EFI_STUB"),
         (&cut_pe, "truncated"),
-        (b"\x1f\x8b\x08\0\0\0", "compressed by gzip"),
+        (b"\x1f\x8b\x08\0\0\0", "compressed with gzip"),
     ];
     for (kernel, why) in arm {
         let e = judged(kernel, Arch::Arm64, uefi).unwrap_err();
@@ -327,10 +327,10 @@ fn what_is_passed_over_beside_a_kernel() {
     let paths: Vec<&str> = kernels.iter().map(|k| k.linux.path.as_str()).collect();
     assert_eq!(paths, ["/boot/vmlinuz-1"]);
     for (path, why) in [
-        ("/boot/vmlinux-1 is an ELF", "no boot entry starts it"),
+        ("/boot/vmlinux-1 is an ELF", "no boot entry"),
         ("/boot/vmlinuz-2 is a kernel for", "arm64"),
         ("/boot/vmlinuz-3 is a directory", "not a file"),
-        ("/boot/vmlinuz is a symbolic link to vmlinuz-9", "nowhere"),
+        ("/boot/vmlinuz is a symbolic link to vmlinuz-9", "does not exist"),
     ] {
         let found = |n: &&String| n.starts_with(path) && n.contains(why);
         assert_eq!(notes.iter().filter(found).count(), 1, "{path}: {notes:?}");
