@@ -344,7 +344,7 @@ fn what_is_no_disk_is_a_mistake() {
         (file("zeros.img", &[0; 1 << 20]), "claims no firmware"),
         (
             file("text.qcow2", "a text\n".repeat(200).as_bytes()),
-            "no disk image",
+            "not a disk image",
         ),
         (disk.place.dir.join("missing.img"), "there is no image"),
         (
