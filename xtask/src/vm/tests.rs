@@ -515,7 +515,7 @@ fn firmware_that_is_named_must_be_there() {
     };
     let report = firmware::find(Arch::Amd64, &flags("X_CODE.fd")).unwrap_err();
     assert_eq!(report.class, Class::Mistake);
-    assert!(report.message.contains("the command line names"));
+    assert!(report.message.contains("set by the command line"));
     touch(&root.join("X_CODE.fd"));
     let report = firmware::find(Arch::Amd64, &flags("X_CODE.fd")).unwrap_err();
     assert!(report.message.contains("no template"), "{report}");

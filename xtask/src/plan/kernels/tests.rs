@@ -359,7 +359,7 @@ fn a_rescue_kernel_is_never_the_first() {
 fn initrds_that_are_none() {
     for (initrd, why) in [
         (&b""[..], "/boot/initrd.img-1 is empty"),
-        (&[0; 100], "zeros"),
+        (&[0; 100], "zero bytes"),
         (&elf(62), "is a program"),
         (b"#!/bin/sh\n", "is a text file"),
     ] {
