@@ -106,7 +106,7 @@ fn listed(arguments: &[&str]) -> Vec<String> {
 fn an_unknown_recipe() {
     let Some(p) = Place::new() else { return };
     // The project's own recipes, whatever they are, are named.
-    p.fails(&["zzz"], 2, &["\"zzz\"", "there are: alpine, debian"]);
+    p.fails(&["zzz"], 2, &["\"zzz\"", "the recipes are: alpine, debian"]);
     let runs: [&[&str]; 4] = [
         &["debain", "--from", "good.tar"],
         &["./nowhere", "--from", "good.tar"],

@@ -203,7 +203,10 @@ mod tests {
         assert_eq!(container(&none, None).unwrap().0, None);
         let foo = facts(r#"{"StopSignal": "SIGFOO"}"#, true);
         let e = container(&foo, None).unwrap_err();
-        assert!(e.message.contains("\"SIGFOO\" is not a Linux signal"), "{e}");
+        assert!(
+            e.message.contains("\"SIGFOO\" is not a Linux signal"),
+            "{e}"
+        );
         // Nobody sends it.
         assert!(container(&foo, Some(Service::Off)).is_ok());
         assert!(container(&facts(r#"{"Cmd": ["a\u0000b"]}"#, true), None).is_err());

@@ -330,7 +330,10 @@ fn what_is_passed_over_beside_a_kernel() {
         ("/boot/vmlinux-1 is an ELF", "no boot entry"),
         ("/boot/vmlinuz-2 is a kernel for", "arm64"),
         ("/boot/vmlinuz-3 is a directory", "not a file"),
-        ("/boot/vmlinuz is a symbolic link to vmlinuz-9", "does not exist"),
+        (
+            "/boot/vmlinuz is a symbolic link to vmlinuz-9",
+            "does not exist",
+        ),
     ] {
         let found = |n: &&String| n.starts_with(path) && n.contains(why);
         assert_eq!(notes.iter().filter(found).count(), 1, "{path}: {notes:?}");
