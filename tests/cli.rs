@@ -157,7 +157,7 @@ fn a_broken_recipe() {
     "root:\n  lable: x\n"
       error: ./box/recipe.yaml:2:3: root: unknown field `lable`, expected one of `label`, `free`, `reserved-percent`, `mount-options`, `grow`; hint: did you mean `label`?
     "size: 4X\n"
-      error: ./box/recipe.yaml:1:7: size: "4X" is not a size: write a whole number with a unit, as 512M, 4G or 1T; hint: recipes/recipe.schema.json describes every key; `cargo xtask schema` prints it
+      error: ./box/recipe.yaml:1:7: size: "4X" is not a size: write a whole number with a unit, e.g. 512M, 4G or 1T; hint: recipes/recipe.schema.json describes every key; `cargo xtask schema` prints it
     "boot: bois\n"
       error: ./box/recipe.yaml:1:7: boot: unknown variant `bois`, expected one of `bios`, `uefi`, `hybrid`; hint: did you mean `bios`?
     "boot: uefi\ntable: mbr\n"
@@ -216,9 +216,9 @@ fn an_impossible_size() {
     ];
     insta::assert_snapshot!(p.errors(2, &runs.each_ref().map(|r| &r[..])), @r#"
     ./box --from good.tar --size 0
-      error: a disk of 0 bytes is too small for the root file system: it takes at least 82 MiB (2.3 MiB of files, 40 inodes); hint: give a larger `size:` in recipe.yaml or --size, or leave it `auto`
+      error: a disk of 0 bytes is too small for the root file system: it needs at least 82 MiB (2.3 MiB of files, 40 inodes); hint: give a larger `size:` in recipe.yaml or --size, or leave it `auto`
     ./box --from good.tar --size 4X
-      error: invalid value '4X' for '--size <SIZE>': "4X" is not a size: write a whole number with a unit, as 512M, 4G or 1T; hint: --help tells what there is, with examples
+      error: invalid value '4X' for '--size <SIZE>': "4X" is not a size: write a whole number with a unit, e.g. 512M, 4G or 1T; hint: --help tells what there is, with examples
     ./box --from good.tar --size -1
       error: unexpected argument '-1' found; hint: --help tells what there is, with examples
     ./box --from good.tar --size 17T
@@ -324,7 +324,7 @@ fn missing_boot_loaders() {
         );
         fs_err::write(&path, "not this").unwrap();
         if file == "extlinux" {
-            p.fails(&["./box", "--from", "good.tar"], 1, &["no ELF file"]);
+            p.fails(&["./box", "--from", "good.tar"], 1, &["not an ELF file"]);
         }
         fs_err::rename(&kept, &path).unwrap();
     }
@@ -430,7 +430,7 @@ fn a_root_file_system_that_is_no_machine() {
     error: the root file system has no kernel that the machine can start: /boot/vmlinuz-6.1 is empty; hint: reinstall its package: the file was not written or copied completely
     error: the root file system has no init: there is no /sbin/init; hint: install one in the Dockerfile, as `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how
     error: the root file system has no init: /sbin/init is a symbolic link to /lib/nowhere, which leads nowhere in it; hint: install one in the Dockerfile, as `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how
-    error: the root file system's /lost+found is not empty (1 in it); a file system check of an earlier disk put that there, and the new file system has one of its own; hint: move what is needed out of it, and leave the rest out: `tar --exclude=./lost+found`, or `RUN rm -rf /lost+found` in the Dockerfile
+    error: the root file system's /lost+found is not empty (1 in it); a file system check of an earlier disk put that there, and the new file system makes this directory itself; hint: move what is needed out of it, and exclude the rest: `tar --exclude=./lost+found`, or `RUN rm -rf /lost+found` in the Dockerfile
     ");
 }
 
@@ -463,7 +463,7 @@ fn a_tar_that_means_harm() {
     error: reading the root file system from some.tar: the hard link "./a" cannot be made: its target is a directory; hint: make the tar again with GNU tar or a container engine
     error: reading the root file system from some.tar: "./sbin/init/below" cannot be made: "sbin/init" is a file, not a directory; hint: make the tar again with GNU tar or a container engine
     error: reading the root file system from some.tar: the name that begins with "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" is longer than 255 bytes, the most a Linux file system takes; hint: make the tar again with GNU tar or a container engine
-    error: laying out the root file system: the extended attributes of "/a" take 60008 bytes, more than a block of 4096 and the rest of an inode, which ext4 gives each file; hint: remove some of them in the Dockerfile, by `setfattr -x`
+    error: laying out the root file system: the extended attributes of "/a" need 60008 bytes, but ext4 has only a block of 4096 bytes and the rest of the inode for them; hint: remove some of them in the Dockerfile with `setfattr -x`
     "#);
 }
 

@@ -108,7 +108,7 @@ fn sound(stub: &[u8]) {
         );
         assert_eq!(section.at % in_file, 0, "{name}");
         assert_eq!(section.address % in_memory, 0, "{name}");
-        assert!(section.address >= free, "{name} lies over another");
+        assert!(section.address >= free, "{name} overlaps another");
         free = section.address + section.len as u64;
         let kind = if name == ".linux" { "CODE" } else { "DATA" };
         assert!(section.flags.contains(kind), "{section:?}");
@@ -143,11 +143,11 @@ fn what_cannot_be_one_is_refused() {
     };
     let refused = |stub: &[u8], kernel: &[u8]| uki::parts(stub, kernel, what()).unwrap_err();
     let e = refused(&stub, b"\x7fELF");
-    assert!(e.message.contains("no EFI program"), "{e}");
+    assert!(e.message.contains("not an EFI program"), "{e}");
     let e = refused(&pattern(1, 4096), &kernel);
     assert!(
         e.message
-            .contains("the stub of systemd-boot is no EFI program"),
+            .contains("the stub of systemd-boot is not an EFI program"),
         "{e}"
     );
     let e = refused(&stub, &kernel);

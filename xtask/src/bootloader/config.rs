@@ -1,12 +1,12 @@
-//! EXTLINUX's menu.
+//! The boot menu of EXTLINUX.
 
 use crate::plan::{BootEntry, BootFile, EXTLINUX_DIR};
 
-/// The text of extlinux.conf for these entries, the first of which starts by itself.
+/// The text of extlinux.conf for these entries. The first one is the default.
 ///
-/// `serial` is the number of the PC's serial port and its speed. Words: syslinux 6.04,
-/// doc/syslinux.txt. The loader shows its `boot:` prompt for two seconds; at it, TAB lists
-/// the entries.
+/// `serial` is the number of the PC's serial port and its speed. Source of the keywords: syslinux
+/// 6.04, doc/syslinux.txt. The loader shows its `boot:` prompt for two seconds; TAB lists the
+/// entries there.
 pub fn extlinux_conf(entries: &[BootEntry], serial: Option<(u8, u32)>) -> String {
     let mut text = String::from("# Written by docker-to-linux.\n");
     if let Some((port, baud)) = serial {
@@ -30,22 +30,22 @@ pub fn extlinux_conf(entries: &[BootEntry], serial: Option<(u8, u32)>) -> String
     text
 }
 
-/// The symbolic links that [`extlinux_conf`] needs beside it, as (name, target).
+/// The symbolic links that [`extlinux_conf`] needs in its directory, as (name, target).
 pub fn extlinux_links(entries: &[BootEntry]) -> Vec<(String, String)> {
     let named = entries.iter().enumerate().flat_map(|(n, e)| files(n, e));
     named.filter_map(|(_, link)| link).collect()
 }
 
-/// Kernel and initrd of the entry number `n`: the path for the loader, and the link that has to
-/// be made for it.
+/// Kernel and initrd of entry number `n`: the path for the loader, and the link that must be made
+/// for it.
 fn files(n: usize, entry: &BootEntry) -> [(String, Option<(String, String)>); 2] {
-    // The distribution keeps its links pointing at its newest kernel: by them the default entry
-    // follows an upgrade by itself.
+    // The distribution keeps its links pointing at its newest kernel. With them, the default entry
+    // follows an upgrade automatically.
     if let (0, Some(linux), Some(initrd)) = (n, &entry.linux.link, &entry.initrd.link) {
         return [(linux.clone(), None), (initrd.clone(), None)];
     }
     // A word ends at a blank (syslinux 6.04, com32/elflink/ldlinux/readconfig.c, `refdup_word`),
-    // and commas separate initrds. A link has a plain name, whatever it leads to is called.
+    // and commas separate initrds. So the link has a plain name, whatever its target is called.
     let plain = |c: char| c.is_ascii_alphanumeric() || "._+~^=@%/-".contains(c);
     let named = |file: &BootFile, kind: &str| {
         if file.path.chars().all(plain) {
@@ -58,7 +58,7 @@ fn files(n: usize, entry: &BootEntry) -> [(String, Option<(String, String)>); 2]
     [named(&entry.linux, "linux"), named(&entry.initrd, "initrd")]
 }
 
-/// The loader prints bytes as the PC's own character set has them.
+/// The loader prints bytes in the PC's own character set.
 fn ascii(text: &str) -> String {
     text.chars()
         .map(|c| {

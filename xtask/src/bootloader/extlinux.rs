@@ -1,12 +1,12 @@
-//! EXTLINUX in a file system that is not mounted.
+//! Installs EXTLINUX in a file system that is not mounted.
 //!
-//! `extlinux --install` writes ldlinux.sys, asks the kernel where its sectors lie, and patches
-//! these places into the file and into the boot sector. We know where they will lie as soon as
-//! the file system is laid out, so everything is patched before a byte is written.
+//! `extlinux --install` writes ldlinux.sys, asks the kernel for its sectors, and writes their
+//! numbers into the file and into the boot sector. Here the sectors are known as soon as the file
+//! system is laid out, so everything is patched before a byte is written.
 //!
-//! Source of all places and rules here: syslinux 6.04, libinstaller/{syslinux.h, syslxint.h,
-//! syslxmod.c, setadv.c} and extlinux/main.c. The result is compared with that of the real
-//! installer, byte for byte, in tests/.
+//! Source of all offsets and rules here: syslinux 6.04, libinstaller/{syslinux.h, syslxint.h,
+//! syslxmod.c, setadv.c} and extlinux/main.c. A test in tests/ compares the result byte for byte
+//! with that of the real installer.
 
 use crate::error::Report;
 use object::{Object, ObjectSection};
@@ -17,41 +17,42 @@ const SECTOR: usize = 512;
 /// Marks the patch area in ldlinux.sys and ends the boot sector (`LDLINUX_MAGIC`).
 const MAGIC: u32 = 0x3eb2_02fe;
 
-/// Where the patch area lies in ldlinux.sys, from the text `\r\nSYSLINUX ` on.
+/// Offset of the patch area in ldlinux.sys, counted from the text `\r\nSYSLINUX `.
 const MAGIC_AT: usize = 0x18;
 
-/// Sectors of the auxiliary data vector behind ldlinux.sys: two copies of one sector.
+/// Sectors of the auxiliary data vector after ldlinux.sys: two copies of one sector.
 const ADV_SECTORS: usize = 2;
 
-/// Sizes between which ldlinux.sys is believed, in bytes. It is 58,368 bytes in Debian 12 and
-/// 58,880 in Debian 13.
+/// Plausible sizes of ldlinux.sys in bytes. It has 58,368 bytes in Debian 12 and 58,880 in Debian
+/// 13.
 const LDLINUX_SIZES: std::ops::RangeInclusive<usize> = (32 << 10)..=(96 << 10);
 
-/// Geometry that the boot sector tells old BIOSes: what `extlinux` itself takes where the disk
-/// is larger than CHS can say.
+/// Geometry that the boot sector gives to old BIOSes: the one that `extlinux` itself uses if the
+/// disk is too large for CHS.
 const HEADS: u16 = 255;
 const SECTORS_PER_TRACK: u16 = 63;
 
-/// The parts of EXTLINUX, as they are embedded in its installer.
+/// The parts of EXTLINUX that are embedded in its installer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
     /// The boot sector of the partition: 512 bytes.
     boot_sector: Vec<u8>,
-    /// The loader's first stage, unpatched.
+    /// The loader's first stage, not yet patched.
     ldlinux_sys: Vec<u8>,
-    /// Its core module; must be the one that was built with `ldlinux_sys`.
+    /// Its core module; must come from the same build as `ldlinux_sys`.
     ldlinux_c32: Vec<u8>,
 }
 
 impl Parts {
-    /// Takes the parts out of the program `extlinux` (an ELF file for any architecture): they
-    /// are arrays in its `.data` section, and no package ships them as files.
+    /// Extracts the parts from the program `extlinux` (an ELF file for any architecture): they are
+    /// arrays in its `.data` section, and no package ships them as files.
     pub fn from_installer(elf: &[u8]) -> Result<Parts, Report> {
         let wrong = |what: &str| {
-            Report::failure(format!("taking EXTLINUX out of its installer: {what}"))
+            Report::failure(format!("extracting EXTLINUX from its installer: {what}"))
                 .hint("use the program `extlinux` of the syslinux 6.04 packages, or --bootloader-dir with that file in it")
         };
-        let file = object::File::parse(elf).map_err(|e| wrong(&format!("no ELF file: {e}")))?;
+        let file =
+            object::File::parse(elf).map_err(|e| wrong(&format!("it is not an ELF file ({e})")))?;
         let section = |name: &str| {
             file.section_by_name(name)
                 .and_then(|s| s.data().ok())
@@ -66,14 +67,15 @@ impl Parts {
                 && le32(w, 0x1F8) == Some(MAGIC)
                 && w[510..512] == [0x55, 0xAA]
         })
-        .ok_or_else(|| wrong("no boot sector in it"))?;
+        .ok_or_else(|| wrong("it contains no boot sector"))?;
 
-        // The text appears twice: the loader's copyright line has it too, without the magic.
+        // The text appears twice: the loader's copyright line contains it too, but without the
+        // magic.
         let sys = find(data, |w| {
             w.starts_with(b"\r\nSYSLINUX ") && le32(w, MAGIC_AT) == Some(MAGIC)
         })
-        .ok_or_else(|| wrong("no ldlinux.sys in it"))?;
-        // Its length is a variable of its own, which nothing else in .rodata looks like.
+        .ok_or_else(|| wrong("it contains no ldlinux.sys"))?;
+        // Its length is in a separate variable; nothing else in .rodata looks like it.
         let mut lengths: Vec<usize> = rodata
             .chunks_exact(4)
             .filter_map(|c| le32(c, 0))
@@ -94,7 +96,7 @@ impl Parts {
             // A 32-bit shared object for the i386: ELFCLASS32, ET_DYN, EM_386.
             w.starts_with(b"\x7fELF\x01\x01") && w.get(16..20) == Some(&[3, 0, 3, 0])
         })
-        .ok_or_else(|| wrong("no ldlinux.c32 in it"))?;
+        .ok_or_else(|| wrong("it contains no ldlinux.c32"))?;
         let ldlinux_c32 = elf32_len(&data[c32..])
             .and_then(|len| data.get(c32..c32 + len))
             .ok_or_else(|| wrong("ldlinux.c32 is cut off"))?;
@@ -106,23 +108,23 @@ impl Parts {
         })
     }
 
-    /// The content of the file ldlinux.c32.
+    /// Contents of the file ldlinux.c32.
     pub fn ldlinux_c32(&self) -> &[u8] {
         &self.ldlinux_c32
     }
 
-    /// Length of the file ldlinux.sys in bytes: the loader in whole sectors, and the auxiliary
-    /// data vector.
+    /// Length of the file ldlinux.sys in bytes: the loader in whole sectors, and the auxiliary data
+    /// vector.
     pub fn ldlinux_sys_len(&self) -> u64 {
         (self.ldlinux_sys.len().next_multiple_of(SECTOR) + ADV_SECTORS * SECTOR) as u64
     }
 
     /// Patches both stages for a partition.
     ///
-    /// `runs` are the places of the file ldlinux.sys as (offset, length) in bytes from the
-    /// start of the partition, in the order of the file; each starts at a sector. `dir` is the
-    /// directory of ldlinux.sys in its file system (`/boot/extlinux`). `start` and `len` are
-    /// the place and the length of the partition in bytes.
+    /// `runs` are the extents of the file ldlinux.sys, as (offset, length) in bytes from the start
+    /// of the partition, in the order of the file; each one starts at a sector. `dir` is the
+    /// directory of ldlinux.sys in its file system (`/boot/extlinux`). `start` and `len` are the
+    /// offset and the length of the partition in bytes.
     pub fn install(
         &self,
         runs: &[(u64, u64)],
@@ -139,7 +141,7 @@ impl Parts {
             return Err(wrong("ldlinux.sys was laid out too short"));
         }
 
-        // The extended patch area: ten u16, of which these are needed (struct ext_patch_area).
+        // The extended patch area is ten u16; some of them are needed (struct ext_patch_area).
         let area = usize::from(le16(&sys, MAGIC_AT + 22).ok_or_else(|| wrong("no patch area"))?);
         let field = |n: usize| {
             le16(&self.ldlinux_sys, area + 2 * n)
@@ -205,19 +207,19 @@ impl Parts {
     }
 }
 
-/// EXTLINUX, patched for one partition.
+/// EXTLINUX after patching, for one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
     /// The first 512 bytes of the partition.
     pub boot_sector: Vec<u8>,
-    /// The content of the file ldlinux.sys.
+    /// Contents of the file ldlinux.sys.
     pub ldlinux_sys: Vec<u8>,
 }
 
 /// An empty auxiliary data vector (setadv.c, `cleanup_adv`): head, no data, tail.
 fn adv() -> [u8; SECTOR] {
     const HEAD: u32 = 0x5a2d_2fa5;
-    /// What the checksum of everything between head and tail must give.
+    /// Value of the checksum over everything between head and tail.
     const SUM: u32 = 0xa304_1767;
     const TAIL: u32 = 0xdd28_bf64;
     let mut sector = [0; SECTOR];
@@ -227,12 +229,12 @@ fn adv() -> [u8; SECTOR] {
     sector
 }
 
-/// Fills the fields that tell where the partition lies and how the disk is addressed (struct
+/// Fills the fields that describe the location of the partition and the disk's addressing (struct
 /// fat_boot_sector): bytes per sector, sectors, geometry, hidden sectors, total sectors.
 fn bpb(boot: &mut [u8], start: u64, len: u64) -> Result<(), Report> {
     let total = len / SECTOR as u64;
     let hidden = u32::try_from(start / SECTOR as u64).unwrap_or(0);
-    // The installer fills the large field also where the small one would do.
+    // The installer also fills the large field where the small one would be enough.
     let small = u16::try_from(total).unwrap_or(0);
     let large = u32::try_from(total).unwrap_or(u32::MAX);
     put(boot, 0x0B, &(SECTOR as u16).to_le_bytes())?;
@@ -243,7 +245,7 @@ fn bpb(boot: &mut [u8], start: u64, len: u64) -> Result<(), Report> {
     put(boot, 0x20, &large.to_le_bytes())
 }
 
-/// The sectors of these runs, each relative to the partition, in order.
+/// The sectors of these runs, in order, relative to the partition.
 fn sectors(runs: &[(u64, u64)]) -> Vec<u64> {
     runs.iter()
         .flat_map(|(offset, len)| {
@@ -253,8 +255,8 @@ fn sectors(runs: &[(u64, u64)]) -> Vec<u64> {
         .collect()
 }
 
-/// Joins sectors into (first sector, count). One read of the loader must stay below 64 KiB and
-/// must not cross a 64 KiB line in memory, where the loader puts them from 0x8000 on
+/// Joins sectors into (first sector, count). One read of the loader must be shorter than 64 KiB and
+/// must not cross a 64 KiB boundary in memory, where the loader puts them from 0x8000 on
 /// (syslxmod.c, `generate_extents`).
 fn extents(lbas: &[u64]) -> Vec<(u64, u16)> {
     const LOAD: u64 = 0x8000;
@@ -276,7 +278,7 @@ fn extents(lbas: &[u64]) -> Vec<(u64, u16)> {
     out
 }
 
-/// Length of an ELF32 file, from its headers: the end of its last section or table.
+/// Length of an ELF32 file according to its headers: the end of its last section or table.
 fn elf32_len(elf: &[u8]) -> Option<usize> {
     let sections = usize::try_from(le32(elf, 0x20)?).ok()?;
     let size = usize::from(le16(elf, 0x2E)?);
@@ -284,7 +286,7 @@ fn elf32_len(elf: &[u8]) -> Option<usize> {
     Some(sections + size * count)
 }
 
-/// First place in `data` whose rest satisfies `is_it`, at any byte.
+/// First offset in `data`, with any alignment, whose rest satisfies `is_it`.
 fn find(data: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<usize> {
     (0..data.len()).find(|&i| is_it(&data[i..]))
 }
@@ -310,7 +312,7 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) -> Result<(), Report> {
         .get_mut(at..at + value.len())
         .map(|place| place.copy_from_slice(value))
         .ok_or_else(|| {
-            Report::failure("installing EXTLINUX: a field lies outside of the loader")
-                .hint("the `extlinux` program is of an unknown version; use syslinux 6.04's")
+            Report::failure("installing EXTLINUX: a field is outside the loader")
+                .hint("the `extlinux` program has an unknown version; use the one of syslinux 6.04")
         })
 }

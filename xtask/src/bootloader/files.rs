@@ -1,5 +1,5 @@
-//! The files of the boot loaders. They are GPL or LGPL programs of other projects: each comes
-//! from a distribution's package when an image is made, none is part of this one.
+//! The files of the boot loaders. They are GPL or LGPL programs of other projects. None is part of
+//! this project: each comes from a distribution's package when an image is made.
 
 use super::extlinux;
 use crate::error::Report;
@@ -8,22 +8,22 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use std::sync::Arc;
 
-/// What the boot modes of an architecture take.
+/// The boot loader files that an architecture and a boot mode need.
 #[derive(Debug, Clone)]
 pub struct Loaders {
-    /// EXTLINUX and the boot code of the disk, where there is a BIOS.
+    /// EXTLINUX and the boot code of the disk, for BIOS.
     pub bios: Option<Bios>,
-    /// systemd-boot's EFI program, where there is UEFI.
+    /// systemd-boot's EFI program, for UEFI.
     pub systemd_boot: Option<Arc<[u8]>>,
-    /// systemd's stub of unified kernel images, where there is UEFI and the stub was found: only
+    /// systemd's stub of unified kernel images, for UEFI and if the stub was found: only
     /// `boot-entry: uki` needs it.
     pub stub: Option<Arc<[u8]>>,
 }
 
-/// What a BIOS starts.
+/// The files for booting with BIOS.
 #[derive(Debug, Clone)]
 pub struct Bios {
-    /// EXTLINUX.
+    /// The parts of EXTLINUX.
     pub extlinux: extlinux::Parts,
     /// Boot code for an MBR: at most 440 bytes.
     pub mbr: Vec<u8>,
@@ -47,8 +47,8 @@ pub fn stub_name(arch: Arch) -> &'static str {
     }
 }
 
-/// Where the packages of Debian and Ubuntu, Fedora, Arch and Alpine put the files; a folder
-/// for `{}`.
+/// Where the packages of Debian and Ubuntu, Fedora, Arch and Alpine install the files; `{}` is the
+/// folder.
 const HOST: [(&str, &[&str]); 5] = [
     ("extlinux", &["/usr/bin", "/usr/sbin", "/sbin"]),
     (
@@ -73,10 +73,10 @@ const HOST: [(&str, &[&str]); 5] = [
     ("stub", &["/usr/lib/systemd/boot/efi"]),
 ];
 
-/// Where the files may come from.
+/// Where the files come from.
 #[derive(Debug, Clone)]
 pub enum From<'a> {
-    /// One folder with all of them.
+    /// One folder that contains all of them.
     Dir(&'a Utf8Path),
     /// The packages of this host.
     Host,
@@ -105,16 +105,16 @@ impl From<'_> {
             .collect()
     }
 
-    /// Reads what this mode and architecture take.
+    /// Reads the files that this mode and architecture need.
     pub fn load(&self, boot: BootMode, arch: Arch) -> Result<Loaders, Report> {
         let read = |name: &str, file: &str| -> Result<Vec<u8>, Report> {
             let path = self.find(name, file).ok_or_else(|| {
                 let place = match self {
-                    From::Dir(dir) => format!("{dir} has none"),
-                    From::Host => "no package of this host brings it".to_owned(),
+                    From::Dir(dir) => format!("{dir} does not contain it"),
+                    From::Host => "no package of this host contains it".to_owned(),
                 };
                 Report::failure(format!("reading the boot loader's file {file}: {place}"))
-                    .hint("install the packages extlinux, syslinux-common and systemd-boot-efi, or give a folder that has it by --bootloader-dir")
+                    .hint("install the packages extlinux, syslinux-common and systemd-boot-efi, or give a folder that contains it with --bootloader-dir")
             })?;
             fs::read(&path).map_err(|e| Report::failure("reading a boot loader's file").because(e))
         };
@@ -122,7 +122,7 @@ impl From<'_> {
             let bytes = read(name, name)?;
             if bytes.len() > crate::disk::mbr::BOOT_CODE {
                 return Err(Report::failure(format!(
-                    "the boot code {name} has {} bytes, more than the 440 there is room for",
+                    "the boot code {name} has {} bytes, but only 440 fit",
                     bytes.len()
                 )));
             }
@@ -155,7 +155,7 @@ impl From<'_> {
     }
 }
 
-/// (name in [`HOST`], file name) of what is needed.
+/// (name in [`HOST`], file name) of the files that are needed.
 fn wanted(boot: BootMode, arch: Arch) -> Vec<(&'static str, &'static str)> {
     let mut all = Vec::new();
     if boot != BootMode::Uefi {

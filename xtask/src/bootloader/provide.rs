@@ -1,5 +1,5 @@
-//! Where the boot loaders' files come from: a folder the user names, the cache, the small
-//! container of recipes/bootloader, this host's packages.
+//! Gets the boot loaders' files: from a folder that the user names, the cache, the small container
+//! of recipes/bootloader, or this host's packages.
 
 use super::files::{From, Loaders};
 use crate::engine::{self, Build, Engine};
@@ -12,23 +12,23 @@ use crate::rootfs::{Kind, tar};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::io::Write;
 
-/// What is needed, and what may be used to get it.
+/// Which files are needed, and how they may be obtained.
 pub struct Wanted<'a> {
-    /// What firmware the image boots on.
+    /// Firmware that the image boots with.
     pub boot: BootMode,
     /// Architecture of the machine.
     pub arch: Arch,
-    /// The folder the user named.
+    /// Folder that the user named, if any.
     pub dir: Option<&'a Utf8Path>,
     /// Folder of the cache.
     pub cache: &'a Utf8Path,
     /// A container engine, if there is one.
     pub engine: Option<&'a Engine>,
-    /// Network of the build's containers.
+    /// Network for the container build, as for `docker build --network`.
     pub network: Option<&'a str>,
-    /// Is told what happens.
+    /// Called with a message for the user.
     pub say: &'a dyn Fn(&str),
-    /// Is told every line of a build's output.
+    /// Called with every line of the build's output.
     pub show: &'a dyn Fn(&str),
 }
 
@@ -41,18 +41,18 @@ impl std::fmt::Debug for Wanted<'_> {
     }
 }
 
-/// Largest file of a boot loader that is believed, in bytes.
+/// Largest plausible size of a boot loader's file, in bytes.
 const LIMIT: u64 = 16 << 20;
 
-/// Whether the files are here already, in the folder the user named or in the cache, so that no
-/// container engine is asked for them.
+/// Whether the files are already in the folder that the user named or in the cache, so that no
+/// container engine is needed.
 pub fn at_hand(boot: BootMode, arch: Arch, dir: Option<&Utf8Path>, cache: &Utf8Path) -> bool {
     let cache = cache.join(arch.to_string());
     dir.is_some() || From::Dir(&cache).missing(boot, arch).is_empty()
 }
 
-/// Gets the files. The container comes before the host's packages: it gives the same files,
-/// and so the same image, on every host.
+/// Gets the files. The container comes before the host's packages: it gives the same files, and so
+/// the same image, on every host.
 pub fn loaders(wanted: &Wanted<'_>) -> Result<Loaders, Report> {
     let &Wanted { boot, arch, .. } = wanted;
     if let Some(dir) = wanted.dir {
@@ -79,21 +79,21 @@ pub fn loaders(wanted: &Wanted<'_>) -> Result<Loaders, Report> {
         }
         (false, Some(e)) => Err(e),
         (false, None) => Err(Report::failure(format!(
-            "the boot loader's files are missing: {} (looked in {cache} and in the places of this host's packages)",
+            "the boot loader's files are missing: {} (searched {cache} and the packages of this host)",
             missing.join(", ")
         ))
-        .hint("start a container engine, so that they can be fetched once; or install the packages extlinux, syslinux-common and systemd-boot-efi; or give a folder that has them by --bootloader-dir")),
+        .hint("start a container engine, so that they can be fetched once; or install the packages extlinux, syslinux-common and systemd-boot-efi; or give a folder that contains them with --bootloader-dir")),
     }
 }
 
-/// What the container of recipes/bootloader starts from.
+/// Base image of the container of recipes/bootloader.
 const BASE: &str = "debian:trixie-slim";
 
 /// Builds the container and copies its files into the cache.
 fn build(engine: &Engine, wanted: &Wanted<'_>, cache: &Utf8Path) -> Result<(), Report> {
     let recipes = recipe::home().join("recipes");
     let dir = recipes.join("bootloader");
-    (wanted.say)("fetching the boot loaders, once, by the container of recipes/bootloader");
+    (wanted.say)("fetching the boot loaders once, with the container of recipes/bootloader");
     let bootstrap = recipes.join("debian/bootstrap");
     let base = engine::ensure_base(engine, BASE, wanted.arch, Some(&bootstrap), wanted.say)?;
     let image = engine::build(
@@ -117,11 +117,12 @@ fn build(engine: &Engine, wanted: &Wanted<'_>, cache: &Utf8Path) -> Result<(), R
         .map(|(name, _)| name.to_owned())
         .collect();
     for name in names {
-        let name = PlainName::new(name)
-            .map_err(|e| Report::failure("keeping the boot loaders' files").because(e))?;
+        let name = PlainName::new(name).map_err(|e| {
+            Report::failure("storing the boot loaders' files in the cache").because(e)
+        })?;
         let path: Utf8PathBuf = cache.join(&name);
         let failed =
-            |e| Report::failure(format!("keeping the boot loader's file {path}")).because(e);
+            |e| Report::failure(format!("storing the boot loader's file {path}")).because(e);
         if let Some(bytes) = rootfs
             .read(&format!("/bootloader/{name}"), LIMIT)
             .map_err(failed)?

@@ -1,10 +1,10 @@
-//! Unified kernel images (UKI): one EFI program that is a kernel, its initrd, its arguments and
-//! the system's name. UEFI firmware can start it without a boot loader, and systemd-boot lists
-//! those in `EFI/Linux` by itself.
+//! Unified kernel images (UKI): one EFI program that contains a kernel, its initrd, its arguments
+//! and the system's name. UEFI firmware can start it without a boot loader, and systemd-boot lists
+//! those in `EFI/Linux` automatically.
 //!
-//! It is systemd's stub with more sections behind its own. Rules: UAPI group, "Unified Kernel
-//! Image"; Microsoft, "PE Format"; order, flags and addresses of the sections are those that
-//! systemd's `ukify` 257 gives them, whose results a test compares with these.
+//! It is systemd's stub with more sections after the stub's own. Rules: UAPI group, "Unified Kernel
+//! Image"; Microsoft, "PE Format". Order, flags and addresses of the sections are those of
+//! systemd's `ukify` 257; a test compares the results.
 
 use crate::error::Report;
 use crate::rootfs::Content;
@@ -12,13 +12,13 @@ use object::LittleEndian as LE;
 use object::pe;
 use object::read::pe::PeFile64;
 
-/// How much of a kernel [`parts`] looks at: its headers lie within, in bytes.
+/// Bytes at the start of a kernel that [`parts`] reads: they contain its headers.
 pub const KERNEL_HEAD: usize = 4096;
 
 /// Size of a section's header in bytes.
 const SECTION_HEADER: usize = pe::IMAGE_SIZEOF_SECTION_HEADER;
 
-/// Where the optional header lies behind the signature `PE\0\0`, and what in it (PE32+), in bytes.
+/// Offset in bytes of the optional header after the signature `PE\0\0`, and offsets in it (PE32+).
 const OPTIONAL: usize = 24;
 const SIZE_OF_INITIALIZED_DATA: usize = OPTIONAL + 8;
 const SIZE_OF_IMAGE: usize = OPTIONAL + 56;
@@ -32,7 +32,7 @@ const NX_COMPAT: u16 = 0x100;
 /// Number of the data directory of signatures.
 const SIGNATURES: usize = pe::IMAGE_DIRECTORY_ENTRY_SECURITY;
 
-/// What is put behind the stub.
+/// What is added to the stub.
 #[derive(Debug, Clone)]
 pub struct Sections {
     /// The system's os-release(5): `.osrel`.
@@ -47,15 +47,15 @@ pub struct Sections {
     pub initrd: Content,
 }
 
-/// The file of a UKI, as parts that follow each other: kernel and initrd stay where they are.
+/// The file of a UKI, as parts that follow each other. Kernel and initrd are not copied.
 ///
-/// `kernel_head` is the start of the kernel, of at most [`KERNEL_HEAD`] bytes. Fails if the stub
-/// is none, or the kernel is no EFI program.
+/// `kernel_head` is the start of the kernel, at most [`KERNEL_HEAD`] bytes. Fails if the stub is
+/// not a systemd stub, or if the kernel is not an EFI program.
 pub fn parts(stub: &[u8], kernel_head: &[u8], what: Sections) -> Result<Vec<Content>, Report> {
     let text = |s: &str| Content::Bytes(s.as_bytes().into());
     let mut file = File::open(stub)?;
     if !nx_compatible(kernel_head)? {
-        // Firmware that enforces it would let the kernel fail: the stub runs it in place.
+        // Firmware that enforces it would make such a kernel fail: the stub runs it in place.
         let old = file.u16(file.pe + DLL_CHARACTERISTICS);
         file.put16(file.pe + DLL_CHARACTERISTICS, old & !NX_COMPAT);
     }
@@ -77,10 +77,10 @@ fn wrong_stub(what: &str) -> Report {
     Report::failure(format!(
         "making a unified kernel image: the stub of systemd-boot {what}"
     ))
-    .hint("take linuxx64.efi.stub or linuxaa64.efi.stub of the package systemd-boot-efi")
+    .hint("use linuxx64.efi.stub or linuxaa64.efi.stub of the package systemd-boot-efi")
 }
 
-/// Whether a kernel says of itself that it runs where data cannot be executed.
+/// Whether a kernel declares that it works where data cannot be executed.
 fn nx_compatible(head: &[u8]) -> Result<bool, Report> {
     let at = head
         .get(60..64)
@@ -89,25 +89,25 @@ fn nx_compatible(head: &[u8]) -> Result<bool, Report> {
     let flags = at.and_then(|at| head.get(at + DLL_CHARACTERISTICS..at + DLL_CHARACTERISTICS + 2));
     let Some(flags) = flags else {
         return Err(Report::mistake(
-            "making a unified kernel image: the kernel is no EFI program, so no UEFI firmware can start it",
+            "making a unified kernel image: the kernel is not an EFI program, so UEFI firmware cannot start it",
         )
-        .hint("install a kernel that was built with CONFIG_EFI_STUB, as every distribution's is, or use `boot: bios`"));
+        .hint("install a kernel that was built with CONFIG_EFI_STUB (distributions' kernels are), or use `boot: bios`"));
     };
     Ok(u16::from_le_bytes([flags[0], flags[1]]) & NX_COMPAT != 0)
 }
 
-/// A UKI on the way: the stub with its headers, and what follows it.
+/// A UKI that is being built: the stub with its headers, and what follows it.
 struct File {
     /// The stub: headers and the data of its own sections.
     bytes: Vec<u8>,
-    /// Where its signature `PE\0\0` lies.
+    /// Offset of its signature `PE\0\0`.
     pe: usize,
-    /// Where the header of the next section goes.
+    /// Offset of the next section's header.
     next_header: usize,
-    /// What sections are rounded up to in the file and in memory, in bytes.
+    /// Alignment of sections in the file and in memory, in bytes.
     file_alignment: u64,
     section_alignment: u64,
-    /// Where the next section goes in the file and in memory.
+    /// Offset of the next section in the file and in memory.
     at: u64,
     address: u64,
     rest: Vec<Content>,
@@ -116,7 +116,7 @@ struct File {
 impl File {
     /// Reads a stub.
     fn open(stub: &[u8]) -> Result<File, Report> {
-        let no_program = |e: object::Error| wrong_stub(&format!("is no EFI program ({e})"));
+        let no_program = |e: object::Error| wrong_stub(&format!("is not an EFI program ({e})"));
         let parsed = PeFile64::parse(stub).map_err(no_program)?;
         let headers = parsed.nt_headers();
         let optional = &headers.optional_header;
@@ -124,12 +124,14 @@ impl File {
             .data_directory(SIGNATURES)
             .is_some_and(|d| d.virtual_address.get(LE) != 0)
         {
-            return Err(wrong_stub("is signed, which it could not be any longer"));
+            return Err(wrong_stub(
+                "is signed, and the signature would become invalid",
+            ));
         }
         let file_alignment = optional.file_alignment.get(LE);
         let section_alignment = optional.section_alignment.get(LE);
         if !file_alignment.is_power_of_two() || !section_alignment.is_power_of_two() {
-            return Err(wrong_stub("has an odd alignment"));
+            return Err(wrong_stub("has an alignment that is not a power of two"));
         }
         let pe = parsed.dos_header().nt_headers_offset() as usize;
         let table =
@@ -147,8 +149,8 @@ impl File {
             rest: Vec::new(),
         };
         file.bytes.resize(head as usize, 0);
-        // Each section is laid anew: in old stubs they are not aligned, and what lies behind the
-        // last one (symbols) is nothing that firmware wants.
+        // Each section gets a new offset: in old stubs they are not aligned. What follows the last
+        // one (symbols) is of no use to firmware.
         for section in parsed.section_table().iter() {
             let data = section
                 .pe_data(stub)
@@ -157,10 +159,10 @@ impl File {
             let size = align(section.size_of_raw_data.get(LE));
             let at = file.bytes.len();
             if section.pointer_to_raw_data.get(LE) < head && size > 0 {
-                return Err(wrong_stub("has a section inside of its headers"));
+                return Err(wrong_stub("has a section inside its headers"));
             }
-            // `pe_data` ends where the section ends in memory, which may be before it does in
-            // the file.
+            // `pe_data` ends where the section ends in memory, which may be earlier than in the
+            // file.
             file.bytes.extend_from_slice(data);
             file.bytes.resize(at + size as usize, 0);
             file.put32(file.next_header + 16, size);
@@ -170,7 +172,7 @@ impl File {
             file.address = file.address.max(u64::from(end));
         }
         file.at = file.bytes.len() as u64;
-        // The symbols are gone: PointerToSymbolTable, NumberOfSymbols.
+        // The symbols are dropped: PointerToSymbolTable, NumberOfSymbols.
         file.put32(pe + 12, 0);
         file.put32(pe + 16, 0);
         file.put32(pe + SIZE_OF_HEADERS, head);
@@ -189,7 +191,7 @@ impl File {
         let too_large =
             |_| Report::failure("making a unified kernel image: it would be larger than 4 GiB");
         let number = |n: u64| u32::try_from(n).map_err(too_large);
-        // All that follows fits if these do.
+        // Everything that follows fits if these do.
         number(self.at + raw)?;
         number((address + len).next_multiple_of(self.section_alignment))?;
         let header = self.next_header;
@@ -224,7 +226,7 @@ impl File {
 
     fn finish(mut self) -> Vec<Content> {
         let image = self.address.next_multiple_of(self.section_alignment);
-        // It was looked at when the last section was added.
+        // This was checked when the last section was added.
         self.put32(
             self.pe + SIZE_OF_IMAGE,
             u32::try_from(image).unwrap_or(u32::MAX),
@@ -235,7 +237,7 @@ impl File {
         parts
     }
 
-    // `PeFile64::parse` made sure that all headers lie within the stub.
+    // `PeFile64::parse` made sure that all headers are inside the stub.
 
     fn u16(&self, at: usize) -> u16 {
         u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]])

@@ -1,8 +1,8 @@
-//! The GUID partition table, by the `gptman` crate.
+//! The GUID partition table, written with the `gptman` crate.
 //!
 //! Layout (UEFI Specification 2.10, chapter 5): sector 0 holds the protective MBR, sector 1 the
-//! header, the next 16 KiB its 128 entries of 128 bytes each; the end of the disk holds the
-//! backup, entries first, header last.
+//! header, and the next 16 KiB the 128 entries of 128 bytes each. The backup is at the end of the
+//! disk, entries first, header last.
 
 use super::mbr::install_boot_code;
 use crate::error::Report;
@@ -15,7 +15,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 /// Length of the entries in bytes: 128 entries of 128 bytes each.
 const ENTRIES_LEN: u64 = 128 * 128;
 
-/// Length of the MBR in bytes, however large its sector is.
+/// Length of the MBR in bytes, whatever the sector size.
 const MBR: usize = 512;
 
 /// Bytes before the first usable one: protective MBR, header and entries.
@@ -23,33 +23,34 @@ fn head_len(sector: u64) -> u64 {
     2 * sector + ENTRIES_LEN
 }
 
-/// Bytes behind the last usable one: entries and header.
+/// Bytes after the last usable one: entries and header.
 fn tail_len(sector: u64) -> u64 {
     ENTRIES_LEN + sector
 }
 
-/// Entries of the table.
+/// Number of entries in the table.
 const ENTRIES: u32 = 128;
 
 /// Length of a name in UTF-16 units (UEFI Specification 2.10, table 5.7).
 const NAME_UNITS: usize = 36;
 
-/// Most entries that a table may have to be read: every program makes 128.
+/// Largest number of entries that is read: every program writes 128.
 const MOST_ENTRIES: u32 = 1024;
-/// Last sector at which entries may begin: far beyond every disk.
+/// Last sector at which the entries may begin: far beyond every disk.
 const LAST_SECTOR: u64 = 1 << 48;
 
-/// Reads the GPT of a disk that anybody may have made, or its backup, whichever size its sectors
-/// have: the field `sector_size` says which. The error is that for sectors of 512 bytes.
+/// Reads the GPT, or its backup, of a disk that any program may have written. The sector size is
+/// detected and is in the field `sector_size`. If no size fits, returns the error for sectors of
+/// 512 bytes.
 pub(super) fn read(disk: &mut (impl Read + Seek + ?Sized)) -> io::Result<GPT> {
     read_by(disk, 512).or_else(|e| read_by(disk, 4096).map_err(|_| e))
 }
 
-/// The same for sectors of so many bytes.
+/// Does the same for one sector size in bytes.
 ///
-/// `gptman` trusts the numbers of a header whose checksum is right: it reserves memory for as
-/// many entries as that names, and takes their size for 128 bytes. So a header (UEFI
-/// Specification 2.10, table 5.5) is looked at before it.
+/// `gptman` trusts the numbers of a header whose checksum is right: it reserves memory for as many
+/// entries as the header names, and assumes that they have 128 bytes. So the header (UEFI
+/// Specification 2.10, table 5.5) is checked first.
 fn read_by(disk: &mut (impl Read + Seek + ?Sized), sector: u64) -> io::Result<GPT> {
     let size = disk.seek(SeekFrom::End(0))?;
     for place in [sector, size.saturating_sub(sector)] {
@@ -69,7 +70,7 @@ fn read_by(disk: &mut (impl Read + Seek + ?Sized), sector: u64) -> io::Result<GP
                 number(84)
             )));
         }
-        // Nor does it expect a partition at sector 0, where the MBR lies.
+        // It also does not expect a partition at sector 0, where the MBR is.
         let mut entries = vec![0; number(80) as usize * 128];
         disk.seek(SeekFrom::Start(first * sector))?;
         let there = disk.read_exact(&mut entries).is_ok();
@@ -78,15 +79,16 @@ fn read_by(disk: &mut (impl Read + Seek + ?Sized), sector: u64) -> io::Result<GP
             return Err(io::Error::other("a partition begins at sector 0"));
         }
     }
-    #[allow(clippy::disallowed_methods, reason = "this is the one place")]
+    #[allow(clippy::disallowed_methods, reason = "this is the only place")]
     GPT::read_from(disk, sector).map_err(|e| io::Error::other(e.to_string()))
 }
 
-/// Everything of a disk with a GPT that is not in a partition, as (offset in bytes, bytes): the
-/// protective MBR with `boot_code` (at most 440 bytes) and the table, and the table's backup.
+/// Everything on a GPT disk that is outside the partitions, as (offset in bytes, bytes): the
+/// protective MBR with `boot_code` (at most 440 bytes), the table, and its backup.
 ///
-/// Fails for a disk with another kind of table, one that is no multiple of its sectors or has
-/// no room for the tables, and for partitions that overlap, share a GUID, or lie over the tables.
+/// Fails if the disk has another kind of table, if its size is not a multiple of the sector size,
+/// if there is no room for the tables, and if partitions overlap each other or the tables or share
+/// a GUID.
 pub fn tables(disk: &Disk, boot_code: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Report> {
     let Table::Gpt { guid } = disk.table else {
         return Err(wrong("the plan has an MBR"));
@@ -94,7 +96,7 @@ pub fn tables(disk: &Disk, boot_code: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Repo
     let sector = disk.sector_size;
     if !matches!(sector, 512 | 4096) || !disk.size.is_multiple_of(sector) {
         return Err(wrong(&format!(
-            "the size of the disk is no multiple of {sector} bytes"
+            "the size of the disk is not a multiple of {sector} bytes"
         )));
     }
     if disk.size <= head_len(sector) + tail_len(sector) {
@@ -108,10 +110,10 @@ pub fn tables(disk: &Disk, boot_code: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Repo
     let mut edges = Edges::new(disk.size, sector);
     let mut gpt = GPT::new_from(&mut edges, sector, guid.to_bytes_le()).map_err(refused)?;
     for p in &disk.partitions {
-        // gptman would panic at another number, and overwrite an entry that is there.
+        // gptman would panic at any other number, and overwrite an existing entry.
         if !(1..=ENTRIES).contains(&p.number) || gpt[p.number].is_used() {
             return Err(wrong(&format!(
-                "partition number {} is used twice or not within 1 to {ENTRIES}",
+                "partition number {} is used twice or is not between 1 and {ENTRIES}",
                 p.number
             )));
         }
@@ -138,7 +140,7 @@ fn entry(p: &Partition, sector: u64) -> Result<GPTPartitionEntry, Report> {
     };
     if !end.is_multiple_of(sector) {
         return Err(wrong(&format!(
-            "the length of partition {} is no multiple of {sector} bytes",
+            "the length of partition {} is not a multiple of {sector} bytes",
             p.number
         )));
     }
@@ -149,11 +151,11 @@ fn entry(p: &Partition, sector: u64) -> Result<GPTPartitionEntry, Report> {
         )));
     }
     Ok(GPTPartitionEntry {
-        // A GUID lies on the disk with its first three fields in little-endian order.
+        // On disk, the first three fields of a GUID are little-endian.
         partition_type_guid: p.gpt_type.to_bytes_le(),
         unique_partition_guid: p.guid.to_bytes_le(),
         starting_lba: p.start / sector,
-        // Both ends belong to the partition.
+        // Both the first and the last LBA belong to the partition.
         ending_lba: end / sector - 1,
         attribute_bits: if p.bios_bootable {
             LEGACY_BIOS_BOOTABLE
@@ -164,15 +166,15 @@ fn entry(p: &Partition, sector: u64) -> Result<GPTPartitionEntry, Report> {
     })
 }
 
-/// The two ends of a disk, for gptman to write to as if it were the whole disk.
+/// The start and the end of a disk. gptman writes to it as if it were the whole disk.
 struct Edges {
     /// Size of the disk in bytes.
     size: u64,
-    /// Where the next byte goes, in bytes from the start of the disk.
+    /// Position of the next write, in bytes from the start of the disk.
     at: u64,
-    /// What lies before the first usable sector.
+    /// The bytes before the first usable sector.
     head: Vec<u8>,
-    /// What lies behind the last usable one.
+    /// The bytes after the last usable sector.
     tail: Vec<u8>,
 }
 
@@ -186,7 +188,7 @@ impl Edges {
         }
     }
 
-    /// The bytes from the current place to the end of the edge that it lies in.
+    /// The bytes from the current position to the end of the start or end part.
     fn here(&mut self) -> io::Result<&mut [u8]> {
         let tail = self.size - self.tail.len() as u64;
         let (edge, skip) = if self.at < self.head.len() as u64 {
@@ -195,7 +197,7 @@ impl Edges {
             (&mut self.tail, self.at - tail)
         } else {
             return Err(io::Error::other(format!(
-                "byte {} lies in a partition, not in a table",
+                "byte {} is in a partition, not in a table",
                 self.at
             )));
         };
@@ -276,7 +278,7 @@ mod tests {
         }
     }
 
-    /// The whole of a small disk.
+    /// All bytes of a small disk.
     fn whole(disk: &Disk) -> Vec<u8> {
         let mut bytes = vec![0; disk.size as usize];
         for (at, piece) in tables(disk, &[0xFA; 440]).unwrap() {

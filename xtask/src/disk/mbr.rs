@@ -1,4 +1,4 @@
-//! The master boot record, by the `mbrman` crate.
+//! The master boot record, written with the `mbrman` crate.
 
 use crate::error::Report;
 use crate::model::partition::SECTOR;
@@ -6,17 +6,17 @@ use crate::plan::{Disk, Table};
 use mbrman::{BOOT_ACTIVE, BOOT_INACTIVE, CHS, MBRHeader, MBRPartitionEntry};
 use std::io::Cursor;
 
-/// Bytes of boot code that fit before the disk signature.
+/// Number of boot code bytes that fit before the disk signature.
 pub const BOOT_CODE: usize = 440;
 
 /// The first sector of a disk with an MBR: `boot_code` (at most 440 bytes), the disk signature
 /// and the partition entries.
 ///
-/// Fails for a disk with another kind of table, more than four partitions, or a partition that
-/// reaches past 2 TiB.
+/// Fails if the disk has another kind of table or more than four partitions, or if a partition ends
+/// after 2 TiB.
 pub fn sector(disk: &Disk, boot_code: &[u8]) -> Result<Vec<u8>, Report> {
     let Table::Mbr { signature } = disk.table else {
-        return Err(Report::failure("writing the MBR: the plan has a GPT"));
+        return Err(Report::failure("writing the MBR: the plan asks for a GPT"));
     };
     let wrong = |what: &str| Report::failure(format!("writing the MBR: {what}"));
     let mut header = MBRHeader::new(signature.to_le_bytes());
@@ -25,12 +25,12 @@ pub fn sector(disk: &Disk, boot_code: &[u8]) -> Result<Vec<u8>, Report> {
         if !(1..=4).contains(&index) {
             return Err(wrong("it has room for partitions 1 to 4 only"));
         }
-        let too_far = |_| wrong("a partition reaches past 2 TiB; use a GPT");
+        let too_far = |_| wrong("a partition ends after 2 TiB; use a GPT");
         let first = u32::try_from(p.start / SECTOR).map_err(too_far)?;
         let count = u32::try_from(p.len / SECTOR).map_err(too_far)?;
         let last = first
             .checked_add(count - 1)
-            .ok_or_else(|| wrong("a partition reaches past 2 TiB; use a GPT"))?;
+            .ok_or_else(|| wrong("a partition ends after 2 TiB; use a GPT"))?;
         header[index] = MBRPartitionEntry {
             boot: if p.bios_bootable {
                 BOOT_ACTIVE
@@ -53,11 +53,11 @@ pub fn sector(disk: &Disk, boot_code: &[u8]) -> Result<Vec<u8>, Report> {
     Ok(sector)
 }
 
-/// Puts boot code over the first 440 bytes of a disk's first sector (MBR or protective MBR).
+/// Writes boot code into the first 440 bytes of a disk's first sector (MBR or protective MBR).
 pub fn install_boot_code(sector: &mut [u8], boot_code: &[u8]) -> Result<(), Report> {
     if boot_code.len() > BOOT_CODE || sector.len() != SECTOR as usize {
         return Err(Report::failure(format!(
-            "writing the boot code: it has {} bytes, and {BOOT_CODE} fit",
+            "writing the boot code: it has {} bytes, but only {BOOT_CODE} fit",
             boot_code.len()
         )));
     }
@@ -65,8 +65,8 @@ pub fn install_boot_code(sector: &mut [u8], boot_code: &[u8]) -> Result<(), Repo
     Ok(())
 }
 
-/// Cylinder, head and sector of an LBA under the geometry that every tool assumes (255 heads,
-/// 63 sectors); places past cylinder 1023 get the largest address, as sfdisk writes it.
+/// Cylinder, head and sector of an LBA with the geometry that every tool assumes (255 heads, 63
+/// sectors). Addresses after cylinder 1023 become the largest one, as in sfdisk.
 fn chs(lba: u32) -> CHS {
     const HEADS: u32 = 255;
     const SECTORS: u32 = 63;

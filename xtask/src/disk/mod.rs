@@ -1,4 +1,4 @@
-//! The disk: partition tables around file systems, emitted in one ascending pass.
+//! The disk: partition tables around file systems, written in one ascending pass.
 
 pub mod gpt;
 pub mod mbr;
@@ -9,29 +9,29 @@ use crate::fs::Layout;
 use crate::rootfs::Stores;
 use std::io;
 
-/// What lies in one partition.
+/// The contents of one partition.
 #[derive(Debug)]
 pub struct Part<'a> {
-    /// First byte of the partition on the disk.
+    /// Offset of the partition on the disk, in bytes.
     pub start: u64,
-    /// Its file system.
+    /// The file system in it.
     pub layout: &'a Layout,
 }
 
-/// A disk, ready to be emitted.
+/// A disk that is ready to be written.
 #[derive(Debug)]
 pub struct Image<'a> {
-    /// Size in bytes.
+    /// Size of the disk in bytes.
     pub size: u64,
-    /// What lies before the first partition and behind the last one, as (offset, bytes).
+    /// The bytes before the first partition and after the last one, as (offset, bytes).
     pub table: Vec<(u64, Vec<u8>)>,
     /// The partitions.
     pub parts: Vec<Part<'a>>,
 }
 
 impl Image<'_> {
-    /// Emits the whole disk, every byte once and in ascending order. `progress` is told the
-    /// bytes of file contents that were read since it was last told.
+    /// Emits the whole disk, every byte once and in ascending order. `progress` gets the number of
+    /// bytes of file contents that were read since its last call.
     pub fn emit(
         &self,
         stores: &Stores,
@@ -54,7 +54,7 @@ impl Image<'_> {
         for (start, len, what) in pieces {
             if start < at || start + len > self.size {
                 return Err(io::Error::other(format!(
-                    "the plan puts {len} bytes at {start}, over something else or past the end of the disk"
+                    "the plan puts {len} bytes at {start}, which overlaps something else or the end of the disk"
                 )));
             }
             if start > at {

@@ -1,4 +1,4 @@
-//! Reads the partition table of a disk that anybody may have made.
+//! Reads the partition table of a disk that any program may have written.
 
 use super::gpt;
 use crate::model::partition::{ESP, ESP_MBR, LEGACY_BIOS_BOOTABLE, SECTOR};
@@ -6,21 +6,21 @@ use mbrman::{BOOT_ACTIVE, MBRHeader};
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use uuid::Uuid;
 
-/// Type of the one partition in a protective MBR (UEFI Specification 2.10, 5.2.3).
+/// Type of the only partition in a protective MBR (UEFI Specification 2.10, 5.2.3).
 const PROTECTIVE: u8 = 0xee;
 
-/// What the partition table of a disk says.
+/// Contents of a disk's partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionTable {
-    /// Its kind, with its identity.
+    /// Its kind and its identity.
     pub kind: TableIdentity,
-    /// The size of a sector that its numbers are counted in, in bytes: 512 or 4096.
+    /// Sector size in bytes that its numbers refer to: 512 or 4096.
     pub sector_size: u64,
-    /// The first byte behind the table's backup at the end of the disk; 0 for an MBR.
+    /// Offset of the end of the backup table at the end of the disk, in bytes; 0 for an MBR.
     pub end: u64,
-    /// The most partitions that there can be.
+    /// Largest possible number of partitions.
     pub capacity: u32,
-    /// The partitions, in the order of their numbers.
+    /// The partitions, ordered by number.
     pub partitions: Vec<FoundPartition>,
 }
 
@@ -33,34 +33,34 @@ pub enum TableIdentity {
     Mbr(u32),
 }
 
-/// A partition that was found.
+/// One partition of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundPartition {
-    /// Number, from 1.
+    /// Number, starting at 1.
     pub number: u32,
-    /// First byte.
+    /// Offset in bytes.
     pub start: u64,
     /// Length in bytes.
     pub len: u64,
-    /// What it is for.
+    /// Its type.
     pub kind: PartitionType,
-    /// GUID of the partition, in a GPT.
+    /// GUID of the partition; only in a GPT.
     pub guid: Option<Uuid>,
     /// MBR: the active flag. GPT: attribute bit 2, "legacy BIOS bootable".
     pub bios_bootable: bool,
 }
 
-/// What a partition is for, in the words of its table.
+/// Type of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartitionType {
-    /// Type GUID of a GPT.
+    /// Type GUID in a GPT.
     Gpt(Uuid),
-    /// Type byte of an MBR.
+    /// Type byte in an MBR.
     Mbr(u8),
 }
 
 impl FoundPartition {
-    /// The first byte behind it.
+    /// Offset of the first byte after the partition.
     pub fn end(&self) -> u64 {
         self.start.saturating_add(self.len)
     }
@@ -83,24 +83,24 @@ impl std::fmt::Display for PartitionType {
     }
 }
 
-/// Why a disk has no partition table that can be read.
+/// Why the partition table of a disk cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// It is shorter than the sector that an MBR is in.
+    /// The disk is too short to hold an MBR.
     #[error("it is shorter than a sector")]
     Short,
-    /// There is something in its first sector that is no table.
+    /// The first sector has contents, but they are not a partition table.
     #[error("its first sector has no boot signature, and there is no GPT")]
     Unsigned,
-    /// The protective MBR is there, and the GPT is not.
-    #[error("its MBR says that it has a GPT, and both copies of that are damaged")]
+    /// The protective MBR exists, but the GPT cannot be read.
+    #[error("its MBR says that it has a GPT, but both copies of the GPT are damaged")]
     Damaged,
 }
 
-/// Reads the partition table of a disk. `None` if it has none: its first sector is empty, or a
-/// boot sector without a table, as a file system has one that fills a disk.
+/// Reads the partition table of a disk. `None` if it has none: its first sector is empty, or is a
+/// boot sector without a table, as on a disk that is one file system.
 ///
-/// Of a disk of which only the start is there, the backup of a GPT is not missed.
+/// If only the start of the disk is available, a missing backup of the GPT is not an error.
 pub fn read(disk: &mut (impl Read + Seek + ?Sized)) -> Result<Option<PartitionTable>, TableError> {
     let mut sector = [0; SECTOR as usize];
     disk.seek(SeekFrom::Start(0))
@@ -115,7 +115,7 @@ pub fn read(disk: &mut (impl Read + Seek + ?Sized)) -> Result<Option<PartitionTa
             false => Err(TableError::Unsigned),
         };
     }
-    // `mbrman` refuses boot flags that are neither.
+    // `mbrman` refuses boot flags other than 0x00 and 0x80.
     let Ok(mbr) = MBRHeader::read_from(&mut Cursor::new(&sector)) else {
         return Ok(None);
     };

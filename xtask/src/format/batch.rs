@@ -6,21 +6,21 @@ use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
-/// How much is gathered before one write. File contents come in pieces of a few KiB each;
-/// measured on a Debian rootfs, single writes of 1 MiB take a third of the time.
+/// How many bytes are gathered before one write. File contents arrive in pieces of a few KiB;
+/// measured on a Debian rootfs, single writes of 1 MiB need a third of the time.
 const BATCH: usize = 1 << 20;
 
-/// Zeros no longer than this between two writes are written with them: one write of a few
-/// more bytes is cheaper than two.
+/// Up to this many zeros between two writes are written as well: one write of a few more bytes is
+/// cheaper than two writes.
 const SHORT: u64 = 4096;
 
-/// Batches that may wait to be written: what bounds the memory.
+/// Batches that may wait to be written. It limits the memory that is used.
 const WAITING: usize = 4;
 
-/// Asks the kernel to begin writing these bytes to the disk. Whoever waits for the whole file in
-/// the end then finds most of it done. It is a hint: nothing depends on it.
+/// Asks the kernel to start writing these bytes to the disk, so that most of the work is done when
+/// the file is synced at the end. It is a hint: nothing depends on it.
 ///
-/// On Linux POSIX_FADV_DONTNEED begins the writeback of dirty pages (mm/fadvise.c); they stay in
+/// On Linux, POSIX_FADV_DONTNEED starts the writeback of dirty pages (mm/fadvise.c). They stay in
 /// memory, because pages under writeback cannot be dropped.
 fn start_writeback(file: &File, at: u64, len: usize) {
     #[cfg(target_os = "linux")]
@@ -31,14 +31,14 @@ fn start_writeback(file: &File, at: u64, len: usize) {
     let _ = (file, at, len);
 }
 
-/// A file that is written at given places, mostly in ascending order.
+/// A file that is written at given offsets, mostly in ascending order.
 ///
-/// A thread of its own does the writing, so that the next batch is read meanwhile (measured:
-/// a raw image takes 1.7 instead of 2.1 times as long as copying its tar).
+/// A separate thread writes, so that the next batch can be read meanwhile (measured: a raw image
+/// takes 1.7 times as long as copying its tar, instead of 2.1 times).
 ///
-/// Zeros are never asked for: what is not written is a hole, and [`Batch::finish`] gives the
-/// file its length. Up to [`SHORT`] bytes between two writes may be written as zeros, so what
-/// lies ahead of the last write, and nearer than that, must not have been written before.
+/// The file is never asked for zeros: what is not written is a hole, and [`Batch::finish`] sets the
+/// file's length. Up to [`SHORT`] bytes between two writes may be written as zeros, so nothing
+/// within that distance after the last write may have been written before.
 #[derive(Debug)]
 pub(super) struct Batch {
     file: File,
@@ -46,11 +46,11 @@ pub(super) struct Batch {
     writer: Option<Writer>,
 }
 
-/// What was gathered and not written yet.
+/// Bytes that are not written yet.
 #[derive(Debug, Default)]
 struct Gathered {
     buf: Vec<u8>,
-    /// Where in the file `buf` begins.
+    /// Offset of `buf` in the file, in bytes.
     start: u64,
 }
 
@@ -66,7 +66,7 @@ impl Writer {
         let (full, batches) = sync_channel::<Gathered>(WAITING);
         let (back, empty) = channel();
         for _ in 0..WAITING {
-            // The other end is right here: this cannot fail.
+            // The other end of the channel still exists: this cannot fail.
             let _ = back.send(Vec::new());
         }
         let thread = std::thread::Builder::new()
@@ -76,7 +76,7 @@ impl Writer {
                     file.write_all_at(&batch.buf, batch.start)?;
                     start_writeback(&file, batch.start, batch.buf.len());
                     batch.buf.clear();
-                    // Nobody takes the buffer back once the image is complete.
+                    // Nothing receives the buffer once the image is complete.
                     let _ = back.send(batch.buf);
                 }
                 Ok(())
@@ -88,13 +88,14 @@ impl Writer {
         })
     }
 
-    /// Hands over a batch; an empty buffer for the next, or `None` if the thread has ended.
+    /// Hands over a batch. Returns an empty buffer for the next one, or `None` if the thread has
+    /// ended.
     fn hand_over(&self, batch: Gathered) -> Option<Vec<u8>> {
         self.full.send(batch).ok()?;
         self.empty.recv().ok()
     }
 
-    /// Waits for the thread. Its error is the one that tells what happened.
+    /// Waits for the thread. Its error is the one that explains what happened.
     fn stop(self) -> io::Result<()> {
         drop((self.full, self.empty));
         self.thread
@@ -104,7 +105,7 @@ impl Writer {
 }
 
 impl Batch {
-    /// Takes an empty file.
+    /// Starts on an empty file.
     pub(super) fn new(file: File) -> Batch {
         Batch {
             file,
@@ -113,7 +114,7 @@ impl Batch {
         }
     }
 
-    /// Writes `bytes` at byte `at` of the file, now or later.
+    /// Writes `bytes` at offset `at` of the file, now or later.
     pub(super) fn write(&mut self, at: u64, mut bytes: &[u8]) -> io::Result<()> {
         let end = self.gathered.start + self.gathered.buf.len() as u64;
         let gap = at.checked_sub(end).filter(|gap| *gap <= SHORT);
@@ -138,7 +139,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Hands what was gathered to the writer; what comes next begins at byte `next`.
+    /// Hands the gathered bytes to the writer; the next ones begin at offset `next`.
     fn send(&mut self, next: u64) -> io::Result<()> {
         if self.gathered.buf.is_empty() {
             self.gathered.start = next;
@@ -158,7 +159,7 @@ impl Batch {
         }
     }
 
-    /// Writes what was gathered, and waits until all is written.
+    /// Writes the gathered bytes, and waits until everything is written.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.send(self.gathered.start + self.gathered.buf.len() as u64)?;
         match self.writer.take() {
@@ -167,36 +168,36 @@ impl Batch {
         }
     }
 
-    /// The file, for a write that goes past the batch: it must not touch what is gathered.
+    /// The file, for a write that bypasses the batch: it must not touch the gathered bytes.
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Writes what was gathered and gives the file its length in bytes.
+    /// Writes the gathered bytes and sets the file's length in bytes.
     pub(super) fn finish(&mut self, len: u64) -> io::Result<()> {
         self.flush()?;
         self.file.set_len(len)
     }
 }
 
-/// How much of a table is held before it is written.
+/// Bytes of a table that are held before they are written.
 const WINDOW: usize = 64 << 10;
 
-/// A table of entries of `N` bytes at a fixed place of the file, set in ascending order and
-/// written in windows, so that the tables of a disk of many TiB take no memory.
+/// A table of entries of `N` bytes at a fixed offset of the file. Entries are set in ascending
+/// order and written in windows, so that the tables of a disk of many TiB need little memory.
 #[derive(Debug)]
 pub(super) struct Table<const N: usize> {
-    /// Where in the file `buf` will lie.
+    /// Offset at which `buf` will be written.
     at: u64,
     buf: Vec<u8>,
-    /// Number of the first entry that was not set yet.
+    /// Number of the first entry that is not set yet.
     next: u64,
-    /// What an entry that is never set holds.
+    /// Value of an entry that is never set.
     hole: fn(u64) -> [u8; N],
 }
 
 impl<const N: usize> Table<N> {
-    /// A table at byte `at` of the file. `hole` gives the entries that are not set.
+    /// A table at offset `at` of the file. `hole` is the value of entries that are not set.
     pub(super) fn new(at: u64, hole: fn(u64) -> [u8; N]) -> Table<N> {
         Table {
             at,
@@ -206,13 +207,13 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// Sets entry `index`, which must be above all that were set before.
+    /// Sets entry `index`, which must be greater than all indices before.
     pub(super) fn set(&mut self, file: &File, index: u64, entry: [u8; N]) -> io::Result<()> {
         self.fill(file, index)?;
         self.push(file, entry)
     }
 
-    /// Fills up to `entries` entries and writes what is still held back.
+    /// Fills the table up to `entries` entries and writes what is still held back.
     pub(super) fn finish(&mut self, file: &File, entries: u64) -> io::Result<()> {
         self.fill(file, entries)?;
         self.write(file)
@@ -242,7 +243,7 @@ impl<const N: usize> Table<N> {
     }
 
     fn write(&mut self, file: &File) -> io::Result<()> {
-        // The file is empty: zeros are there already.
+        // The file is empty, so zeros are already there.
         if !super::zero::is_zero(&self.buf) {
             file.write_all_at(&self.buf, self.at)?;
         }

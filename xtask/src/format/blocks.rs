@@ -1,49 +1,49 @@
-//! What formats that store a disk in blocks have in common: splitting regions at the borders
-//! of blocks, and leaving out the blocks that hold nothing but zeros.
+//! Shared code of formats that store a disk in blocks: it splits regions at block boundaries, and
+//! leaves out blocks that contain only zeros.
 
 use super::Sink;
 use super::batch::Batch;
 use super::zero::is_zero;
 use std::io;
 
-/// Size of a sector in bytes. All formats but raw count in sectors: a disk that ends within a
-/// sector is filled up to its end with zeros.
+/// Size of a sector in bytes. All formats except raw count in sectors: a disk that ends inside a
+/// sector is padded with zeros.
 pub(super) const SECTOR: u64 = 512;
 
-/// The disk's size in bytes, in whole sectors.
+/// The disk's size in bytes, rounded up to whole sectors.
 pub(super) fn whole_sectors(size: u64) -> u64 {
     size.next_multiple_of(SECTOR)
 }
 
-/// Puts `bytes` into a header, at byte `at` of it.
+/// Writes `bytes` into a header, at offset `at`.
 pub(super) fn put(header: &mut [u8], at: usize, bytes: &[u8]) {
     header[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-/// Where a format puts the blocks of a disk into its file.
+/// Where a format stores the blocks of a disk in its file.
 pub(super) trait Layout: Send {
     /// Size of a block in bytes.
     fn block(&self) -> u64;
 
-    /// Gives block `index` a place; returns the byte of the file where its data begins.
+    /// Allocates block `index`. Returns the offset of its data in the file, in bytes.
     ///
-    /// Called once for each block that holds something else than zeros, in ascending order,
-    /// and before any of its data is written.
+    /// Called once for each block that is not all zero, in ascending order, before any of its data
+    /// is written.
     fn place(&mut self, file: &mut Batch, index: u64) -> io::Result<u64>;
 
-    /// All blocks have come: writes tables and headers. Returns the file's length in bytes.
+    /// Called after all blocks: writes tables and headers. Returns the file's length in bytes.
     fn finish(&mut self, file: &mut Batch) -> io::Result<u64>;
 }
 
-/// A sink that writes blocks straight to the places which `L` gives them.
+/// A sink that writes blocks directly to the offsets that `L` allocates.
 ///
-/// A block gets its place at its first byte that is not zero. So it does not depend on how the
-/// regions are split, and no block has to be held in memory.
+/// A block is allocated at its first nonzero byte. So its offset does not depend on how the regions
+/// are split, and no block must be held in memory.
 #[derive(Debug)]
 pub(super) struct Blocks<L> {
     file: Batch,
     layout: L,
-    /// The block that got its place last, and that place.
+    /// The block that was allocated last, and its offset.
     last: Option<(u64, u64)>,
 }
 

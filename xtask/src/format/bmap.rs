@@ -1,7 +1,7 @@
-//! A block map for bmaptool, which then writes only what matters of a raw image to a device,
-//! and checks it.
+//! A block map for bmaptool, which uses it to write only the blocks of a raw image that matter, and
+//! to check them.
 //!
-//! The format is version 2.0 as bmaptool's `BmapCreate.py` writes it.
+//! The format is version 2.0, as written by bmaptool's `BmapCreate.py`.
 
 use super::Sink;
 use super::digest::sha256;
@@ -12,38 +12,38 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::ops::Range;
 
-/// Bytes of a block.
+/// Size of a block in bytes.
 const BLOCK: u64 = 4096;
 
-/// What stands for the file's own checksum while that is computed.
+/// Placeholder for the file's own checksum while that is computed.
 const NO_SUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Writes the block map of a disk.
 ///
-/// What is not in the map is not written to the device, where *anything* may lie already. So
-/// zeros are left out only where they are free space, and never because they are zeros: a
-/// table of a file system that is half empty must arrive with its empty half.
+/// bmaptool does not write blocks that are not in the map, and the device may contain *anything*
+/// there. So zeros are left out only where they are free space, and never just because they are
+/// zeros: a file system's table that is half empty must be written with its empty half.
 #[derive(Debug)]
 pub struct Bmap<W> {
     out: W,
     size: u64,
-    /// Free space: ascending, disjoint. Those that lie behind us are dropped.
+    /// Free space: ascending, disjoint. Ranges that were passed are dropped.
     free: std::iter::Peekable<std::vec::IntoIter<Range<u64>>>,
-    /// The block that is being gathered: its number, its bytes so far, and whether one of them
-    /// is not zero.
+    /// The block that is being gathered: its number, its bytes so far, and whether one of them is
+    /// not zero.
     block: u64,
     filled: u64,
     bytes: Vec<u8>,
-    /// The blocks from `first` on that were mapped, and the hash of their bytes.
+    /// The current run of mapped blocks, starting at `first`, and the hash of their bytes.
     run: Option<(u64, Sha256)>,
     /// Mapped blocks as (first, last, hash).
     ranges: Vec<(u64, u64, String)>,
 }
 
 impl<W: Write + Send> Bmap<W> {
-    /// The map of a disk of `size` bytes goes to `out`. `free` are the ranges of the disk, in
-    /// bytes, whose content does not matter as long as it is zero: free space of file systems
-    /// and gaps between partitions. They must be ascending and disjoint.
+    /// Writes the map of a disk of `size` bytes to `out`. `free` are the ranges of the disk, in
+    /// bytes, whose contents do not matter as long as they are zero: free space of file systems and
+    /// gaps between partitions. They must be ascending and disjoint.
     pub fn new(out: W, size: u64, free: Vec<Range<u64>>) -> Bmap<W> {
         Bmap {
             out,
@@ -57,7 +57,7 @@ impl<W: Write + Send> Bmap<W> {
         }
     }
 
-    /// Takes the block that was gathered, or the last one, which may be shorter.
+    /// Adds the gathered block to the map; the last one may be shorter.
     fn close(&mut self) {
         let start = self.block * BLOCK;
         let len = self.filled;
@@ -85,7 +85,7 @@ impl<W: Write + Send> Bmap<W> {
         }
     }
 
-    /// Takes `len` bytes: `bytes`, or zeros.
+    /// Adds `len` bytes: `bytes`, or zeros.
     fn put(&mut self, len: u64, bytes: Option<&[u8]>) {
         let mut done = 0;
         while done < len {
@@ -104,7 +104,7 @@ impl<W: Write + Send> Bmap<W> {
         }
     }
 
-    /// Passes over whole blocks of zeros in free space, without looking at each.
+    /// Skips whole blocks of zeros in free space without looking at each one.
     fn skip(&mut self, offset: u64, len: u64) -> u64 {
         if self.filled != 0 {
             return 0;

@@ -1,4 +1,4 @@
-//! SHA-256 of what is written, without reading it again where that can be.
+//! SHA-256 of the bytes that are written, if possible without reading them again.
 
 use super::{Sink, raw};
 use crate::hex::hex;
@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
-/// A writer that computes the SHA-256 of all that goes through it.
+/// A writer that computes the SHA-256 of everything that is written through it.
 #[derive(Debug)]
 pub struct Hashed<W> {
     out: W,
@@ -17,7 +17,7 @@ pub struct Hashed<W> {
 }
 
 impl<W: Write> Hashed<W> {
-    /// Hashes what is written to `out` from now on.
+    /// Hashes everything that is written to `out` from now on.
     pub fn new(out: W) -> Hashed<W> {
         Hashed {
             out,
@@ -26,7 +26,7 @@ impl<W: Write> Hashed<W> {
         }
     }
 
-    /// Bytes so far.
+    /// Number of bytes so far.
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -41,7 +41,7 @@ impl<W: Write> Hashed<W> {
         hex(&self.hash.clone().finalize())
     }
 
-    /// The writer behind it.
+    /// The inner writer.
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.out
     }
@@ -60,7 +60,7 @@ impl<W: Write> Write for Hashed<W> {
     }
 }
 
-/// The SHA-256 of all that `input` gives, in lower-case hexadecimal.
+/// The SHA-256 of everything in `input`, in lower-case hexadecimal.
 pub fn sha256(mut input: impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buf = vec![0; 1 << 20];
@@ -74,14 +74,14 @@ pub fn sha256(mut input: impl Read) -> io::Result<String> {
     }
 }
 
-/// The SHA-256 of a whole file from its start on, in lower-case hexadecimal. Holes are not read.
+/// The SHA-256 of a whole file from its start, in lower-case hexadecimal. Holes are not read.
 pub fn sha256_file(file: &File) -> io::Result<String> {
     let mut hash = Here(Sha256::new());
     raw::emit(file, &mut hash)?;
     Ok(hex(&hash.0.finalize()))
 }
 
-/// A hash that is computed where the bytes come.
+/// A hash that is computed in the thread that supplies the bytes.
 struct Here(Sha256);
 
 impl Sink for Here {
@@ -98,7 +98,7 @@ impl Sink for Here {
     }
 }
 
-/// So many zeros as long as anybody needs at once.
+/// Zeros for hashing: the most that are needed at once.
 pub(super) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 fn update_zeros(hash: &mut Sha256, mut len: u64) {
@@ -109,10 +109,10 @@ fn update_zeros(hash: &mut Sha256, mut len: u64) {
     }
 }
 
-/// How much is gathered before the thread of a [`Hasher`] is given it.
+/// Bytes that are gathered before the thread of a [`Hasher`] gets them.
 const BATCH: usize = 1 << 20;
 
-/// Batches that may wait to be hashed: what bounds the memory.
+/// Batches that may wait to be hashed. It limits the memory that is used.
 const WAITING: usize = 4;
 
 enum Work {
@@ -120,14 +120,14 @@ enum Work {
     Zeros(u64),
 }
 
-/// A SHA-256 that a thread of its own computes while the bytes are written elsewhere.
+/// A SHA-256 that a separate thread computes while the bytes are written elsewhere.
 ///
-/// Measured on a Debian image of 700 MB: reading it again afterwards takes as long as writing
-/// it did; beside the writing it takes a core that is idle anyway.
+/// Measured on a Debian image of 700 MB: reading it again afterwards takes as long as writing it
+/// did; hashing it during the writing uses a core that is idle anyway.
 #[derive(Debug)]
 pub struct Hasher {
     gathered: Vec<u8>,
-    /// `None` once all has come.
+    /// `None` after the last batch.
     work: Option<SyncSender<Work>>,
     empty: Receiver<Vec<u8>>,
     thread: Option<JoinHandle<String>>,
@@ -139,7 +139,7 @@ impl Hasher {
         let (work, todo) = sync_channel::<Work>(WAITING);
         let (back, empty) = channel();
         for _ in 0..WAITING {
-            // The other end is right here: this cannot fail.
+            // The other end of the channel still exists: this cannot fail.
             let _ = back.send(Vec::new());
         }
         let run = move || {
@@ -150,7 +150,7 @@ impl Hasher {
                     Work::Bytes(mut bytes) => {
                         hash.update(&bytes);
                         bytes.clear();
-                        // Nobody takes the buffer back once all has come.
+                        // Nothing receives the buffer after the last batch.
                         let _ = back.send(bytes);
                     }
                 }
@@ -168,7 +168,7 @@ impl Hasher {
         })
     }
 
-    /// These bytes come next.
+    /// Adds bytes.
     pub fn update(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let room = BATCH - self.gathered.len();
@@ -182,7 +182,7 @@ impl Hasher {
         Ok(())
     }
 
-    /// So many zeros come next.
+    /// Adds `len` zeros.
     pub fn zeros(&mut self, len: u64) -> io::Result<()> {
         if len <= 4096 {
             return self.update(&ZEROS[..usize::try_from(len).unwrap_or(0)]);
@@ -205,7 +205,7 @@ impl Hasher {
         sender.send(work).map_err(|_| died())
     }
 
-    /// The hash of all that came, in lower-case hexadecimal.
+    /// The hash of all bytes, in lower-case hexadecimal.
     pub fn finish(mut self) -> io::Result<String> {
         self.send()?;
         self.work = None;
@@ -222,13 +222,13 @@ impl Drop for Hasher {
     fn drop(&mut self) {
         self.work = None;
         if let Some(thread) = self.thread.take() {
-            // An image that failed: nobody wants the hash any more.
+            // The image failed: nothing receives the hash any more.
             let _ = thread.join();
         }
     }
 }
 
-/// A sink that hashes the disk itself, which is what a raw image holds.
+/// A sink that hashes the contents of the disk, which are the contents of a raw image.
 #[derive(Debug)]
 pub struct DiskHash {
     hasher: Option<Hasher>,
@@ -236,7 +236,7 @@ pub struct DiskHash {
 }
 
 impl DiskHash {
-    /// The hash of the whole disk will come out of the receiver.
+    /// The receiver gets the hash of the whole disk.
     pub fn new() -> io::Result<(DiskHash, Receiver<String>)> {
         let (result, hash) = channel();
         let hasher = Some(Hasher::new()?);
@@ -253,7 +253,7 @@ impl Sink for DiskHash {
     }
     fn finish(&mut self) -> io::Result<()> {
         if let Some(hasher) = self.hasher.take() {
-            // Whoever does not wait for it does not want it.
+            // The receiver may be gone: then the hash is not needed.
             let _ = self.result.send(hasher.finish()?);
         }
         Ok(())

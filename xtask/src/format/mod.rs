@@ -1,5 +1,5 @@
-//! Image formats. Each is a [`Sink`]: it takes the regions of a disk once, in ascending order,
-//! and writes its own format straight from them, with no raw copy in between.
+//! Image formats. Each is a [`Sink`]: it receives the regions of a disk once, in ascending order,
+//! and writes its format directly from them, without an intermediate raw copy.
 
 mod batch;
 mod blocks;
@@ -24,20 +24,20 @@ use std::fs::File;
 use std::io;
 use uuid::Uuid;
 
-/// Takes a disk, region by region.
+/// Receives a disk, region by region.
 ///
-/// The contract, kept by [`crate::disk`] and checked by [`Checked`]: every byte of
-/// `0..disk size` comes exactly once, in ascending order, by `data` or by `zeros`. Regions may
-/// start and end anywhere. After the last one comes [`Sink::finish`], once.
+/// The contract, kept by [`crate::disk`] and checked by [`Checked`]: every byte of `0..disk size`
+/// comes exactly once, in ascending order, in a call of `data` or `zeros`. Regions may start and
+/// end anywhere. [`Sink::finish`] is called once, after the last one.
 pub trait Sink: Send {
-    /// `bytes` are the content of the disk from byte `offset` on.
+    /// `bytes` are the contents of the disk from offset `offset` on.
     fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// The disk holds `len` zero bytes from byte `offset` on.
+    /// The disk contains `len` zero bytes from offset `offset` on.
     fn zeros(&mut self, offset: u64, len: u64) -> io::Result<()>;
 
-    /// The whole disk has come: writes what is still held back. The sink's file is complete
-    /// after it, and not before.
+    /// Called after the whole disk: writes what is still held back. Only then is the sink's file
+    /// complete.
     fn finish(&mut self) -> io::Result<()>;
 }
 
@@ -65,35 +65,36 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     }
 }
 
-/// What a format needs to know besides the content of the disk.
+/// What a format needs to know in addition to the contents of the disk.
 ///
-/// The same options and the same content give the same bytes.
+/// The same options and the same contents give the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The image's identity. Formats that need several ids derive the others from it.
+    /// The image's identity. Formats that need several ids derive the others from this one.
     pub id: Uuid,
-    /// "Now", for formats that hold a time, in seconds since 1970.
+    /// "Now", for formats that store a time, in seconds since 1970.
     pub epoch: i64,
-    /// The image's name, without an ending, for formats that hold it.
+    /// The image's name without a file name extension, for formats that store it.
     pub name: String,
-    /// Size of the disk's logical sectors in bytes, for formats that hold it: 512 or 4096.
+    /// Size of the disk's logical sectors in bytes, for formats that store it: 512 or 4096.
     pub sector_size: u64,
-    /// How a qcow2 is compressed.
+    /// Compression of a qcow2.
     pub compression: Compression,
-    /// How many threads compress, at least 1. The bytes do not depend on it.
+    /// Number of threads that compress, at least 1. The bytes do not depend on it.
     pub threads: usize,
     /// The machine that an OVA describes.
     pub machine: ova::Machine,
 }
 
-/// A sink that writes a disk of `size` bytes in `format` into `file`, which is empty and open
+/// A sink that writes a disk of `size` bytes in `format` into `file`, which must be empty and open
 /// for reading and writing.
 ///
-/// Fails with [`io::ErrorKind::InvalidInput`] if the format cannot hold a disk of that size, or
-/// if it is 0.
+/// Fails with [`io::ErrorKind::InvalidInput`] if the format cannot store a disk of that size, or if
+/// it is 0.
 pub fn open(format: Format, file: File, size: u64, options: &Options) -> io::Result<Box<dyn Sink>> {
     if size == 0 {
-        // VMDK says by it that the disk lies in another file, QEMU cannot open others.
+        // In a VMDK, 0 means that the disk is in another file; QEMU cannot open other formats with
+        // it.
         let text = "a disk of 0 bytes cannot be stored";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
@@ -116,25 +117,25 @@ pub fn open(format: Format, file: File, size: u64, options: &Options) -> io::Res
     })
 }
 
-/// Level of deflate. Measured on 200 MB of a Debian system in pieces of 64 KiB, on one core:
-/// level 4 takes 5.5 s for 65.2 MB, level 6 takes 13.7 s for 64.1 MB; zlib's level 6, which
-/// QEMU uses, 11.8 s for 64.2 MB.
+/// Level of deflate. Measured on 200 MB of a Debian system in pieces of 64 KiB, on one core: level
+/// 4 takes 5.5 s and gives 65.2 MB, level 6 takes 13.7 s and gives 64.1 MB; zlib's level 6, which
+/// QEMU uses, takes 11.8 s and gives 64.2 MB.
 const DEFLATE_LEVEL: u32 = 4;
 
-/// Deflates all of `plain` into `out`, and makes `context` ready for the next.
+/// Deflates all of `plain` into `out`, and resets `context` for the next call.
 fn deflate(context: &mut flate2::Compress, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     out.clear();
-    // Stored blocks take 5 bytes for each 64 KiB at most, zlib's frame 6.
+    // Stored blocks need at most 5 bytes per 64 KiB, zlib's frame 6.
     out.reserve(plain.len() + plain.len() / 1000 + 64);
     context.reset();
     match context.compress_vec(plain, out, flate2::FlushCompress::Finish) {
         Ok(flate2::Status::StreamEnd) => Ok(()),
-        Ok(_) => Err(io::Error::other("deflate needed more room than it may")),
+        Ok(_) => Err(io::Error::other("deflate wrote more than its upper bound")),
         Err(error) => Err(io::Error::other(error)),
     }
 }
 
-/// Several sinks that are given the same disk: several formats from one build.
+/// Several sinks that receive the same disk: several formats from one build.
 pub struct Several(Vec<Box<dyn Sink>>);
 
 impl std::fmt::Debug for Several {
@@ -144,7 +145,7 @@ impl std::fmt::Debug for Several {
 }
 
 impl Several {
-    /// Gives what comes to each of `sinks`, in this order.
+    /// Passes everything to each of `sinks`, in this order.
     pub fn new(sinks: Vec<Box<dyn Sink>>) -> Several {
         Several(sinks)
     }
@@ -170,12 +171,12 @@ fn too_large(format: &str, size: u64, max: u64) -> io::Error {
     );
     io::Error::new(
         io::ErrorKind::InvalidInput,
-        format!("a disk of {size} is too large for the format {format}, which ends at {max}"),
+        format!("a disk of {size} is too large for the format {format}, whose limit is {max}"),
     )
 }
 
-/// A sink around a sink that refuses a region which is out of order, twice or missing: a bug
-/// of ours must never become a disk that does not boot.
+/// A sink that wraps another one and refuses regions that are out of order, repeated or missing: a
+/// bug of this program must never become a disk that does not boot.
 #[derive(Debug)]
 pub struct Checked<S> {
     inner: S,
@@ -184,7 +185,7 @@ pub struct Checked<S> {
 }
 
 impl<S: Sink> Checked<S> {
-    /// Wraps `inner`, which is to receive a disk of `size` bytes.
+    /// Wraps `inner`, which will receive a disk of `size` bytes.
     pub fn new(inner: S, size: u64) -> Checked<S> {
         Checked { inner, at: 0, size }
     }
@@ -192,7 +193,7 @@ impl<S: Sink> Checked<S> {
     fn step(&mut self, offset: u64, len: u64) -> io::Result<()> {
         if offset != self.at || len > self.size - self.at {
             return Err(io::Error::other(format!(
-                "a region of {len} bytes at {offset} came where byte {} of {} was due",
+                "a region of {len} bytes at {offset} came where byte {} of {} was expected",
                 self.at, self.size
             )));
         }
@@ -215,7 +216,7 @@ impl<S: Sink> Sink for Checked<S> {
     fn finish(&mut self) -> io::Result<()> {
         if self.at != self.size {
             return Err(io::Error::other(format!(
-                "only {} of the disk's {} bytes came",
+                "only {} of the disk's {} bytes were written",
                 self.at, self.size
             )));
         }

@@ -1,8 +1,8 @@
 //! OVA: one file that VirtualBox, VMware and others import as a whole virtual machine.
 //!
-//! The facts are those of DMTF's DSP0243, "Open Virtualization Format Specification" 1.1: a
-//! tar archive of an OVF descriptor, which must come first, the disk (a streamOptimized VMDK)
-//! and a manifest of SHA-256 sums, which may come last.
+//! Source: DMTF's DSP0243, "Open Virtualization Format Specification" 1.1. An OVA is a tar archive
+//! of an OVF descriptor, which must come first, the disk (a streamOptimized VMDK) and a manifest of
+//! SHA-256 sums, which may come last.
 
 use super::digest::{Hashed, sha256};
 use super::vmdk::VmdkStream;
@@ -11,17 +11,17 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
-/// Unit of a tar archive in bytes.
+/// Block size of a tar archive in bytes.
 const BLOCK: u64 = 512;
 
-/// The virtual machine that an OVA describes. Whoever imports it can change it.
+/// The virtual machine that an OVA describes. It can be changed during or after the import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine {
-    /// Processors.
+    /// Number of processors.
     pub cpus: u32,
     /// Memory in MiB.
     pub memory_mib: u32,
-    /// Whether it boots by UEFI (or else by BIOS).
+    /// Whether it boots with UEFI; otherwise it boots with BIOS.
     pub uefi: bool,
 }
 
@@ -39,16 +39,16 @@ impl Default for Machine {
 #[derive(Debug)]
 pub struct Ova {
     disk: VmdkStream<Hashed<BufWriter<File>>>,
-    /// A second handle, for what is written at the end at the front.
+    /// A second handle, for what is written at the front at the end.
     file: File,
     size: u64,
     options: Options,
-    /// Bytes that the descriptor takes: its length does not depend on the disk's content.
+    /// Length of the descriptor in bytes: it does not depend on the disk's contents.
     descriptor_len: u64,
 }
 
 impl Ova {
-    /// Takes an empty file, for a machine with a disk of `size` bytes.
+    /// Starts on an empty file, for a machine with a disk of `size` bytes.
     pub fn new(file: File, size: u64, options: &Options) -> io::Result<Ova> {
         let longest = descriptor(size, u64::MAX, u64::MAX, options);
         let descriptor_len = longest.len() as u64;
@@ -117,8 +117,8 @@ impl Sink for Ova {
 impl Ova {
     /// The tar header of a file.
     fn entry(&self, name: &str, len: u64) -> io::Result<[u8; 512]> {
-        // DSP0243 asks for "ustar". Sizes from 8 GiB on are stored as GNU tar does it, which
-        // all who read OVA understand.
+        // DSP0243 asks for "ustar". Sizes of 8 GiB and more are stored as in GNU tar; all programs
+        // that read OVA understand that.
         let mut header = tar::Header::new_ustar();
         header.set_path(name)?;
         header.set_size(len);
@@ -130,18 +130,18 @@ impl Ova {
     }
 }
 
-/// Where the disk begins in the archive.
+/// Offset of the disk in the archive, in bytes.
 fn disk_at(descriptor_len: u64) -> u64 {
     (BLOCK + descriptor_len).next_multiple_of(BLOCK) + BLOCK
 }
 
-/// Name of the disk, without its ending.
+/// Name of the disk, without an extension.
 fn disk_name(options: &Options) -> String {
     format!("{}-disk1", options.name)
 }
 
-/// The OVF descriptor: `size` is the disk's, `len` its file's, `content` what is not zero on
-/// it; all in bytes.
+/// The OVF descriptor: `size` is the size of the disk, `len` that of its file, `content` the amount
+/// of nonzero data on the disk; all in bytes.
 fn descriptor(size: u64, len: u64, content: u64, options: &Options) -> String {
     let Machine {
         cpus,
@@ -155,7 +155,7 @@ fn descriptor(size: u64, len: u64, content: u64, options: &Options) -> String {
         ""
     };
     let size = size.next_multiple_of(512);
-    // Operating system 101 is "Linux 64-Bit" in CIM's list. Resource types, of CIM too: 3
+    // Operating system 101 is "Linux 64-Bit" in the CIM list. Resource types, also from CIM: 3
     // processor, 4 memory, 5 IDE controller, 10 Ethernet adapter, 17 disk.
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -235,7 +235,7 @@ fn descriptor(size: u64, len: u64, content: u64, options: &Options) -> String {
     )
 }
 
-/// Text for an XML attribute or element.
+/// Escapes text for an XML attribute or element.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -288,7 +288,7 @@ mod tests {
         let ovf = String::from_utf8(files[0].1.clone()).unwrap();
         assert!(ovf.contains("ovf:capacity=\"1048576\""));
         assert!(ovf.contains(&format!("ovf:size=\"{}\"", files[1].1.len())));
-        // Grains 1 and 2 hold something.
+        // Grains 1 and 2 are not zero.
         assert!(ovf.contains("ovf:populatedSize=\"131072\""), "{ovf}");
         assert!(!ovf.contains("firmware"));
         assert_eq!(files[1].1[..4], *b"KDMV");

@@ -1,4 +1,4 @@
-//! Work on all cores whose results come back in the order in which it was given out.
+//! Runs jobs on all cores and returns their results in the order of the jobs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -6,26 +6,25 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// Jobs that are given out for each thread: one that it works on, and one that waits so that
-/// the thread never does.
+/// Jobs per thread: one that it works on, and one that waits, so that the thread never does.
 const PER_THREAD: usize = 2;
 
 type Jobs<I, O> = (I, SyncSender<O>);
 
-/// Threads that turn each `I` into an `O`. As many results as there are places for are under
-/// way, no more: memory is bounded by the number of threads.
+/// Threads that turn each `I` into an `O`. The number of jobs in progress is limited, so memory is
+/// bounded by the number of threads.
 #[derive(Debug)]
 pub(super) struct Pool<I, O> {
-    /// `None` once there is nothing more to do.
+    /// `None` after the last job.
     jobs: Option<SyncSender<Jobs<I, O>>>,
-    /// Where each result will come, in the order of the jobs.
+    /// The receivers of the results, in the order of the jobs.
     results: VecDeque<Receiver<O>>,
     limit: usize,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl<I: Send + 'static, O: Send + 'static> Pool<I, O> {
-    /// Starts `threads` threads (at least one). `worker` makes what each of them works with.
+    /// Starts `threads` threads (at least one). `worker` makes the function that each of them runs.
     pub(super) fn new<W>(threads: usize, worker: impl Fn() -> io::Result<W>) -> io::Result<Self>
     where
         W: FnMut(I) -> O + Send + 'static,
@@ -47,7 +46,7 @@ impl<I: Send + 'static, O: Send + 'static> Pool<I, O> {
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((input, result)) = job else { break };
-                    // Nobody waits for it any more if the image failed meanwhile.
+                    // The receiver may be gone if the image failed meanwhile.
                     let _ = result.send(work(input));
                 }
             };
@@ -57,8 +56,8 @@ impl<I: Send + 'static, O: Send + 'static> Pool<I, O> {
         Ok(pool)
     }
 
-    /// Gives out a job. If as many are under way as may be, first waits for the oldest and
-    /// returns its result.
+    /// Hands out a job. If the limit of jobs in progress is reached, first waits for the oldest one
+    /// and returns its result.
     pub(super) fn submit(&mut self, job: I) -> io::Result<Option<O>> {
         let done = if self.results.len() == self.limit {
             self.next()?
@@ -72,7 +71,7 @@ impl<I: Send + 'static, O: Send + 'static> Pool<I, O> {
         Ok(done)
     }
 
-    /// Waits for the oldest result. `None` if nothing is under way.
+    /// Waits for the oldest result. `None` if no job is in progress.
     pub(super) fn next(&mut self) -> io::Result<Option<O>> {
         match self.results.pop_front() {
             None => Ok(None),
@@ -82,7 +81,7 @@ impl<I: Send + 'static, O: Send + 'static> Pool<I, O> {
 }
 
 fn died() -> io::Error {
-    io::Error::other("a thread that compresses has died")
+    io::Error::other("a thread that compresses stopped unexpectedly")
 }
 
 impl<I, O> Drop for Pool<I, O> {

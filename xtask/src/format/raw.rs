@@ -16,7 +16,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Takes an empty file, which will hold a disk of `size` bytes.
+    /// Starts on an empty file, for a disk of `size` bytes.
     pub fn new(file: File, size: u64) -> io::Result<Raw> {
         file.set_len(size)?;
         Ok(Raw {
@@ -39,18 +39,18 @@ impl Sink for Raw {
     fn finish(&mut self) -> io::Result<()> {
         self.file.flush()?;
         if self.file.file().metadata()?.len() != self.size {
-            return Err(io::Error::other("the image file changed its length"));
+            return Err(io::Error::other("the length of the image file changed"));
         }
         Ok(())
     }
 }
 
-/// Zeros in data are looked for in pieces of so many bytes.
+/// Size in bytes of the pieces in which data is searched for zeros.
 const PIECE: usize = 64 << 10;
 
-/// Gives a raw image that exists to a sink, which receives a disk of the file's length.
+/// Passes an existing raw image to a sink, which receives a disk of the file's length.
 ///
-/// Holes of the file are not read, and zeros in what is read are passed on as zeros.
+/// Holes of the file are not read, and zeros in its data are passed on as zeros.
 pub fn emit(file: &File, sink: &mut dyn Sink) -> io::Result<()> {
     let size = file.metadata()?.len();
     let mut buf = vec![0; 16 * PIECE];
@@ -77,12 +77,12 @@ pub fn emit(file: &File, sink: &mut dyn Sink) -> io::Result<()> {
     sink.finish()
 }
 
-/// The first run of data from byte `at` on, as (start, end). Without any, both are `size`.
+/// The first run of data from offset `at` on, as (start, end). Without any, both are `size`.
 pub fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
     let start = match seek(file, SeekFrom::Data(at)) {
         Ok(start) => start.min(size),
         Err(rustix::io::Errno::NXIO) => return Ok((size, size)),
-        // A file system that knows no holes: all of it is data.
+        // The file system does not support holes: everything is data.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => return Ok((at, size)),
         Err(error) => return Err(error.into()),
     };
@@ -99,7 +99,7 @@ mod tests {
     use std::io::{Read, Seek};
     use std::os::unix::fs::FileExt;
 
-    /// Writes down what it is given.
+    /// Records everything that it receives.
     #[derive(Default)]
     struct Seen {
         data: u64,
@@ -126,7 +126,7 @@ mod tests {
         let size = 50 * PIECE as u64 + 100;
         file.set_len(size).unwrap();
         file.write_all_at(&[3; 5], 20 * PIECE as u64 + 7).unwrap();
-        // Zeros that are written are zeros as well.
+        // Zeros that were written count as zeros as well.
         file.write_all_at(&vec![0; 4 * PIECE], 30 * PIECE as u64)
             .unwrap();
         file.write_all_at(&[4], size - 1).unwrap();

@@ -1,60 +1,62 @@
-//! Compresses the blocks of a disk on all cores, each block for itself.
+//! Compresses the blocks of a disk on all cores, each block separately.
 
 use super::Sink;
 use super::pool::Pool;
 use super::zero::is_zero;
 use std::io;
 
-/// Bytes of a job: large enough that giving it out costs nothing, small enough that many
-/// threads take a few MiB.
+/// Bytes per job: large enough that the cost of handing it out does not matter, small enough that
+/// many threads need only a few MiB.
 const JOB: usize = 256 << 10;
 
-/// Compresses one block: appends to the `Vec`. Appending nothing says "store it as it is".
+/// Compresses one block: appends to the `Vec`. If it appends nothing, the block is stored
+/// uncompressed.
 pub(super) type Codec = Box<dyn FnMut(&[u8], &mut Vec<u8>) -> io::Result<()> + Send>;
 
-/// Blocks on their way through a thread.
+/// Blocks that a thread works on.
 #[derive(Debug, Default)]
 struct Job {
     /// Numbers of the blocks.
     blocks: Vec<u64>,
-    /// Their contents, one after another.
+    /// Their contents, concatenated.
     data: Vec<u8>,
-    /// What became of them, one after another,
+    /// The compressed blocks, concatenated,
     out: Vec<u8>,
-    /// and where in `out` each one ends.
+    /// and the end of each one in `out`.
     ends: Vec<usize>,
-    /// Why it failed.
+    /// The error, if compressing failed.
     error: Option<io::Error>,
 }
 
-/// What a format does with its blocks.
+/// How a format stores its blocks.
 pub(super) trait Store: Send {
-    /// Stores block `index`, whose content is `plain` and of which the codec made
-    /// `compressed`. Blocks come in ascending order; those that are all zero do not come.
+    /// Stores block `index` with the contents `plain`, which the codec compressed to `compressed`.
+    /// Blocks come in ascending order; those that are all zero do not come.
     fn store(&mut self, index: u64, plain: &[u8], compressed: &[u8]) -> io::Result<()>;
 
-    /// All blocks have come.
+    /// Called after all blocks.
     fn finish(&mut self) -> io::Result<()>;
 }
 
-/// A sink that gathers whole blocks, compresses them and gives them to `S`.
+/// A sink that gathers whole blocks, compresses them and passes them to `S`.
 #[derive(Debug)]
 pub(super) struct Squeezed<S> {
     store: S,
     pool: Pool<Job, Job>,
     block: usize,
-    /// The block that is being gathered, and the bytes of it that have come. It is empty
-    /// where nothing but zeros has come.
+    /// The block that is being gathered, and how many of its bytes have come. It is empty as long
+    /// as only zeros have come.
     open: Vec<u8>,
     number: u64,
-    /// Blocks that wait for a job to be full.
+    /// Blocks that wait until a job is full.
     job: Job,
-    /// A job that came back, to be filled again.
+    /// A finished job, to be filled again.
     spare: Vec<Job>,
 }
 
 impl<S: Store> Squeezed<S> {
-    /// Blocks of `block` bytes, compressed by `threads` threads; `codec` makes each its own.
+    /// Blocks of `block` bytes, compressed by `threads` threads; `codec` makes the compressor of
+    /// each one.
     pub(super) fn new(
         store: S,
         block: u64,
@@ -86,12 +88,12 @@ impl<S: Store> Squeezed<S> {
         })
     }
 
-    /// What it gives the blocks to.
+    /// The store that receives the blocks.
     pub(super) fn store(&mut self) -> &mut S {
         &mut self.store
     }
 
-    /// Ends the block that is being gathered: fills it up with zeros and sends it away.
+    /// Ends the block that is being gathered: pads it with zeros and queues it.
     fn close(&mut self) -> io::Result<()> {
         if !self.open.is_empty() {
             let mut block = std::mem::take(&mut self.open);
@@ -166,7 +168,7 @@ impl<S: Store> Sink for Squeezed<S> {
     }
 
     fn zeros(&mut self, _offset: u64, _len: u64) -> io::Result<()> {
-        // The next data, or the end of the block, fills them in.
+        // They are filled in by the next data, or at the end of the block.
         Ok(())
     }
 
@@ -207,7 +209,7 @@ mod tests {
     #[test]
     fn blocks_come_whole_in_order_and_without_those_that_are_zero() {
         let mut seen = Seen::default();
-        // "Compresses" a block to its sum; nothing of a block that starts with 9.
+        // "Compresses" a block to its sum; appends nothing for a block that starts with 9.
         let codec = || -> io::Result<super::Codec> {
             Ok(Box::new(|plain, out| {
                 if plain[0] != 9 {

@@ -1,5 +1,5 @@
-//! The formats that are written strictly front to back go straight through a packer or into
-//! parts: uncompressed they lie nowhere.
+//! Formats that are written strictly front to back go directly through a packer or into parts; the
+//! uncompressed image is never stored.
 
 use super::target::{Target, Whole};
 use super::vmdk::VmdkStream;
@@ -8,13 +8,13 @@ use crate::model::Format;
 use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// Whether a format's writer never goes back.
+/// Whether a format's writer never seeks back.
 pub fn ascends(format: Format) -> bool {
     matches!(format, Format::Raw | Format::VhdFixed | Format::VmdkStream)
 }
 
 /// A sink that writes a disk of `size` bytes in `format`, one for which [`ascends`] holds, into
-/// `target`. What was written comes out of the receiver after [`Sink::finish`].
+/// `target`. The receiver gets the result after [`Sink::finish`].
 pub fn open(
     format: Format,
     target: Target,
@@ -49,11 +49,11 @@ pub fn open(
     Ok((sink, whole))
 }
 
-/// The disk as it is, and what a format puts behind it.
+/// The disk as it is, followed by what the format appends.
 struct Plain {
     out: Target,
     at: u64,
-    /// Where the disk ends in the file.
+    /// End of the disk in the file, in bytes.
     end: u64,
     tail: Vec<u8>,
     result: Sender<Whole>,
@@ -73,7 +73,7 @@ impl Sink for Plain {
     fn finish(&mut self) -> io::Result<()> {
         self.out.zeros(self.end.saturating_sub(self.at))?;
         self.out.write_all(&self.tail)?;
-        // Whoever does not wait for it does not want it.
+        // The receiver may be gone: then the result is not needed.
         let _ = self.result.send(self.out.finish()?);
         Ok(())
     }
@@ -124,7 +124,7 @@ mod tests {
         sink.finish().unwrap();
     }
 
-    /// Streamed, packed or not, it is what the format's own writer makes.
+    /// Streamed or packed, the bytes are the same as those of the format's own writer.
     #[test]
     fn streams_are_the_files_that_the_formats_write() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Where an artifact goes that is written front to back: compressed or not, into one file or
-//! into parts (a release asset must stay under 2 GiB), with the checksums of all of them.
+//! The destination of an artifact that is written front to back: compressed or not, into one file
+//! or into parts (a release asset must be smaller than 2 GiB), with the checksums of all of them.
 
 use super::batch::Batch;
 use super::digest::{Hasher, ZEROS};
@@ -10,13 +10,13 @@ use crate::shell::quote;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::io::{self, Write};
 
-/// Most parts of one file: so that three digits put their names in order.
+/// Largest number of parts of one file: three digits are enough to sort their names.
 const MOST_PARTS: usize = 1000;
 
-/// A file that was written and has no name yet.
+/// A file that is written but does not have its name yet.
 #[derive(Debug)]
 pub struct Written {
-    /// The file.
+    /// The open file.
     pub pending: Pending,
     /// Its size in bytes.
     pub size: u64,
@@ -24,14 +24,14 @@ pub struct Written {
     pub sha256: String,
 }
 
-/// Everything that came of one artifact.
+/// All files of one artifact.
 #[derive(Debug)]
 pub struct Whole {
-    /// The file, or the parts of it in their order.
+    /// The file, or its parts in order.
     pub files: Vec<Written>,
-    /// Size of the whole in bytes.
+    /// Size of all parts together in bytes.
     pub size: u64,
-    /// SHA-256 of the whole, in lower-case hexadecimal.
+    /// SHA-256 of all parts together, in lower-case hexadecimal.
     pub sha256: String,
 }
 
@@ -46,9 +46,9 @@ enum Out {
 }
 
 impl Target {
-    /// Starts the file that will be `path`, readable by whom `access` says, compressed by `threads` threads if `packing` says
-    /// so. If it becomes larger than `limit` bytes, it is cut into parts of that size, whose
-    /// names [`part_name`] gives.
+    /// Starts the file `path`, with the permissions that `access` gives, compressed by `threads`
+    /// threads as `packing` says. If it becomes larger than `limit` bytes, it is cut into parts of
+    /// that size, with names from [`part_name`].
     pub fn create(
         path: &Utf8Path,
         access: Access,
@@ -63,7 +63,7 @@ impl Target {
         }))
     }
 
-    /// Writes so many zeros. Uncompressed they become a hole.
+    /// Writes `len` zeros. In an uncompressed file they become a hole.
     pub fn zeros(&mut self, mut len: u64) -> io::Result<()> {
         match &mut self.0 {
             Out::Plain(parts) => parts.zeros(len),
@@ -112,7 +112,7 @@ struct Parts {
     limit: Option<u64>,
     open: Option<Part>,
     done: Vec<Written>,
-    /// The hash of all parts together, where there may be several.
+    /// The hash of all parts together, if there can be several.
     whole: Option<Hasher>,
 }
 
@@ -138,13 +138,13 @@ impl Parts {
         Ok(parts)
     }
 
-    /// Begins a part, and closes the one before it.
+    /// Begins a part, and closes the previous one.
     fn next(&mut self) -> io::Result<()> {
         self.close()?;
         if self.done.len() == MOST_PARTS {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("it takes more than {MOST_PARTS} parts of the size that --split names"),
+                format!("it needs more than {MOST_PARTS} parts of the size given with --split"),
             ));
         }
         let name = self.path.file_name().unwrap_or("image");
@@ -174,7 +174,7 @@ impl Parts {
         Ok(())
     }
 
-    /// The open part and the bytes that it has room for, at least one.
+    /// The open part and the number of bytes that it has room for, at least one.
     fn part(&mut self) -> io::Result<(&mut Part, u64)> {
         let limit = self.limit.unwrap_or(u64::MAX);
         if self.open.as_ref().is_none_or(|part| part.size == limit) {
@@ -208,7 +208,7 @@ impl Parts {
         let mut files = std::mem::take(&mut self.done);
         let size = files.iter().map(|f| f.size).sum();
         let sha256 = match (self.whole.take(), &mut files[..]) {
-            // One part is no part.
+            // A single part keeps the name of the whole file.
             (_, [one]) => {
                 one.pending.rename(self.path.file_name().unwrap_or("image"));
                 one.sha256.clone()
@@ -245,12 +245,12 @@ impl Write for Parts {
     }
 }
 
-/// Name of part `n` (from 0) of the file `name`. The names sort in the order of the parts.
+/// Name of part `n` (from 0) of the file `name`. Sorting the names gives the order of the parts.
 pub fn part_name(name: &str, n: usize) -> String {
     format!("{name}.part-{n:03}")
 }
 
-/// Whether `name` is that of a part of the file `whole`.
+/// Whether `name` is a part of the file `whole`.
 pub fn is_part_of(name: &str, whole: &str) -> bool {
     let number = name
         .strip_prefix(whole)
@@ -258,7 +258,7 @@ pub fn is_part_of(name: &str, whole: &str) -> bool {
     number.is_some_and(|n| n.len() == 3 && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The command that joins the parts of `name`, in any POSIX shell.
+/// The command that joins the parts of `name`, for any POSIX shell.
 pub fn join_command(name: &str) -> String {
     let quoted = quote(name);
     format!("cat {quoted}.part-??? > {quoted}")

@@ -1,4 +1,4 @@
-//! What the unit tests of the formats share, and the tests of the contract.
+//! Shared code of the formats' unit tests, and the tests of the contract.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +21,7 @@ pub(super) fn options() -> Options {
     }
 }
 
-/// What stands in the file when `fill` has given a disk of `size` bytes to a sink.
+/// The contents of the file after `fill` has passed a disk of `size` bytes to a sink.
 pub(super) fn written<S: Sink>(
     size: u64,
     new: impl FnOnce(File, u64) -> S,

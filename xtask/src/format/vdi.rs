@@ -1,8 +1,8 @@
 //! VDI, VirtualBox's own format: a header, a map of blocks of 1 MiB, the blocks.
 //!
-//! There is no published specification. The fields are those of `VDIHEADER1PLUS` in
-//! VirtualBox's `src/VBox/Storage/VDICore.h`, as its `VDI.cpp` fills them in for a new image;
-//! QEMU's `block/vdi.c` describes the same. Everything is little-endian, UUIDs too.
+//! There is no published specification. The fields are those of `VDIHEADER1PLUS` in VirtualBox's
+//! `src/VBox/Storage/VDICore.h`, filled in as in its `VDI.cpp` for a new image; QEMU's
+//! `block/vdi.c` describes the same fields. Everything is little-endian, including UUIDs.
 
 use super::batch::{Batch, Table};
 use super::blocks::{Blocks, Layout, SECTOR, put, whole_sectors};
@@ -12,18 +12,18 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use uuid::Uuid;
 
-/// Size of a block in bytes: the only one that QEMU reads, and VirtualBox's default.
+/// Size of a block in bytes: VirtualBox's default, and the only one that QEMU reads.
 const BLOCK: u64 = 1 << 20;
 
-/// Where the block map begins: the first sector behind the header.
+/// Offset of the block map: the first sector after the header.
 const MAP: u64 = 512;
 
-/// Blocks that an image can have, and so its largest disk: QEMU's limit (512 TiB), which is
-/// below VirtualBox's.
+/// Largest number of blocks, and so the largest disk: QEMU's limit (512 TiB), which is lower than
+/// VirtualBox's.
 pub(super) const MAX_SIZE: u64 = ((1 << 31) - SECTOR) / 4 * BLOCK;
 
-/// `VDI_IMAGE_BLOCK_ZERO`: "read from this block returns zeroes". The other mark for a block
-/// without a place, `VDI_IMAGE_BLOCK_FREE`, allows any bytes.
+/// `VDI_IMAGE_BLOCK_ZERO`: "read from this block returns zeroes". The other value for an
+/// unallocated block, `VDI_IMAGE_BLOCK_FREE`, allows any bytes.
 const ZERO: u32 = 0xffff_fffe;
 
 /// Writes a dynamic ("growing") VDI.
@@ -35,15 +35,15 @@ struct Map {
     size: u64,
     id: Uuid,
     blocks: u64,
-    /// Where the data begins.
+    /// Offset of the data in bytes.
     data: u64,
     map: Table<4>,
-    /// Blocks that have a place.
+    /// Number of allocated blocks.
     placed: u32,
 }
 
 impl Vdi {
-    /// Takes an empty file, which will hold a disk of `size` bytes.
+    /// Starts on an empty file, for a disk of `size` bytes.
     pub fn new(file: File, size: u64, options: &Options) -> io::Result<Vdi> {
         let size = whole_sectors(size);
         if size > MAX_SIZE {
@@ -56,7 +56,7 @@ impl Vdi {
                 size,
                 id: options.id,
                 blocks,
-                // VirtualBox aligns it to 1 MiB as well (VDI_DATA_ALIGN).
+                // VirtualBox also aligns it to 1 MiB (VDI_DATA_ALIGN).
                 data: (MAP + blocks * 4).next_multiple_of(BLOCK),
                 map: Table::new(MAP, |_| ZERO.to_le_bytes()),
                 placed: 0,
@@ -88,7 +88,7 @@ impl Map {
     fn header(&self) -> io::Result<[u8; 512]> {
         let u32_of = |n: u64| u32::try_from(n).map_err(io::Error::other);
         let mut h = [0; 512];
-        // What programs print; they recognise the format by the signature.
+        // Text that programs may print; they recognise the format by the signature.
         put(&mut h, 0x00, b"<<< docker-to-linux Disk Image >>>\n");
         put(&mut h, 0x40, &0xbeda_107f_u32.to_le_bytes());
         // Version 1.1.
@@ -106,10 +106,10 @@ impl Map {
         put(&mut h, 0x180, &u32_of(self.blocks)?.to_le_bytes());
         put(&mut h, 0x184, &self.placed.to_le_bytes());
         put(&mut h, 0x188, &self.id.to_bytes_le());
-        // UUID of the last modification. Those of a parent, behind it, stay zero.
+        // UUID of the last modification. The UUIDs of a parent, which follow, stay zero.
         let modified = Uuid::new_v5(&self.id, b"vdi modification");
         put(&mut h, 0x198, &modified.to_bytes_le());
-        // The geometry that the guest's BIOS sees: not calculated either.
+        // The geometry that the guest's BIOS sees: also not calculated.
         put(&mut h, 0x1d4, &u32_of(SECTOR)?.to_le_bytes());
         Ok(h)
     }

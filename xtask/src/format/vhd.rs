@@ -1,7 +1,7 @@
-//! VHD, the format of Virtual PC, Hyper-V's first generation, XenServer and Azure.
+//! VHD, the format of Virtual PC, Hyper-V generation 1, XenServer and Azure.
 //!
-//! The facts are those of Microsoft's "Virtual Hard Disk Image Format Specification" 1.0 of
-//! October 11, 2006; section names below are its. Everything is big-endian.
+//! Source: Microsoft's "Virtual Hard Disk Image Format Specification" 1.0 of October 11, 2006;
+//! section names below refer to it. Everything is big-endian.
 
 use super::batch::{Batch, Table};
 use super::blocks::{Blocks, Layout, SECTOR, put, whole_sectors};
@@ -14,20 +14,20 @@ use uuid::Uuid;
 /// Size of a block in bytes, the specification's default.
 const BLOCK: u64 = 2 << 20;
 
-/// Size of a block's sector bitmap: one bit for each sector, in whole sectors.
+/// Size of a block's sector bitmap in bytes: one bit per sector, in whole sectors.
 const BITMAP: usize = (BLOCK / SECTOR / 8) as usize;
 
-/// Where the block allocation table begins: behind the footer's copy and the dynamic header.
+/// Offset of the block allocation table: after the copy of the footer and the dynamic header.
 const TABLE: u64 = 512 + 1024;
 
-/// Data of blocks begins at a multiple of it, as XenServer's blktap does it too: a guest's
-/// pages are then pages of the file. The bitmap lies right before the data.
+/// Alignment of block data in bytes, the same as in XenServer's blktap: a guest's pages are then
+/// pages of the file. The bitmap is directly before the data.
 const ALIGN: u64 = 4096;
 
-/// The largest disk: Microsoft's tools and QEMU end at 2040 GiB.
+/// The largest disk: the limit of Microsoft's tools and QEMU is 2040 GiB.
 pub(super) const MAX_SIZE: u64 = 0xff00_0000 * SECTOR;
 
-/// Azure takes disks in whole MiB only.
+/// Azure accepts only disks in whole MiB.
 const MIB: u64 = 1 << 20;
 
 /// "Hard Disk Footer Format", type of the disk.
@@ -37,22 +37,22 @@ enum Kind {
     Dynamic = 3,
 }
 
-/// Writes a dynamic VHD: blocks of 2 MiB, only those with content.
+/// Writes a dynamic VHD: blocks of 2 MiB, only those that are not all zero.
 #[derive(Debug)]
 pub struct Vhd(Blocks<Dynamic>);
 
 #[derive(Debug)]
 struct Dynamic {
     footer: [u8; 512],
-    /// Entries of the table.
+    /// Number of entries in the table.
     blocks: u64,
     table: Table<4>,
-    /// Where the file ends so far.
+    /// End of the file so far, in bytes.
     end: u64,
 }
 
 impl Vhd {
-    /// Takes an empty file, which will hold a disk of `size` bytes.
+    /// Starts on an empty file, for a disk of `size` bytes.
     pub fn new(file: File, size: u64, options: &Options) -> io::Result<Vhd> {
         let size = whole_sectors(size);
         if size > MAX_SIZE {
@@ -79,11 +79,11 @@ impl Layout for Dynamic {
     fn place(&mut self, file: &mut Batch, index: u64) -> io::Result<u64> {
         let data = (self.end + BITMAP as u64).next_multiple_of(ALIGN);
         let at = data - BITMAP as u64;
-        // The table counts in sectors. A disk of 2040 GiB takes fewer than 2^32 of them.
+        // The table counts in sectors. A disk of 2040 GiB has fewer than 2^32 of them.
         let sector = u32::try_from(at / SECTOR).map_err(io::Error::other)?;
         self.table.set(file.file(), index, sector.to_be_bytes())?;
-        // All sectors are there. (A zero bit would allow a reader to skip a sector that holds
-        // zeros, and readers differ in whether they look.)
+        // All sectors are present. (A zero bit would allow a reader to skip a sector of zeros, and
+        // readers differ in whether they check it.)
         file.write(at, &[0xff; BITMAP])?;
         self.end = data + BLOCK;
         Ok(data)
@@ -104,8 +104,8 @@ impl Dynamic {
     fn dynamic_header(&self) -> io::Result<[u8; 1024]> {
         let mut h = [0; 1024];
         put(&mut h, 0, b"cxsparse");
-        // No further header. The specification says 0xFFFFFFFF; Microsoft's tools write and
-        // expect all 64 bits.
+        // No further header. The specification says 0xFFFFFFFF; Microsoft's tools write and expect
+        // all 64 bits.
         put(&mut h, 8, &u64::MAX.to_be_bytes());
         put(&mut h, 16, &TABLE.to_be_bytes());
         put(&mut h, 24, &0x0001_0000_u32.to_be_bytes());
@@ -119,8 +119,8 @@ impl Dynamic {
     }
 }
 
-/// The size in bytes of the disk that a fixed VHD holds for one of `size` bytes, and the footer
-/// that follows it.
+/// The size in bytes of the disk in a fixed VHD for a disk of `size` bytes, and the footer that
+/// follows it.
 pub(super) fn fixed(size: u64, options: &Options) -> io::Result<(u64, [u8; 512])> {
     let size = size.next_multiple_of(MIB);
     if size > MAX_SIZE {
@@ -129,8 +129,8 @@ pub(super) fn fixed(size: u64, options: &Options) -> io::Result<(u64, [u8; 512])
     Ok((size, footer(Kind::Fixed, size, options)))
 }
 
-/// Writes a fixed VHD: the disk, and the footer behind it. Its disk is in whole MiB, as Azure
-/// demands. Zeros are holes of the file.
+/// Writes a fixed VHD: the disk followed by the footer. The disk has whole MiB, as Azure requires.
+/// Zeros are holes of the file.
 #[derive(Debug)]
 pub struct VhdFixed {
     file: Batch,
@@ -139,7 +139,7 @@ pub struct VhdFixed {
 }
 
 impl VhdFixed {
-    /// Takes an empty file, which will hold a disk of `size` bytes, rounded up to whole MiB.
+    /// Starts on an empty file, for a disk of `size` bytes, rounded up to whole MiB.
     pub fn new(file: File, size: u64, options: &Options) -> io::Result<VhdFixed> {
         let (size, footer) = fixed(size, options)?;
         file.set_len(size)?;
@@ -191,11 +191,11 @@ fn footer(kind: Kind, size: u64, options: &Options) -> [u8; 512] {
     // Seconds since January 1, 2000, 12:00:00 AM UTC.
     let since = u32::try_from(options.epoch.saturating_sub(946_684_800).max(0));
     put(&mut f, 24, &since.unwrap_or(u32::MAX).to_be_bytes());
-    // Virtual PC sizes the disk by its geometry, everybody else by the size below. Some
-    // readers (QEMU, libvhdi) tell from this field whom to follow: "qem2" is QEMU's mark for
-    // "the size counts". With a mark of our own the end of the disk would be cut off.
+    // Virtual PC takes the disk's size from its geometry, all others from the size below. Some
+    // readers (QEMU, libvhdi) use this field to decide which one to use: "qem2" is QEMU's mark for
+    // "use the size". With another mark the end of the disk would be cut off.
     put(&mut f, 28, b"qem2");
-    // Version and system of the creator, as Virtual PC 2007 on Windows says it.
+    // Version and system of the creator, as Virtual PC 2007 on Windows writes them.
     put(&mut f, 32, &0x0005_0003_u32.to_be_bytes());
     put(&mut f, 36, b"Wi2k");
     // Original and current size.
@@ -205,7 +205,7 @@ fn footer(kind: Kind, size: u64, options: &Options) -> [u8; 512] {
     put(&mut f, 56, &cylinders.to_be_bytes());
     put(&mut f, 58, &[heads, sectors]);
     put(&mut f, 60, &(kind as u32).to_be_bytes());
-    // Readers use it as bytes, it is only compared.
+    // Readers treat it as bytes and only compare it.
     let id: Uuid = options.id;
     put(&mut f, 68, id.as_bytes());
     let sum = checksum(&f);
@@ -213,13 +213,13 @@ fn footer(kind: Kind, size: u64, options: &Options) -> [u8; 512] {
     f
 }
 
-/// The one's complement of the sum of all bytes, the field of the sum being zero.
+/// The one's complement of the sum of all bytes, with the sum's own field as zero.
 fn checksum(header: &[u8]) -> u32 {
     !header.iter().map(|b| u32::from(*b)).sum::<u32>()
 }
 
-/// "Appendix: CHS Calculation": cylinders, heads and sectors per track of a disk of `size`
-/// bytes. The geometry covers the disk or less.
+/// "Appendix: CHS Calculation": cylinders, heads and sectors per track of a disk of `size` bytes.
+/// The geometry covers the whole disk or a part of it.
 fn geometry(size: u64) -> (u16, u8, u8) {
     let total = (size / SECTOR).min(65_535 * 16 * 255);
     let (mut sectors, mut heads, mut cylinder_heads);

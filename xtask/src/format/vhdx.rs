@@ -1,11 +1,11 @@
-//! VHDX, Hyper-V's format.
+//! VHDX, the format of Hyper-V.
 //!
-//! The facts are those of Microsoft's open specification [MS-VHDX], "Virtual Hard Disk v2
-//! (VHDX) File Format"; section numbers below are its. Everything is little-endian.
+//! Source: Microsoft's open specification [MS-VHDX], "Virtual Hard Disk v2 (VHDX) File Format";
+//! section numbers below refer to it. Everything is little-endian.
 //!
 //! The file: a header section of 1 MiB, an empty log of 1 MiB, the block allocation table, the
-//! metadata of 1 MiB, the blocks of 1 MiB. All regions are multiples of 1 MiB at multiples of
-//! 1 MiB, as they must be.
+//! metadata of 1 MiB, the blocks of 1 MiB. As required, sizes and offsets of all regions are
+//! multiples of 1 MiB.
 //!
 //! [MS-VHDX]: https://learn.microsoft.com/openspecs/windows_protocols/ms-vhdx/
 
@@ -20,16 +20,16 @@ use uuid::{Uuid, uuid};
 const KIB: usize = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// Size of a block in bytes: 1 MiB, the least. Microsoft's advice for Linux guests, whose file
-/// systems spread their data: with the default of 32 MiB nothing would be left out.
+/// Size of a block in bytes: 1 MiB, the minimum. Microsoft recommends it for Linux guests, whose
+/// file systems spread their data: with the default of 32 MiB nearly no block would be all zero.
 const BLOCK: u64 = MIB;
 
-/// Payload blocks for which there is one sector bitmap block (2.4): 2^23 sectors of `sector` bytes.
+/// Payload blocks per sector bitmap block (2.4): 2^23 sectors of `sector` bytes.
 const fn chunk(sector: u64) -> u64 {
     (1 << 23) * sector / BLOCK
 }
 
-/// Where the table begins: behind the header section and the log.
+/// Offset of the table: after the header section and the log.
 const TABLE: u64 = 2 * MIB;
 
 /// The largest disk (2.6.2.2): 64 TiB.
@@ -41,8 +41,8 @@ const ZERO: u64 = 2;
 /// 2.5.1.1: the block is in the file, at the MiB in the upper 44 bits.
 const PRESENT: u64 = 6;
 
-/// What the table has for a block that holds nothing. Behind the entries of each chunk stands that
-/// of its sector bitmap, which is never there.
+/// Value of the table for a block that is all zero. The entry of a chunk's sector bitmap follows
+/// the entries of the chunk; the bitmap is never there.
 fn hole<const SECTOR: u64>(entry: u64) -> [u8; 8] {
     let chunk = chunk(SECTOR);
     let bitmap = entry % (chunk + 1) == chunk;
@@ -59,26 +59,26 @@ struct Dynamic {
     id: Uuid,
     /// Size of the disk's logical sectors in bytes.
     sector: u64,
-    /// Payload blocks for each sector bitmap block.
+    /// Payload blocks per sector bitmap block.
     chunk: u64,
-    /// Entries of the table.
+    /// Number of entries in the table.
     entries: u64,
     table: Table<8>,
-    /// Where the metadata lies.
+    /// Offset of the metadata in bytes.
     metadata: u64,
-    /// Where the next block goes.
+    /// Offset of the next block in bytes.
     next: u64,
 }
 
 impl Vhdx {
-    /// Takes an empty file, which will hold a disk of `size` bytes.
+    /// Starts on an empty file, for a disk of `size` bytes.
     pub fn new(file: File, size: u64, options: &Options) -> io::Result<Vhdx> {
         let size = whole_sectors(size);
         if size > MAX_SIZE {
             return Err(too_large("VHDX", size, MAX_SIZE));
         }
         let blocks = size.div_ceil(BLOCK);
-        // 2.5: the last entry is the last payload block's.
+        // 2.5: the last entry is that of the last payload block.
         let chunk = chunk(options.sector_size);
         let hole: fn(u64) -> [u8; 8] = match options.sector_size {
             4096 => hole::<4096>,
@@ -110,7 +110,7 @@ impl Layout for Dynamic {
     fn place(&mut self, file: &mut Batch, index: u64) -> io::Result<u64> {
         let at = self.next;
         let entry = index + index / self.chunk;
-        // The place in MiB stands in the bits from 20 on: it is the place in bytes.
+        // The offset in MiB starts at bit 20, so it is the same as the offset in bytes.
         self.table
             .set(file.file(), entry, (at | PRESENT).to_le_bytes())?;
         self.next = at + BLOCK;
@@ -121,7 +121,7 @@ impl Layout for Dynamic {
         self.table.finish(file.file(), self.entries)?;
         let file = file.file();
         file.write_all_at(&file_identifier(), 0)?;
-        // Two headers, of which the one with the higher sequence number counts.
+        // Two headers; the one with the higher sequence number is valid.
         for copy in [1, 2] {
             file.write_all_at(&self.header(copy)?, copy * 64 * KIB as u64)?;
         }
@@ -134,7 +134,7 @@ impl Layout for Dynamic {
     }
 }
 
-/// 2.2.1: the signature, and who made the file, in UTF-16.
+/// 2.2.1: the signature, and the creator of the file, in UTF-16.
 fn file_identifier() -> Vec<u8> {
     let creator = "docker-to-linux".encode_utf16();
     let mut id = b"vhdxfile".to_vec();
@@ -143,7 +143,7 @@ fn file_identifier() -> Vec<u8> {
 }
 
 impl Dynamic {
-    /// An id that follows from the image's.
+    /// An id that is derived from the image's.
     fn derived(&self, what: &str) -> [u8; 16] {
         Uuid::new_v5(&self.id, what.as_bytes()).to_bytes_le()
     }
@@ -155,7 +155,7 @@ impl Dynamic {
         put(&mut h, 8, &sequence.to_le_bytes());
         put(&mut h, 16, &self.derived("vhdx file write"));
         put(&mut h, 32, &self.derived("vhdx data write"));
-        // The id of the log stays zero: it is empty. So does its version.
+        // The id of the log stays zero, because the log is empty. So does its version.
         put(&mut h, 66, &1_u16.to_le_bytes());
         put(&mut h, 68, &u32_of(MIB)?.to_le_bytes());
         put(&mut h, 72, &MIB.to_le_bytes());
@@ -163,7 +163,7 @@ impl Dynamic {
         Ok(h)
     }
 
-    /// 2.2.3: where the table and the metadata lie.
+    /// 2.2.3: the offsets of the table and of the metadata.
     fn region_table(&self) -> io::Result<Vec<u8>> {
         let regions = [
             (
@@ -184,7 +184,7 @@ impl Dynamic {
             put(&mut t, entry, &guid.to_bytes_le());
             put(&mut t, entry + 16, &at.to_le_bytes());
             put(&mut t, entry + 24, &u32_of(*len)?.to_le_bytes());
-            // Required: who does not know it must not open the file.
+            // Required: a reader that does not know it must not open the file.
             put(&mut t, entry + 28, &1_u32.to_le_bytes());
         }
         checksum(&mut t);
@@ -193,13 +193,13 @@ impl Dynamic {
 
     /// 2.6: the table of the metadata and, from 64 KiB on, its items.
     fn metadata(&self) -> io::Result<Vec<u8>> {
-        // Bits of an item: it describes the disk (not the file), it is required.
+        // Flags of an item: it describes the disk (not the file), and it is required.
         const DISK: u32 = 2;
         const REQUIRED: u32 = 4;
         let mut parameters = u32_of(BLOCK)?.to_le_bytes().to_vec();
         parameters.extend([0; 4]);
         let items: [(Uuid, u32, Vec<u8>); 5] = [
-            // File parameters: the size of blocks; neither fixed nor with a parent.
+            // File parameters: the block size; not fixed, no parent.
             (
                 uuid!("caa16737-fa36-4d43-b3b6-33f0aa44e76b"),
                 REQUIRED,
@@ -210,7 +210,7 @@ impl Dynamic {
                 REQUIRED | DISK,
                 self.size.to_le_bytes().to_vec(),
             ),
-            // The id of the disk, which a guest sees on SCSI's page 0x83.
+            // The id of the disk, which a guest sees on SCSI page 0x83.
             (
                 uuid!("beca12ab-b2e6-4523-93ef-c309e000c746"),
                 REQUIRED | DISK,
@@ -253,7 +253,7 @@ fn u32_of(n: u64) -> io::Result<u32> {
     u32::try_from(n).map_err(io::Error::other)
 }
 
-/// CRC-32C of a structure, its field (at byte 4) being zero.
+/// CRC-32C of a structure, with its own field (at byte 4) as zero.
 fn checksum(structure: &mut [u8]) {
     let sum = crc32c::crc32c(structure);
     put(structure, 4, &sum.to_le_bytes());
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_table_leaves_a_place_for_each_sector_bitmap() {
-        // One chunk is 4 GiB; the block behind it comes after the chunk's bitmap.
+        // One chunk is 4 GiB; the next block comes after the chunk's bitmap.
         let size = CHUNK * MIB + 2 * MIB;
         let file = written(
             size,

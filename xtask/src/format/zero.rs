@@ -2,8 +2,8 @@
 
 /// Whether all of `bytes` are zero.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    // Groups of 64 bytes: the compiler makes vector instructions of it, and data is
-    // recognised by its first group nearly always.
+    // Groups of 64 bytes: the compiler makes vector instructions of them, and data is nearly always
+    // recognised by its first group.
     let mut groups = bytes.chunks_exact(64);
     groups.all(|g| g.iter().fold(0, |sum, b| sum | b) == 0)
         && groups.remainder().iter().all(|b| *b == 0)

@@ -1,21 +1,21 @@
-//! The EFI system partition's file system: FAT32, laid out by the `fatfs` crate.
+//! The file system of the EFI system partition: FAT32, laid out with the `fatfs` crate.
 //!
-//! fatfs 0.3.6 formats and fills a device in memory that keeps metadata only. Of the bodies of
-//! files it records where they went, and [`Layout`] streams them there. What fatfs leaves
-//! wrong is then put right in the metadata, by the module `tidy`:
+//! fatfs 0.3.6 formats and fills a device in memory that keeps metadata only. For the bodies of
+//! files it records their location, and [`Layout`] streams them there. The module `tidy` then
+//! corrects what fatfs leaves wrong in the metadata:
 //! - `.` and `..` get long names, so that they are not the first two entries: fsck.fat 4.2
 //!   says "Expected a valid '.' entry in this slot" and renames them;
-//! - `..` of a directory in the root names the root's cluster, where 0 must stand: "share
+//! - `..` of a directory in the root has the number of the root's cluster instead of 0: "share
 //!   clusters";
 //! - the count of free clusters is not set: "Free cluster summary uninitialized";
-//! - the FAT is filled behind its last entry, and the sector of counts has no backup: fsck.fat
-//!   minds neither, Microsoft's document does;
+//! - the FAT is filled after its last entry, and the sector of counts has no backup: fsck.fat
+//!   accepts both, Microsoft's document does not;
 //! - times come from one clock for the whole program.
 //!
-//! Measured: 0.2 s for one file of 2 GB in 4 KiB clusters, 15 ms for a kernel and an initrd,
-//! 80 ms for 200 files in one directory (that grows with the square of their number).
+//! Measured: 0.2 s for one file of 2 GB in 4 KiB clusters, 15 ms for a kernel and an initrd, 80 ms
+//! for 200 files in one directory (the time grows with the square of their number).
 //!
-//! Format facts are from Microsoft's "FAT: General Overview of On-Disk Format", version 1.03.
+//! Source of all format facts: Microsoft's "FAT: General Overview of On-Disk Format", version 1.03.
 
 mod device;
 mod geometry;
@@ -33,32 +33,33 @@ use geometry::Need;
 use std::io::{self, Write};
 use tidy::Stamp;
 
-/// Longest file in bytes: its length is a u32.
+/// Size of the longest possible file in bytes: the length is stored as a u32.
 const LONGEST: u64 = u32::MAX as u64;
 
-/// What the file system is to be.
+/// Parameters of the file system.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// Size in bytes, a multiple of the size of a sector; see [`smallest`].
+    /// Size in bytes, a multiple of the sector size; see [`smallest`].
     pub size: u64,
-    /// Size of a sector of the disk in bytes: 512 or 4096.
+    /// Sector size of the disk in bytes: 512 or 4096.
     pub sector: u64,
-    /// Volume id.
+    /// Volume ID.
     pub volume_id: u32,
-    /// Volume label: at most 11 upper-case letters, digits, `-`, `_` and spaces inside; empty
-    /// for none.
+    /// Volume label: at most 11 characters of `A` to `Z`, `0` to `9`, `-`, `_`, and spaces that are
+    /// not at the start or end. Empty for no label.
     pub label: String,
-    /// Time of everything in it, in seconds since 1970. It is stored in UTC, to two seconds,
-    /// and FAT holds 1980 to 2107 only: other times become the nearest that it can hold.
+    /// Time of all files and directories, in seconds since 1970. It is stored in UTC with a
+    /// resolution of two seconds. FAT can store 1980 to 2107 only: other times become the nearest
+    /// possible one.
     pub epoch: i64,
 }
 
-/// One file.
+/// A file to store.
 #[derive(Debug, Clone)]
 pub struct File<'a> {
-    /// Its path, with `/` and without a leading one. Directories on the way are made.
+    /// Its path, with `/` and without a leading one. Missing directories are created.
     pub path: &'a str,
-    /// What is in it, one after the other; less than 4 GiB.
+    /// Its contents, concatenated; less than 4 GiB.
     pub parts: Vec<Content>,
 }
 
@@ -69,17 +70,17 @@ impl File<'_> {
     }
 }
 
-/// The smallest size in bytes of a file system that surely holds `files` in sectors of `sector`
-/// bytes: a multiple of 1 MiB, and 33 MiB at least (257 MiB with sectors of 4096 bytes), as FAT32
-/// must have 65,525 clusters. Every larger one holds them, too.
+/// Size in bytes of the smallest file system that is sure to hold `files` with sectors of `sector`
+/// bytes; every larger one holds them, too. It is a multiple of 1 MiB and at least 33 MiB (257 MiB
+/// with sectors of 4096 bytes), because FAT32 must have 65,525 clusters.
 pub fn smallest(files: &[File<'_>], sector: u64) -> u64 {
     Need::of(files, sector).smallest()
 }
 
-/// Lays out a FAT32 file system that holds `files`, in their order.
+/// Lays out a FAT32 file system that contains `files`, in their order.
 ///
-/// Fails if they do not fit, or for a name or a length that FAT cannot hold, or names that FAT
-/// takes for the same: it ignores case.
+/// Fails if they do not fit, if FAT cannot store a name or a length, and if two names are the same
+/// in FAT, which ignores case.
 pub fn layout(files: &[File<'_>], spec: &Spec) -> Result<Layout, Report> {
     for file in files {
         check(file)?;
@@ -94,8 +95,8 @@ pub fn layout(files: &[File<'_>], spec: &Spec) -> Result<Layout, Report> {
     let geometry = format(&device, spec, cluster, label).map_err(failed)?;
     let mut pieces = Vec::new();
     {
-        // Times are put in afterwards: fatfs takes a clock for the whole program only. Without
-        // its feature `chrono` it has none of its own, and writes zeros.
+        // Times are set afterwards: fatfs uses one clock for the whole program. Without its feature
+        // `chrono` it has no clock, and writes zeros.
         let fs = FileSystem::new(device.clone(), FsOptions::new()).map_err(failed)?;
         for file in files {
             let runs = put(&fs, file, &device, &geometry)?;
@@ -113,19 +114,19 @@ pub fn layout(files: &[File<'_>], spec: &Spec) -> Result<Layout, Report> {
     Layout::new(spec.size, pieces).map_err(failed)
 }
 
-/// Where things lie in the file system, in bytes from its start.
+/// Offsets in the file system, in bytes from its start.
 struct Geometry {
-    /// Size of a cluster.
+    /// Size of a cluster in bytes.
     cluster: u64,
-    /// Number of clusters; the first one has the number 2.
+    /// Number of clusters; the first one is number 2.
     clusters: u32,
-    /// The sector of counts (FSInfo).
+    /// The sector with the counts (FSInfo).
     fs_info: u64,
-    /// The backup of the boot sector; those that follow the one follow the other.
+    /// The backup of the boot sector; the backups of the following sectors follow it.
     backup: u64,
     /// The first FAT; the second one follows it.
     fat: u64,
-    /// Length of a FAT.
+    /// Length of a FAT in bytes.
     fat_len: u64,
     /// The first cluster.
     data: u64,
@@ -155,7 +156,7 @@ impl Geometry {
         })
     }
 
-    /// Where a cluster (2 or more) lies.
+    /// Offset of a cluster (2 or more).
     fn place(&self, cluster: u32) -> u64 {
         self.data + u64::from(cluster - 2) * self.cluster
     }
@@ -183,7 +184,7 @@ fn format(
     Ok(geometry)
 }
 
-/// Makes one file and the directories that it needs; returns where its bytes lie.
+/// Creates a file and the directories that it needs. Returns the location of its bytes.
 fn put(
     fs: &FileSystem<Device>,
     file: &File<'_>,
@@ -199,7 +200,7 @@ fn put(
     };
     let clash = || {
         Report::mistake(format!(
-            "the EFI system partition would have two files of the name {:?} (FAT ignores case)",
+            "the EFI system partition would have two files with the name {:?} (FAT ignores case)",
             file.path
         ))
         .hint("rename one of them")
@@ -212,12 +213,12 @@ fn put(
             dir = match dir.open_dir(name) {
                 Ok(dir) => dir,
                 Err(e) if missing(&e) => dir.create_dir(name).map_err(failed)?,
-                // There is a file of that name.
+                // A file with that name exists.
                 Err(_) => return Err(clash()),
             };
             continue;
         }
-        // fatfs's `create_file` opens a file that is there.
+        // fatfs's `create_file` opens an existing file.
         if !dir.open_file(name).is_err_and(|e| missing(&e)) {
             return Err(clash());
         }
@@ -231,7 +232,7 @@ fn put(
     Ok(Vec::new())
 }
 
-/// Writes `len` zeros: only their places matter.
+/// Writes `len` zeros: only their location matters.
 fn zeros(to: &mut impl Write, mut len: u64) -> io::Result<()> {
     static ZEROS: [u8; 32 << 10] = [0; 32 << 10];
     while len > 0 {
@@ -242,40 +243,40 @@ fn zeros(to: &mut impl Write, mut len: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses a path or a length that FAT, or fatfs, cannot hold as it is.
+/// Refuses a path or a length that FAT or fatfs cannot store unchanged.
 fn check(file: &File<'_>) -> Result<(), Report> {
     let wrong = |what: &str| {
         Report::mistake(format!(
-            "{:?} cannot lie in the EFI system partition: {what}",
+            "{:?} cannot be stored in the EFI system partition: {what}",
             file.path
         ))
     };
     for name in file.path.split('/') {
         if name.is_empty() {
-            return Err(wrong("an empty name"));
+            return Err(wrong("a name is empty"));
         }
-        // The length in bytes is fatfs's limit; FAT's own is 255 UTF-16 units.
+        // The limit in bytes is fatfs's; that of FAT is 255 UTF-16 units.
         if name.len() > 255 {
-            return Err(wrong("a name of more than 255 bytes"));
+            return Err(wrong("a name has more than 255 bytes"));
         }
-        // FAT drops dots and spaces at the end; a dot or a space at the start gives a short
-        // name that fsck.fat refuses.
+        // FAT drops dots and spaces at the end. A dot or a space at the start gives a short name
+        // that fsck.fat rejects.
         if name.starts_with(['.', ' ']) || name.ends_with(['.', ' ']) {
-            return Err(wrong("a name that starts or ends with a dot or a space"));
+            return Err(wrong("a name starts or ends with a dot or a space"));
         }
-        // The upper bound is that of UTF-16 without surrogates.
+        // The upper bound is the largest character that UTF-16 stores without surrogates.
         let fine = |c: char| !c.is_control() && !r#""*/:<>?\|"#.contains(c) && c <= '\u{FFFF}';
         if let Some(c) = name.chars().find(|c| !fine(*c)) {
-            return Err(wrong(&format!("FAT allows no {c:?} in a name")));
+            return Err(wrong(&format!("FAT does not allow {c:?} in a name")));
         }
     }
     if file.len() > LONGEST {
-        return Err(wrong("a file on FAT is shorter than 4 GiB"));
+        return Err(wrong("a file on FAT must be smaller than 4 GiB"));
     }
     Ok(())
 }
 
-/// The label, padded with spaces.
+/// The label, padded with spaces to 11 bytes.
 fn label(text: &str) -> Result<Option<[u8; 11]>, Report> {
     if text.is_empty() {
         return Ok(None);
@@ -284,7 +285,7 @@ fn label(text: &str) -> Result<Option<[u8; 11]>, Report> {
     let fine = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit() || b"-_ ".contains(&c);
     if text.len() > label.len() || !text.bytes().all(fine) || text.trim() != text {
         return Err(Report::mistake(format!(
-            "{text:?} is no label for the EFI system partition: it takes at most 11 upper-case letters, digits, `-`, `_` and spaces inside"
+            "{text:?} is not a valid label for the EFI system partition: use at most 11 upper-case letters, digits, `-`, `_`, and spaces between them"
         )));
     }
     label[..text.len()].copy_from_slice(text.as_bytes());

@@ -1,20 +1,20 @@
-//! Free space of the file systems on a disk: what need not be written to a device.
+//! Free space of the file systems on a disk: it need not be written to a device.
 //!
-//! Only what is surely free counts. A file system of another kind, or of a form that is not
-//! read here, has no free space. Sources: Linux Documentation/filesystems/ext4, and
-//! Microsoft's "FAT: General Overview of On-Disk Format" 1.03.
+//! Only space that is certainly free counts. A file system of a type or form that is not supported
+//! here has no free space. Sources: Linux Documentation/filesystems/ext4, and Microsoft's "FAT:
+//! General Overview of On-Disk Format" 1.03.
 
 use super::ext4::writer::has_super;
 use std::io;
 use std::ops::Range;
 
-/// Reads bytes of the disk from a place on.
+/// Reads bytes of the disk at an offset.
 pub type Read<'a> = &'a dyn Fn(u64, &mut [u8]) -> io::Result<()>;
 
-/// The free ranges of the file systems that begin at `starts`, in bytes of the disk: ascending
-/// and disjoint if `starts` ascend. `size` is the disk's, in bytes: a file system that says that
-/// it is larger, or is laid out as no program does it, has none that are known. So a few bytes of
-/// somebody's image cannot ask for hours of work.
+/// The free ranges of the file systems that begin at `starts`, in bytes of the disk: ascending and
+/// disjoint if `starts` is ascending. `size` is the size of the disk in bytes. A file system that
+/// claims to be larger, or that no program would lay out that way, is treated as having no free
+/// space. So a few bytes of an untrusted image cannot cause hours of work.
 pub fn free(read: Read<'_>, size: u64, starts: &[u64]) -> io::Result<Vec<Range<u64>>> {
     let mut ranges = Ranges(Vec::new());
     for start in starts {
@@ -32,7 +32,7 @@ pub fn free(read: Read<'_>, size: u64, starts: &[u64]) -> io::Result<Vec<Range<u
     Ok(ranges.0)
 }
 
-/// Ranges that grow together where they touch.
+/// Collects ranges and joins adjacent ones.
 struct Ranges(Vec<Range<u64>>);
 
 impl Ranges {
@@ -52,10 +52,10 @@ fn u32_at(bytes: &[u8], at: usize) -> u64 {
     u16_at(bytes, at) | u16_at(bytes, at + 2) << 16
 }
 
-/// `INCOMPAT_META_BG` and `INCOMPAT_64BIT`: group descriptors lie elsewhere, or are larger.
+/// `INCOMPAT_META_BG` and `INCOMPAT_64BIT`: group descriptors are elsewhere, or are larger.
 const UNREAD: u64 = 0x10 | 0x80;
 
-/// `RO_COMPAT_BIGALLOC`: bits stand for clusters.
+/// `RO_COMPAT_BIGALLOC`: the bits of bitmaps are clusters.
 const CLUSTERS: u64 = 0x200;
 
 /// `RO_COMPAT_SPARSE_SUPER` and `COMPAT_SPARSE_SUPER2`: which groups have superblocks.
@@ -65,21 +65,21 @@ const SPARSE_SUPER2: u64 = 0x200;
 /// `EXT4_BG_BLOCK_UNINIT`: the group's bitmap was never written.
 const BLOCK_UNINIT: u64 = 2;
 
-/// ext2, 3 and 4, by the block bitmaps. `sb` is the superblock, `most` the size up to the disk's
-/// end.
+/// ext2, 3 and 4, from the block bitmaps. `sb` is the superblock, `most` the number of bytes up to
+/// the disk's end.
 fn ext4(read: Read<'_>, start: u64, most: u64, sb: &[u8], ranges: &mut Ranges) -> io::Result<()> {
     let shift = 10 + u32_at(sb, 24);
     let (blocks, first, per_group) = (u32_at(sb, 4), u32_at(sb, 20), u32_at(sb, 32));
     let (compatible, read_only) = (u32_at(sb, 92), u32_at(sb, 100));
     let odd = u32_at(sb, 96) & UNREAD != 0 || read_only & CLUSTERS != 0;
     let sparse = read_only & SPARSE_SUPER != 0 && compatible & SPARSE_SUPER2 == 0;
-    // A group has as many blocks as a block has bits, wherever it was not asked for otherwise.
+    // A group has as many blocks as a block has bits, unless mke2fs was told otherwise.
     if odd || shift > 16 || per_group != 8 << shift || blocks > most >> shift || first > 1 {
         return Ok(());
     }
     let block = 1_u64 << shift;
     let groups = blocks.saturating_sub(first).div_ceil(per_group);
-    // A superblock, the group descriptors, and what is kept for more of them.
+    // The superblock, the group descriptors, and the blocks that are reserved for more of them.
     let head = 1 + (groups * 32).div_ceil(block) + u16_at(sb, 0xce);
     let table = (u32_at(sb, 40) * u16_at(sb, 88)).div_ceil(block);
     let mut bitmap = vec![0; usize::try_from(block).map_err(io::Error::other)?];
@@ -92,7 +92,7 @@ fn ext4(read: Read<'_>, start: u64, most: u64, sb: &[u8], ranges: &mut Ranges) -
             if !sparse {
                 continue;
             }
-            // Nothing lies in it but these (Linux fs/ext4/balloc.c, `ext4_init_block_bitmap`).
+            // The group contains nothing else (Linux fs/ext4/balloc.c, `ext4_init_block_bitmap`).
             let mut used = vec![
                 (u32_at(&descriptor, 0), 1),
                 (u32_at(&descriptor, 4), 1),
@@ -130,7 +130,8 @@ fn ext4(read: Read<'_>, start: u64, most: u64, sb: &[u8], ranges: &mut Ranges) -
     Ok(())
 }
 
-/// FAT32, by the first table. `boot` is the boot sector, `most` the size up to the disk's end.
+/// FAT32, from the first table. `boot` is the boot sector, `most` the number of bytes up to the
+/// disk's end.
 fn fat32(
     read: Read<'_>,
     start: u64,

@@ -1,5 +1,5 @@
-//! File systems: each is laid out in memory first (every place is known before a byte is
-//! written) and then emitted in ascending order.
+//! File systems: each is laid out in memory first, so that the location of everything is known
+//! before a byte is written, and then emitted in ascending order.
 
 pub mod ext4;
 pub mod fat;
@@ -13,16 +13,16 @@ use std::ops::Range;
 /// Largest read from a store, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// What lies at one place of a file system.
+/// Contents at one location of a file system.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// These bytes: metadata, or what the tool itself makes.
+    /// These bytes: metadata, or a file that this program generates.
     Bytes(Vec<u8>),
     /// Part of a file: the bytes of `content` from byte `from` on.
     Content {
-        /// The content of the file.
+        /// The contents of the file.
         content: Content,
-        /// First byte of the file that lies here.
+        /// First byte of the file that is stored here.
         from: u64,
     },
 }
@@ -30,17 +30,17 @@ pub enum Source {
 /// One run of bytes of a file system.
 #[derive(Debug, Clone)]
 pub struct Piece {
-    /// Where it starts, in bytes from the start of the file system.
+    /// Start, in bytes from the start of the file system.
     pub offset: u64,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub len: u64,
-    /// Its bytes.
+    /// Its contents.
     pub source: Source,
 }
 
-/// Adds the pieces of a file that lies at these places, as (offset, length) on the disk. `runs`
-/// are what lies there, as (content, from, length): both are in the file's order, but are cut at
-/// different points.
+/// Adds the pieces of a file that is stored at `places`, as (offset, length) on the disk. `runs`
+/// are the data, as (content, from, length). Both are in the file's order, but are cut at different
+/// points.
 fn place<'a>(
     places: &[(u64, u64)],
     runs: impl IntoIterator<Item = (&'a Content, u64, u64)>,
@@ -72,7 +72,7 @@ fn place<'a>(
     }
 }
 
-/// A file system that was laid out: what lies where. Places without a piece are zero.
+/// A file system after layout: what is stored where. Everything without a piece is zero.
 #[derive(Debug)]
 pub struct Layout {
     /// Size of the file system in bytes.
@@ -80,24 +80,24 @@ pub struct Layout {
     body: Body,
 }
 
-/// What a layout holds.
+/// Contents of a layout.
 #[derive(Debug)]
 enum Body {
-    /// Its pieces: ascending and disjoint.
+    /// The pieces: ascending and disjoint.
     Pieces(Vec<Piece>),
-    /// An ext4, whose metadata is made when it is its turn.
+    /// An ext4, whose metadata is made when it is needed.
     Ext4(Box<ext4::Laid>),
 }
 
 impl Layout {
-    /// A layout of these pieces, put into order. Overlapping pieces are an error.
+    /// Makes a layout of these pieces, and sorts them. Overlapping pieces are an error.
     pub fn new(size: u64, mut pieces: Vec<Piece>) -> io::Result<Layout> {
         pieces.sort_unstable_by_key(|p| p.offset);
         let mut at = 0;
         for p in &pieces {
             if p.offset < at || p.len > size.saturating_sub(p.offset) {
                 return Err(io::Error::other(format!(
-                    "the file system's piece of {} bytes at {} lies over another or past its end",
+                    "the file system's piece of {} bytes at {} overlaps another one or the end",
                     p.len, p.offset
                 )));
             }
@@ -107,13 +107,13 @@ impl Layout {
         Ok(Layout { size, body })
     }
 
-    /// A layout of an ext4.
+    /// Makes a layout of an ext4.
     fn ext4(size: u64, laid: ext4::Laid) -> Layout {
         let body = Body::Ext4(Box::new(laid));
         Layout { size, body }
     }
 
-    /// The pieces of a file system that is kept as such, FAT: ascending and disjoint.
+    /// The pieces of a file system that is stored as pieces (FAT): ascending and disjoint.
     pub fn pieces(&self) -> &[Piece] {
         match &self.body {
             Body::Pieces(pieces) => pieces,
@@ -121,7 +121,7 @@ impl Layout {
         }
     }
 
-    /// Where the one file of the tree whose content is [`Content::Late`] lies: its runs as
+    /// Location of the only file of the tree whose content is [`Content::Late`]: its runs as
     /// (offset, length) in bytes, in the order of the file.
     pub fn late(&self) -> Vec<(u64, u64)> {
         match &self.body {
@@ -130,7 +130,7 @@ impl Layout {
         }
     }
 
-    /// Supplies the bytes of that file.
+    /// Supplies the bytes of the late file.
     pub fn supply(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.body {
             Body::Pieces(_) => Ok(()),
@@ -138,7 +138,7 @@ impl Layout {
         }
     }
 
-    /// Writes `bytes` over what the file system itself has at its very start (a boot sector).
+    /// Writes `bytes` (a boot sector) over the file system's own data at its start.
     pub fn overwrite_start(&mut self, bytes: &[u8]) -> io::Result<()> {
         let fits = match &mut self.body {
             Body::Pieces(_) => false,
@@ -153,7 +153,7 @@ impl Layout {
         }
     }
 
-    /// Reads metadata: contents of files read as zeros, which nobody looks for in them.
+    /// Reads metadata. Contents of files read as zeros; they are not needed here.
     pub fn read_metadata(&self, offset: u64, buf: &mut [u8]) {
         buf.fill(0);
         let pieces = match &self.body {
@@ -165,7 +165,7 @@ impl Layout {
         for p in pieces[first..].iter().take_while(|p| p.offset < end) {
             if let Source::Bytes(bytes) = &p.source {
                 let (from, to) = (p.offset.max(offset), (p.offset + p.len).min(end));
-                // All of them lie inside of slices that are in memory.
+                // All of them are inside slices in memory.
                 let at =
                     |place: u64, base: u64| usize::try_from(place - base).unwrap_or(usize::MAX);
                 buf[at(from, offset)..at(to, offset)]
@@ -174,7 +174,7 @@ impl Layout {
         }
     }
 
-    /// Its free space, in bytes from its start: ascending and disjoint.
+    /// Free space, in bytes from the start of the file system: ascending and disjoint.
     pub fn free(&self) -> io::Result<Vec<Range<u64>>> {
         match &self.body {
             Body::Ext4(laid) => Ok(laid.free()),
@@ -188,8 +188,8 @@ impl Layout {
         }
     }
 
-    /// Emits the whole file system at byte `base` of the disk, and tells `progress` how many
-    /// bytes of file contents were read since it was last told.
+    /// Emits the whole file system at offset `base` of the disk. `progress` gets the number of
+    /// bytes of file contents that were read since its last call.
     pub fn emit(
         &self,
         stores: &Stores,
@@ -272,8 +272,8 @@ fn emit_content(
     }
 }
 
-/// A window of a store in memory. Files lie in a tar nearly in the order in which they are
-/// written, with a header between two: one large read serves hundreds of small files.
+/// A window of a store in memory. Files are in a tar in nearly the same order in which they are
+/// written, with only a header between two of them: one large read serves hundreds of small files.
 #[derive(Default)]
 struct Window {
     store: u32,
@@ -282,17 +282,17 @@ struct Window {
     buf: Vec<u8>,
 }
 
-/// A read that starts at most this far behind the last one counts as reading on.
+/// A read that starts at most this many bytes after the last one counts as sequential.
 const NEAR: u64 = 64 << 10;
 
 impl Window {
-    /// At least one and at most `len` bytes of the store from byte `at` on.
+    /// At least one and at most `len` bytes of the store at offset `at`.
     fn get(&mut self, stores: &Stores, store: u32, at: u64, len: u64) -> io::Result<&[u8]> {
         let end = self.start + self.filled as u64;
         let inside = self.store == store && at >= self.start && at < end;
         if !inside {
-            // Reading on: fill the whole window. A jump: only what is asked for, so that
-            // contents in another order than the tar's do not cost a window each.
+            // A sequential read fills the whole window. Any other read gets only what it asks
+            // for, so that contents in another order than in the tar do not cost a window each.
             let sequential = self.store == store && at >= end && at - end <= NEAR;
             let want = if sequential {
                 CHUNK
@@ -310,7 +310,7 @@ impl Window {
                 if n == 0 {
                     return Err(io::Error::new(
                         io::ErrorKind::UnexpectedEof,
-                        "the file contents end too soon: the tar was changed while it was read",
+                        "the file contents end early: the tar was changed while it was read",
                     ));
                 }
                 filled += n;

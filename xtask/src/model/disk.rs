@@ -1,10 +1,10 @@
-//! Words for the disk: its partition table, sectors and size.
+//! Types for the disk: its partition table, sectors and size.
 
 use super::size::{Size, SizeError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Partition table.
+/// Kind of partition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TableKind {
@@ -18,15 +18,15 @@ pub enum TableKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "u32", try_from = "u32")]
 pub enum SectorSize {
-    /// 512 bytes: what nearly every disk has, virtual ones above all.
+    /// 512 bytes: what nearly every disk has, virtual ones in particular.
     #[default]
     B512,
-    /// 4096 bytes ("4K native"): such a disk boots by UEFI only.
+    /// 4096 bytes ("4K native"): such a disk boots with UEFI only.
     B4096,
 }
 
 impl SectorSize {
-    /// In bytes.
+    /// The size in bytes.
     pub fn bytes(self) -> u64 {
         u32::from(self).into()
     }
@@ -78,7 +78,7 @@ impl JsonSchema for SectorSize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum DiskSize {
-    /// As much as the content takes, and some room.
+    /// As large as the content needs, with some free space.
     #[serde(serialize_with = "auto")]
     Auto,
     /// Exactly this, rounded up to whole MiB.
@@ -101,12 +101,12 @@ impl std::str::FromStr for DiskSize {
 
 impl<'de> Deserialize<'de> for DiskSize {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<DiskSize, D::Error> {
-        // Not an untagged enum: that forgets where in the file the text stood.
+        // Not an untagged enum: that loses the position in the file, which errors report.
         struct Visitor;
         impl serde::de::Visitor<'_> for Visitor {
             type Value = DiskSize;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("`auto`, or a size such as 512M, 4G or a number of bytes")
+                f.write_str("`auto`, or a size, e.g. 512M, 4G or a number of bytes")
             }
             fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<DiskSize, E> {
                 Ok(DiskSize::Fixed(Size(n)))

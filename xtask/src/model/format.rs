@@ -1,4 +1,4 @@
-//! Words for the image files: their formats and how they are compressed.
+//! Types for the image files: their formats and their compression.
 
 use crate::error::Report;
 use schemars::JsonSchema;
@@ -10,28 +10,28 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// Byte for byte the disk, sparse.
+    /// The bytes of the disk, as a sparse file.
     Raw,
-    /// QEMU, Proxmox, most clouds.
+    /// For QEMU, Proxmox and most clouds.
     Qcow2,
-    /// VirtualBox, dynamic.
+    /// For VirtualBox; a dynamic image.
     Vdi,
-    /// VMware Workstation, Player and Fusion ("monolithicSparse").
+    /// For VMware Workstation, Player and Fusion ("monolithicSparse").
     Vmdk,
     /// VMware's compressed form for transport ("streamOptimized").
     VmdkStream,
     /// A whole virtual machine for VirtualBox and VMware, with a streamOptimized VMDK.
     Ova,
-    /// Virtual PC, Hyper-V's first generation, XenServer; dynamic. At most 2040 GiB.
+    /// For Virtual PC, Hyper-V generation 1 and XenServer; a dynamic image, at most 2040 GiB.
     Vhd,
-    /// Azure: a VHD of fixed size, in whole MiB.
+    /// For Azure: a VHD of fixed size, in whole MiB.
     VhdFixed,
-    /// Hyper-V, dynamic.
+    /// For Hyper-V; a dynamic image.
     Vhdx,
 }
 
 impl Format {
-    /// Every format, in the order in which they are listed.
+    /// All formats, in the order in which they are listed.
     pub const ALL: [Format; 9] = [
         Format::Raw,
         Format::Qcow2,
@@ -44,7 +44,7 @@ impl Format {
         Format::Vhdx,
     ];
 
-    /// What follows the image's name in the name of its file, without the first dot.
+    /// File name extension of an image, without the first dot.
     pub fn extension(self) -> &'static str {
         match self {
             Format::Raw => "img",
@@ -54,14 +54,14 @@ impl Format {
             Format::VmdkStream => "stream.vmdk",
             Format::Ova => "ova",
             Format::Vhd => "vhd",
-            // Azure insists on the last ending.
+            // Azure requires the extension `.vhd`.
             Format::VhdFixed => "fixed.vhd",
             Format::Vhdx => "vhdx",
         }
     }
 
-    /// Whether the format can say, or leaves it to the machine, that the disk has logical sectors
-    /// of that many bytes: VDI, VMDK and VHD have sectors of 512.
+    /// Whether a disk in this format can have logical sectors of `bytes` bytes: the format records
+    /// the size, or leaves it to the machine. VDI, VMDK and VHD always have sectors of 512 bytes.
     pub fn has_sectors_of(self, bytes: u64) -> bool {
         bytes == 512 || matches!(self, Format::Raw | Format::Qcow2 | Format::Vhdx)
     }
@@ -81,34 +81,34 @@ impl Format {
     }
 }
 
-/// How the clusters of a qcow2 are compressed.
+/// Compression of the clusters of a qcow2 image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
-    /// By zstd. QEMU reads it since 5.1.
+    /// zstd. QEMU reads it since version 5.1.
     Zstd,
-    /// By zlib. Every program reads it.
+    /// zlib. Every program that reads qcow2 supports it.
     Zlib,
 }
 
-/// How a file is compressed.
+/// Compression of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Packing {
-    /// zstd: a frame for each 8 MiB and a seek table ("Zstandard Seekable Format" 0.1.0 in
-    /// zstd's `contrib/seekable_format`), so that a reader can jump.
+    /// zstd: one frame per 8 MiB and a seek table ("Zstandard Seekable Format" 0.1.0 in zstd's
+    /// `contrib/seekable_format`), so that a reader can start anywhere.
     Zstd,
-    /// xz: one stream with a block for each 8 MiB ("The .xz File Format" 1.0.4).
+    /// xz: one stream with one block per 8 MiB ("The .xz File Format" 1.0.4).
     Xz,
     /// gzip: one member (RFC 1952).
     Gzip,
 }
 
 impl Packing {
-    /// What is added to the name of the file, without the dot.
+    /// File name extension that is appended, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Packing::Zstd => "zst",

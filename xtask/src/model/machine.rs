@@ -1,9 +1,9 @@
-//! Words for the machine: its processor, its firmware, what it starts.
+//! Types for the machine: its processor, its firmware, and what it starts.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Processor architecture, by Docker's and Debian's name.
+/// Processor architecture, with the name that Docker and Debian use.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum Arch {
     /// x86-64.
     Amd64,
-    /// AArch64; boots by UEFI only.
+    /// AArch64; boots with UEFI only.
     Arm64,
 }
 
@@ -28,34 +28,34 @@ impl std::fmt::Display for Arch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Service {
-    /// Yes; it is started again if it fails.
+    /// Yes, and it is restarted if it fails.
     Auto,
-    /// Yes; it is started again whenever it ends.
+    /// Yes, and it is restarted whenever it ends.
     Always,
     /// No.
     Off,
 }
 
-/// What firmware an image boots on.
+/// Firmware that an image boots with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BootMode {
-    /// PC BIOS, by EXTLINUX.
+    /// PC BIOS, with EXTLINUX.
     Bios,
-    /// UEFI, by systemd-boot.
+    /// UEFI, with systemd-boot.
     Uefi,
-    /// Both, from one disk.
+    /// Both, from the same disk.
     Hybrid,
 }
 
-/// How a kernel lies on the EFI system partition (UAPI group, Boot Loader Specification, "Type #1"
-/// and "Type #2").
+/// How kernels are stored on the EFI system partition (UAPI group, Boot Loader Specification, "Type
+/// #1" and "Type #2").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BootEntryKind {
     /// Kernel, initrd and a text file that names them.
     #[default]
     Type1,
-    /// One EFI program that is all of it: a unified kernel image.
+    /// One EFI program that contains everything: a unified kernel image.
     Uki,
 }

@@ -1,7 +1,7 @@
-//! The words that every room shares: architecture, firmware, partition table, formats, sizes.
+//! Types that all modules share: architecture, firmware, partition table, formats, sizes.
 //!
-//! Plain values. Nothing here reads or writes anything, and nothing knows of the command line:
-//! `cli::choices` makes options of these types from their JSON Schema.
+//! Plain values. This module does no I/O and does not depend on the command line: `cli::choices`
+//! makes options of these types from their JSON Schema.
 
 mod disk;
 mod format;

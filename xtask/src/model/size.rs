@@ -4,20 +4,20 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// One mebibyte, in bytes: what partitions are aligned to.
+/// One mebibyte in bytes. Partitions are aligned to it.
 pub const MIB: u64 = 1 << 20;
 
-/// One gibibyte, in bytes.
+/// One gibibyte in bytes.
 pub const GIB: u64 = 1 << 30;
 
-/// A size in bytes. Units are binary: `K`, `M`, `G`, `T` (also `KiB`, `MiB`, …) are powers of
-/// 1024, as in every disk tool; a number alone is bytes.
+/// A size in bytes. Units are binary, as in other disk tools: `K`, `M`, `G`, `T` (also `KiB`,
+/// `MiB`, …) are powers of 1024. A number without a unit is in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(pub u64);
 
-/// A text that is no size.
+/// The text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a size: write a whole number with a unit, as 512M, 4G or 1T")]
+#[error("{0:?} is not a size: write a whole number with a unit, e.g. 512M, 4G or 1T")]
 pub struct SizeError(String);
 
 impl FromStr for Size {
@@ -44,7 +44,7 @@ impl FromStr for Size {
 }
 
 impl fmt::Display for Size {
-    /// The largest unit that gives at least 1, with one decimal where it is not whole.
+    /// In the largest unit that gives at least 1, with one decimal if it is not whole.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
         for (shift, unit) in units {
@@ -53,7 +53,7 @@ impl fmt::Display for Size {
                 return if self.0.is_multiple_of(one) {
                     write!(f, "{} {unit}", self.0 / one)
                 } else {
-                    // Precise enough for people; the exact number of bytes is in the plan.
+                    // Precise enough for people; the plan has the exact number of bytes.
                     #[allow(clippy::cast_precision_loss)]
                     let value = self.0 as f64 / one as f64;
                     write!(f, "{value:.1} {unit}")
@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for Size {
         impl serde::de::Visitor<'_> for Visitor {
             type Value = Size;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a size such as 512M, 4G or a number of bytes")
+                f.write_str("a size, e.g. 512M, 4G or a number of bytes")
             }
             fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<Size, E> {
                 Ok(Size(n))
@@ -95,7 +95,7 @@ impl schemars::JsonSchema for Size {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
-            "description": "A size in bytes, or with a binary unit: 512M, 4G, 1T",
+            "description": "A size in bytes, or with a binary unit, e.g. 512M, 4G or 1T",
             "oneOf": [
                 { "type": "integer", "minimum": 0 },
                 { "type": "string", "pattern": "^\\s*[0-9]+\\s*([bB]|[kKmMgGtT]([iI][bB])?)?\\s*$" },

@@ -1,8 +1,8 @@
 //! Compression of a whole file for publishing, on all cores.
 //!
-//! The input is cut into chunks of a fixed size, each is compressed for itself, and the results
-//! are joined in their order: so the output does not depend on the number of cores, and any
-//! program that reads the format reads it.
+//! The input is cut into chunks of a fixed size, each chunk is compressed separately, and the
+//! results are joined in order. So the output does not depend on the number of cores, and any
+//! program that supports the format can read it.
 
 mod xz;
 
@@ -13,33 +13,33 @@ use crate::model::Packing;
 use std::io::{self, Read, Write};
 
 impl Packing {
-    /// Bytes of a chunk.
+    /// Size of a chunk in bytes.
     fn chunk(self) -> usize {
         match self {
-            // Twice what zstd looks back at its level below.
+            // Twice zstd's window at its level below.
             Packing::Zstd => 8 << 20,
-            // xz's dictionary at its default level sees no further.
+            // As large as xz's dictionary at its default level.
             Packing::Xz => 8 << 20,
             Packing::Gzip => 1 << 20,
         }
     }
 }
 
-/// zstd's level. Measured on 914 MB of a Debian system: level 3 takes 5 s of one core for
-/// 294 MB, level 9 takes 20 s for 262 MB (and gzip 50 s for 326 MB). A file is packed once and
-/// fetched often.
+/// zstd's level. Measured on 914 MB of a Debian system: level 3 needs 5 s of one core and gives 294
+/// MB, level 9 needs 20 s and gives 262 MB (and gzip 50 s and 326 MB). A file is packed once and
+/// downloaded often.
 const ZSTD_LEVEL: i32 = 9;
 
-/// A chunk on its way through a thread.
+/// A chunk that a thread works on.
 #[derive(Debug, Default)]
 struct Chunk {
     plain: Vec<u8>,
     out: Vec<u8>,
-    /// The size after that the format's table of chunks wants.
+    /// The compressed size for the format's table of chunks.
     size: u64,
     /// CRC-32 of `plain`, for gzip.
     crc: crc32fast::Hasher,
-    /// Whether all of it is zero; then `out` may be there already.
+    /// Whether it is all zero; then `out` may be there already.
     zero: bool,
     error: Option<io::Error>,
 }
@@ -52,11 +52,11 @@ pub struct Packer<W> {
     pool: Pool<Chunk, Chunk>,
     /// The chunk that is being filled.
     open: Chunk,
-    /// Chunks that came back, to be filled again.
+    /// Finished chunks, to be filled again.
     spare: Vec<Chunk>,
-    /// A whole chunk of zeros that came back: disks are mostly empty.
+    /// A finished chunk of zeros, to be used again: disks are mostly empty.
     zero: Option<Chunk>,
-    /// Sizes of all chunks so far, before and after.
+    /// Sizes of all chunks so far, uncompressed and compressed.
     sizes: Vec<(u64, u64)>,
     crc: crc32fast::Hasher,
 }
@@ -83,7 +83,7 @@ impl<W: Write> Packer<W> {
         match how {
             Packing::Zstd => {}
             Packing::Xz => out.write_all(&xz::HEADER)?,
-            // Deflate; no name, no time; made on Unix.
+            // Method deflate; no name, no time; OS Unix.
             Packing::Gzip => out.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3])?,
         }
         Ok(Packer {
@@ -121,12 +121,12 @@ impl<W: Write> Packer<W> {
         self.out.flush()
     }
 
-    /// The writer behind it.
+    /// The inner writer.
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.out
     }
 
-    /// Sends the open chunk on its way.
+    /// Gives the open chunk to a thread.
     fn send(&mut self) -> io::Result<()> {
         let next = self.spare.pop().unwrap_or_default();
         let mut chunk = std::mem::replace(&mut self.open, next);
@@ -142,7 +142,7 @@ impl<W: Write> Packer<W> {
         }
     }
 
-    /// Writes a chunk that came back.
+    /// Writes a finished chunk.
     fn take(&mut self, mut chunk: Chunk) -> io::Result<()> {
         if let Some(error) = chunk.error.take() {
             return Err(error);
@@ -172,7 +172,7 @@ impl<W: Write> Write for Packer<W> {
         Ok(n)
     }
 
-    /// Does nothing: a chunk ends where it is full.
+    /// Does nothing: a chunk ends when it is full.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -212,13 +212,13 @@ fn codec(how: Packing) -> io::Result<Codec> {
             Box::new(move |plain, out| {
                 context.reset();
                 out.reserve(plain.len() + plain.len() / 1000 + 64);
-                // A sync flush ends the chunk at the border of a byte, with no last block.
+                // A sync flush ends the chunk at a byte boundary, without a last block.
                 let flush = flate2::FlushCompress::Sync;
                 context
                     .compress_vec(plain, out, flush)
                     .map_err(io::Error::other)?;
                 if context.total_in() != plain.len() as u64 || out.len() == out.capacity() {
-                    return Err(io::Error::other("deflate needed more room than it may"));
+                    return Err(io::Error::other("deflate wrote more than its upper bound"));
                 }
                 Ok(out.len() as u64)
             })
@@ -226,7 +226,7 @@ fn codec(how: Packing) -> io::Result<Codec> {
     })
 }
 
-/// The seek table: a skippable frame, which decompressors pass over.
+/// The seek table: a skippable frame, which decompressors ignore.
 fn seek_table(sizes: &[(u64, u64)]) -> io::Result<Vec<u8>> {
     let u32_of = |n: u64| u32::try_from(n).map_err(io::Error::other);
     let count = u32_of(sizes.len() as u64)?;
@@ -237,7 +237,7 @@ fn seek_table(sizes: &[(u64, u64)]) -> io::Result<Vec<u8>> {
         table.extend(u32_of(*plain)?.to_le_bytes());
     }
     table.extend(count.to_le_bytes());
-    // Descriptor: no checksums in the table, the frames have their own.
+    // Descriptor: no checksums in the table, because the frames contain them.
     table.push(0);
     table.extend(0x8f92_eab1_u32.to_le_bytes());
     Ok(table)

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 const ALL: [Packing; 3] = [Packing::Zstd, Packing::Xz, Packing::Gzip];
 
-/// Some text with an odd end, 20 MiB of zeros, a little more.
+/// Some text with an odd length, 20 MiB of zeros, and a little more.
 fn content() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut n = 1_u32;
@@ -19,7 +19,7 @@ fn content() -> Vec<u8> {
     bytes
 }
 
-/// What the crates make of it: they check sums and sizes.
+/// Unpacks with the crates: they check sums and sizes.
 fn unpacked(how: Packing, packed: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     match how {
@@ -55,7 +55,7 @@ fn nothing_is_packed_as_nothing() {
     }
 }
 
-/// The programs that people unpack with.
+/// Unpacks with the programs that people use.
 #[test]
 fn the_programs_of_the_formats_accept_it() {
     let plain = content();

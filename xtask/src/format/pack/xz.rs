@@ -1,9 +1,8 @@
-//! One .xz stream made of blocks that were compressed apart ("The .xz File Format" 1.0.4;
-//! section numbers are its).
+//! One .xz stream made of blocks that were compressed separately ("The .xz File Format" 1.0.4;
+//! section numbers refer to it).
 //!
-//! liblzma makes a stream of its own of each chunk. The block in it is taken over as it is, and
-//! the index of all blocks is written anew. Streams one behind another would be legal too, but
-//! not all programs read them.
+//! liblzma makes a separate stream of each chunk. Its block is copied unchanged, and a new index of
+//! all blocks is written. Concatenated streams would be legal too, but not all programs read them.
 
 use std::io::{self, Write};
 
@@ -18,8 +17,8 @@ const FOOTER: usize = 12;
 /// xz's default level.
 const LEVEL: u32 = 6;
 
-/// Appends one block with `plain` as its content. Returns its "unpadded size", which stands in
-/// the index.
+/// Appends one block with `plain` as its contents. Returns its "unpadded size", which goes into the
+/// index.
 pub(super) fn block(plain: &[u8], out: &mut Vec<u8>) -> io::Result<u64> {
     let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), LEVEL);
     encoder.write_all(plain)?;
@@ -30,7 +29,7 @@ pub(super) fn block(plain: &[u8], out: &mut Vec<u8>) -> io::Result<u64> {
     Ok(unpadded)
 }
 
-/// The one block of a stream, and its unpadded size.
+/// The only block of a stream, and its unpadded size.
 fn only_block(stream: &[u8]) -> Option<(&[u8], u64)> {
     let footer = stream.len().checked_sub(FOOTER)?;
     if !stream.starts_with(&HEADER) || !stream.ends_with(b"YZ") {
@@ -55,7 +54,7 @@ fn only_block(stream: &[u8]) -> Option<(&[u8], u64)> {
     (unpadded.next_multiple_of(4) == block.len() as u64).then_some((block, unpadded))
 }
 
-/// 4: the index of all blocks, given as (size of the content, unpadded size), and the footer.
+/// 4: the index of all blocks, given as (size of the contents, unpadded size), and the footer.
 pub(super) fn index_and_footer(sizes: &[(u64, u64)]) -> io::Result<Vec<u8>> {
     let mut index = vec![0];
     number(&mut index, sizes.len() as u64);
@@ -76,7 +75,7 @@ pub(super) fn index_and_footer(sizes: &[(u64, u64)]) -> io::Result<Vec<u8>> {
     Ok(index)
 }
 
-/// 1.2: a number in groups of 7 bits, the least significant first.
+/// 1.2: a number in groups of 7 bits, least significant first.
 fn number(out: &mut Vec<u8>, mut n: u64) {
     loop {
         let group = n.to_le_bytes()[0] & 0x7f;

@@ -1,5 +1,5 @@
-//! Compressed clusters ("Compressed Clusters Descriptor"): each is compressed for itself, and
-//! they lie in the file without regard to the borders of clusters.
+//! Compressed clusters ("Compressed Clusters Descriptor"): each one is compressed separately, and
+//! they are stored without alignment to cluster boundaries.
 
 use super::super::batch::Batch;
 use super::super::squeeze::{Codec, Squeezed, Store};
@@ -12,19 +12,19 @@ use std::io;
 /// Bit 62 of an L2 entry.
 const COMPRESSED: u64 = 1 << 62;
 
-/// Where the number of sectors begins in an L2 entry.
+/// Bit at which the number of sectors begins in an L2 entry.
 const SECTORS_SHIFT: u32 = 62 - (CLUSTER_BITS - 8);
 
-/// zstd's level: its default, and QEMU's.
+/// zstd's level: its default, which QEMU also uses.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Writes a qcow2 whose clusters are compressed, on all cores. It is for publishing: what a
+/// Writes a qcow2 whose clusters are compressed, on all cores. It is meant for publishing: what a
 /// guest writes to it later is stored uncompressed.
 #[derive(Debug)]
 pub struct Qcow2Compressed(Squeezed<Packed>);
 
 impl Qcow2Compressed {
-    /// Takes an empty file, which will hold a disk of `size` bytes.
+    /// Starts on an empty file, for a disk of `size` bytes.
     pub fn new(file: File, size: u64, options: &Options) -> io::Result<Qcow2Compressed> {
         let packed = Packed {
             file: Batch::new(file),
@@ -64,9 +64,9 @@ fn codec(compression: Compression) -> io::Result<Codec> {
             })
         }
         Compression::Zlib => {
-            // Raw deflate, without zlib's header. QEMU itself looks back 4 KiB at most and we
-            // 32 KiB, which saves 5 %. Readers do not notice: all inflate a cluster at once,
-            // so that what is looked back at is their own output.
+            // Raw deflate, without zlib's header. QEMU itself uses a window of 4 KiB; this writer
+            // uses 32 KiB, which saves 5 %. It makes no difference to readers: all of them inflate
+            // a whole cluster at once, so the window is their own output.
             let level = flate2::Compression::new(DEFLATE_LEVEL);
             let mut context = flate2::Compress::new(level, false);
             let mut buf = Vec::new();
@@ -79,7 +79,7 @@ fn codec(compression: Compression) -> io::Result<Codec> {
     })
 }
 
-/// A cluster that does not shrink is stored as it is.
+/// A cluster that does not become smaller is stored uncompressed.
 fn keep_if_smaller(plain: &[u8], compressed: &[u8], out: &mut Vec<u8>) {
     if compressed.len() < plain.len() {
         out.extend_from_slice(compressed);
@@ -90,13 +90,13 @@ fn keep_if_smaller(plain: &[u8], compressed: &[u8], out: &mut Vec<u8>) {
 struct Packed {
     file: Batch,
     tables: Tables,
-    /// Where the last compressed cluster ends; the rest of that cluster of the file is free.
+    /// End of the last compressed cluster; the rest of that cluster of the file is free.
     fill: u64,
 }
 
 impl Packed {
-    /// A place for `len` compressed bytes, fewer than a cluster: what is left of the last
-    /// cluster, together with the next one if they touch.
+    /// Allocates `len` compressed bytes, fewer than a cluster: the rest of the last cluster,
+    /// together with the next cluster if they are adjacent.
     fn pack(&mut self, len: u64) -> u64 {
         let end = self.fill.next_multiple_of(CLUSTER);
         if len <= end - self.fill {

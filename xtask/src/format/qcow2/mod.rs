@@ -1,9 +1,9 @@
 //! qcow2 version 3, the format of QEMU, Proxmox and most clouds.
 //!
-//! The facts are those of QEMU's `docs/interop/qcow2.txt`; section names below are its.
-//! Everything is big-endian. Our layout: header, refcount table, L1 table; then data and each
-//! L2 table behind the data that it maps; last the refcount blocks. So the file is written
-//! front to back, but for the three that are known only at the end.
+//! Source: QEMU's `docs/interop/qcow2.txt`; section names below refer to it. Everything is
+//! big-endian. Layout of the files written here: header, refcount table, L1 table; then data, with
+//! each L2 table after the data that it maps; finally the refcount blocks. So the file is written
+//! front to back, except for the first three, which are known only at the end.
 
 mod compressed;
 
@@ -29,7 +29,7 @@ const REFCOUNTS: u64 = CLUSTER / 2;
 /// Bit 63 of L1 and L2 entries: the cluster's refcount is exactly one.
 const COPIED: u64 = 1 << 63;
 
-/// The largest disk: QEMU takes L1 tables up to 32 MiB.
+/// The largest disk: QEMU supports L1 tables of up to 32 MiB.
 pub(super) const MAX_SIZE: u64 = (32 << 20) / 8 * L2_ENTRIES * CLUSTER;
 
 /// Writes a qcow2 without compression.
@@ -37,7 +37,7 @@ pub(super) const MAX_SIZE: u64 = (32 << 20) / 8 * L2_ENTRIES * CLUSTER;
 pub struct Qcow2(Blocks<Clusters>);
 
 impl Qcow2 {
-    /// Takes an empty file, which will hold a disk of `size` bytes.
+    /// Starts on an empty file, for a disk of `size` bytes.
     pub fn new(file: File, size: u64, _options: &Options) -> io::Result<Qcow2> {
         let tables = Tables::new(size, Compression::None)?;
         Ok(Qcow2(Blocks::new(Batch::new(file), Clusters(tables))))
@@ -76,20 +76,20 @@ impl Layout for Clusters {
     }
 }
 
-/// What is known of the file so far: the tables, and where it ends.
+/// What is known of the file so far: its tables and its end.
 #[derive(Debug)]
 struct Tables {
     size: u64,
     compression: Compression,
-    /// Clusters that the refcount table takes. It begins at cluster 1.
+    /// Clusters of the refcount table, which begins at cluster 1.
     refcount_clusters: u64,
-    /// Where each L2 table lies, with [`COPIED`]; 0 where there is none.
+    /// Offset of each L2 table, with [`COPIED`]; 0 if there is none.
     l1: Vec<u64>,
-    /// The L2 table that is being filled, and its number. (Those before it are in the file,
-    /// so that a large disk takes no more memory than a small one.)
+    /// The L2 table that is being filled, and its number. (Earlier ones are in the file already, so
+    /// that a large disk needs no more memory than a small one.)
     l2: Vec<u64>,
     l2_number: Option<u64>,
-    /// How many times each cluster of the file is used; its length is the file's.
+    /// Refcount of each cluster of the file; the number of entries is the file's length.
     refcounts: Vec<u16>,
 }
 
@@ -102,8 +102,8 @@ impl Tables {
         let clusters = size.div_ceil(CLUSTER);
         let l1_entries = clusters.div_ceil(L2_ENTRIES);
         let l1_clusters = (l1_entries * 8).div_ceil(CLUSTER);
-        // The table must have room for the largest file that can come. Refcount blocks count
-        // themselves, and a cluster for each 32,768 is ample for that.
+        // The table must have room for the largest possible file. Refcount blocks count themselves;
+        // one cluster per 32,768 is more than enough for that.
         let most = 1 + l1_clusters + l1_entries + clusters;
         let blocks = most.div_ceil(REFCOUNTS) + most.div_ceil(REFCOUNTS * REFCOUNTS) + 1;
         let refcount_clusters = (blocks * 8).div_ceil(CLUSTER);
@@ -123,44 +123,44 @@ impl Tables {
         Ok(tables)
     }
 
-    /// Where the L1 table lies.
+    /// Offset of the L1 table in bytes.
     fn l1_at(&self) -> u64 {
         (1 + self.refcount_clusters) * CLUSTER
     }
 
-    /// Where the file ends.
+    /// Offset of the end of the file in bytes.
     fn end(&self) -> u64 {
         self.refcounts.len() as u64 * CLUSTER
     }
 
-    /// Takes a cluster at the end of the file; returns its place.
+    /// Allocates a cluster at the end of the file; returns its offset.
     fn allocate(&mut self) -> u64 {
         let at = self.end();
         self.refcounts.push(1);
         at
     }
 
-    /// Takes a cluster at the end of the file that is not used yet; returns its place.
+    /// Allocates a cluster at the end of the file that is not used yet; returns its offset.
     fn reserve(&mut self) -> u64 {
         let at = self.end();
         self.refcounts.push(0);
         at
     }
 
-    /// One more use of cluster `number` of the file.
+    /// Adds one use to cluster `number` of the file.
     fn use_again(&mut self, number: u64) -> io::Result<()> {
         let count = usize::try_from(number)
             .ok()
             .and_then(|n| self.refcounts.get_mut(n))
-            .ok_or_else(|| io::Error::other("a cluster lies past the end of the file"))?;
+            .ok_or_else(|| io::Error::other("a cluster is past the end of the file"))?;
         *count = count
             .checked_add(1)
             .ok_or_else(|| io::Error::other("a cluster is used too often"))?;
         Ok(())
     }
 
-    /// To be called before cluster `index` of the disk gets its place: writes the L2 table
-    /// that is complete, if there is one.
+    /// Must be called before cluster `index` of the disk is allocated: writes the L2 table that is
+    /// complete, if there is one.
     fn enter(&mut self, file: &mut Batch, index: u64) -> io::Result<()> {
         let number = index / L2_ENTRIES;
         if self.l2_number != Some(number) {
@@ -187,7 +187,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Writes what is left. Returns the file's length.
+    /// Writes the remaining tables. Returns the file's length.
     fn finish(&mut self, file: &mut Batch) -> io::Result<u64> {
         self.write_l2(file)?;
         let used = self.refcounts.len() as u64;
@@ -208,12 +208,12 @@ impl Tables {
         Ok(self.end())
     }
 
-    /// "Header", with the feature name table that qemu-img writes: an old reader can then say
-    /// by name what it does not know.
+    /// "Header", with the feature name table that qemu-img writes: with it, an old reader can name
+    /// a feature that it does not support.
     fn header(&self) -> io::Result<Vec<u8>> {
         let u32_of = |n: u64| u32::try_from(n).map_err(io::Error::other);
         let (incompatible, compression_type) = match self.compression {
-            // zlib is what readers expect who know nothing of the field.
+            // Readers that do not know the field expect zlib.
             Compression::None | Compression::Zlib => (0_u64, 0_u8),
             Compression::Zstd => (1 << 3, 1),
         };
@@ -227,11 +227,11 @@ impl Tables {
         put(&mut h, 48, &CLUSTER.to_be_bytes());
         put(&mut h, 56, &u32_of(self.refcount_clusters)?.to_be_bytes());
         put(&mut h, 72, &incompatible.to_be_bytes());
-        // Refcounts of 2^4 bits.
+        // Refcounts have 2^4 bits.
         put(&mut h, 96, &4_u32.to_be_bytes());
         put(&mut h, 100, &112_u32.to_be_bytes());
         put(&mut h, 104, &[compression_type]);
-        // Header extension "feature name table"; the area ends by eight zeros.
+        // Header extension "feature name table"; eight zeros end the area.
         h.extend(0x6803_f857_u32.to_be_bytes());
         h.extend(u32_of(FEATURES.len() as u64 * 48)?.to_be_bytes());
         for (kind, bit, name) in FEATURES {

@@ -12,7 +12,7 @@ fn u64_at(file: &[u8], at: usize) -> u64 {
     u64::from_be_bytes(file[at..at + 8].try_into().unwrap())
 }
 
-/// The L2 entry of a cluster of the disk, 0 where there is no L2 table.
+/// The L2 entry of a cluster of the disk, or 0 if there is no L2 table.
 fn entry(file: &[u8], cluster: usize) -> u64 {
     let l1 = u64_at(file, 40) as usize;
     let l2 = (u64_at(file, l1 + cluster / 8192 * 8) & !COPIED) as usize;
@@ -23,7 +23,7 @@ fn entry(file: &[u8], cluster: usize) -> u64 {
     }
 }
 
-/// How often the cluster of the file at byte `at` is used.
+/// Refcount of the cluster at offset `at` of the file.
 fn uses(file: &[u8], at: usize) -> u16 {
     let table = u64_at(file, 48) as usize;
     let block = u64_at(file, table) as usize;
@@ -33,7 +33,7 @@ fn uses(file: &[u8], at: usize) -> u16 {
 
 #[test]
 fn clusters_lie_one_behind_another_and_their_table_behind_them() {
-    // The second L2 table covers the disk from 512 MiB on.
+    // The second L2 table maps the disk from 512 MiB on.
     let far = 8192 * CLUSTER;
     let new = |f, size| Qcow2::new(f, size, &options()).unwrap();
     let file = written(far + 1, new, |sink| {
@@ -56,7 +56,7 @@ fn clusters_lie_one_behind_another_and_their_table_behind_them() {
 
 #[test]
 fn compressed_clusters_share_clusters_of_the_file() {
-    // Noise does not compress: it is stored as it is, between the others.
+    // Noise does not compress: it is stored uncompressed, between the others.
     let mut n = 1_u32;
     let noise: Vec<u8> = (0..C)
         .map(|_| {
@@ -104,7 +104,7 @@ fn a_disk_of_many_tebibytes_has_a_refcount_table_of_its_size() {
     let size = 40 << 40;
     let file = written(size, new, |sink| sink.zeros(0, size).unwrap());
     let clusters = u32::from_be_bytes(file[56..60].try_into().unwrap());
-    // 40 TiB need 20,480 refcount blocks, a cluster holds the places of 8,192.
+    // 40 TiB need 20,480 refcount blocks; a cluster holds the offsets of 8,192.
     assert_eq!(clusters, 3);
     assert_eq!(u64_at(&file, 40), 4 * CLUSTER);
 }

@@ -1,8 +1,8 @@
-//! VMDK, VMware's format, in the two kinds that are one file: "monolithicSparse" for
+//! VMDK, VMware's format, in the two kinds that are a single file: "monolithicSparse" for
 //! Workstation, Player and Fusion, and "streamOptimized" for OVA.
 //!
-//! The facts are those of VMware's technical note "Virtual Disk Format 5.0"; section names
-//! below are its. Everything is little-endian, places are in sectors of 512 bytes.
+//! Source: VMware's technical note "Virtual Disk Format 5.0"; section names below refer to it.
+//! Everything is little-endian, offsets are in sectors of 512 bytes.
 
 mod stream;
 
@@ -19,16 +19,16 @@ use uuid::Uuid;
 /// Size of a grain in bytes: the default.
 const GRAIN: u64 = 64 << 10;
 
-/// Entries of a grain table, always; each is a u32.
+/// Entries of a grain table, a fixed number; each is a u32.
 const ENTRIES: u64 = 512;
 
 /// Size of a grain table in sectors.
 const TABLE_SECTORS: u64 = ENTRIES * 4 / SECTOR;
 
-/// Sectors that are kept for the descriptor, which begins at the second.
+/// Sectors that are reserved for the descriptor, which begins at the second sector.
 const DESCRIPTOR: usize = 20;
 
-/// The largest disk: vSphere ends at 62 TiB.
+/// The largest disk: vSphere's limit is 62 TiB.
 pub(super) const MAX_SIZE: u64 = 62 << 40;
 
 /// Writes a monolithicSparse VMDK ("Hosted Sparse Extents").
@@ -42,14 +42,14 @@ struct Sparse {
     /// Number of grains, and of grain tables.
     grains: u64,
     tables: u64,
-    /// The grain tables, which follow one another, and their redundant copy.
+    /// The grain tables, which are contiguous, and their redundant copy.
     entries: [Table<4>; 2],
-    /// Where the next grain goes, in bytes.
+    /// Offset of the next grain in bytes.
     next: u64,
 }
 
 impl Vmdk {
-    /// Takes an empty file, which will hold a disk of `size` bytes.
+    /// Starts on an empty file, for a disk of `size` bytes.
     pub fn new(file: File, size: u64, options: &Options) -> io::Result<Vmdk> {
         let size = checked(size)?;
         let grains = size.div_ceil(GRAIN);
@@ -133,7 +133,7 @@ impl Sink for Vmdk {
     }
 }
 
-/// The size of the disk in whole sectors, if the format can hold it.
+/// The size of the disk in whole sectors, if the format can store it.
 fn checked(size: u64) -> io::Result<u64> {
     let size = whole_sectors(size);
     if size > MAX_SIZE {
@@ -142,12 +142,12 @@ fn checked(size: u64) -> io::Result<u64> {
     Ok(size)
 }
 
-/// Byte `at` of the file as the number of a sector, for tables of u32.
+/// Offset `at` of the file as the number of a sector, for tables of u32.
 fn sector(at: u64) -> io::Result<u32> {
     u32::try_from(at / SECTOR).map_err(|_| {
         io::Error::new(
             io::ErrorKind::InvalidInput,
-            "the content of the disk is too large for the format VMDK, whose files end at 2 TiB",
+            "the contents of the disk are too large for the format VMDK, whose files are at most 2 TiB",
         )
     })
 }
@@ -159,11 +159,11 @@ struct Header {
     flags: u32,
     /// Size of the disk in sectors.
     capacity: u64,
-    /// Where the redundant grain directory lies.
+    /// Sector of the redundant grain directory.
     redundant: u64,
-    /// Where the grain directory lies.
+    /// Sector of the grain directory.
     primary: u64,
-    /// Where the first grain may lie.
+    /// First sector that grains can use.
     overhead: u64,
     /// 1 is deflate.
     compression: u16,
@@ -183,21 +183,21 @@ impl Header {
         put(&mut h, 48, &self.redundant.to_le_bytes());
         put(&mut h, 56, &self.primary.to_le_bytes());
         put(&mut h, 64, &self.overhead.to_le_bytes());
-        // Four characters that a transfer as text would destroy.
+        // Four characters that a transfer in text mode would change.
         put(&mut h, 73, b"\n \r\n");
         put(&mut h, 77, &self.compression.to_le_bytes());
         h
     }
 }
 
-/// "The Descriptor File". The file's own `name` is in it; no program insists on it. The
-/// adapter is IDE, which every VMware product, VirtualBox and every Linux kernel knows.
+/// "The Descriptor File". It contains the file's own `name`; no program insists on it. The adapter
+/// is IDE, which every VMware product, VirtualBox and every Linux kernel support.
 fn descriptor(kind: &str, size: u64, name: &str, id: Uuid) -> String {
     let (heads, sectors) = (16, 63);
     let cylinders = size / (heads * sectors * SECTOR);
     // The content id: 0xffffffff means "none".
     let cid = id.as_fields().0.min(0xffff_fffd);
-    // The name stands in quotes, and the descriptor has a fixed room.
+    // The name is in quotes, and the descriptor has a fixed size.
     let name: String = name
         .chars()
         .filter(|c| !c.is_control() && *c != '"')

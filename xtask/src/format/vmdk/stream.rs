@@ -1,5 +1,5 @@
 //! streamOptimized ("Stream-Optimized Compressed"): written strictly front to back, each grain
-//! deflated, each grain table behind its grains, the directory and a footer last.
+//! deflated, each grain table after its grains, the directory and a footer at the end.
 
 use super::super::squeeze::{Codec, Squeezed, Store};
 use super::super::{DEFLATE_LEVEL, Options, Sink, deflate};
@@ -7,23 +7,23 @@ use super::{DESCRIPTOR, ENTRIES, GRAIN, Header, TABLE_SECTORS, checked, descript
 use crate::format::blocks::{SECTOR, put};
 use std::io::{self, Write};
 
-/// In the header: the directory's place stands in the footer.
+/// Value in the header: the offset of the directory is in the footer.
 const AT_END: u64 = u64::MAX;
 
-/// Kinds of markers.
+/// Types of markers.
 const END_OF_STREAM: u32 = 0;
 const GRAIN_TABLE: u32 = 1;
 const GRAIN_DIRECTORY: u32 = 2;
 const FOOTER: u32 = 3;
 
-/// Writes a streamOptimized VMDK, which is for transport: virtual machines do not write to it.
-/// It is deflated on all cores.
+/// Writes a streamOptimized VMDK, which is for transport: virtual machines do not write to it. It
+/// is deflated on all cores.
 #[derive(Debug)]
 pub struct VmdkStream<W>(Squeezed<Stream<W>>);
 
 impl<W: Write + Send> VmdkStream<W> {
-    /// Writes into `out`, whose first byte is the file's first, a disk of `size` bytes. `out`
-    /// is given pieces of a few KiB.
+    /// Writes a disk of `size` bytes to `out`, from the first byte of the file on. `out` gets
+    /// pieces of a few KiB.
     pub fn new(out: W, size: u64, options: &Options) -> io::Result<VmdkStream<W>> {
         let size = checked(size)?;
         let usize_of = |n: u64| usize::try_from(n).map_err(io::Error::other);
@@ -56,12 +56,12 @@ impl<W: Write + Send> VmdkStream<W> {
         Squeezed::new(stream, GRAIN, options.threads, codec).map(VmdkStream)
     }
 
-    /// Where it writes to.
+    /// The inner writer.
     pub(in super::super) fn out(&mut self) -> &mut W {
         &mut self.0.store().out
     }
 
-    /// Bytes of the grains that were stored, before they were deflated.
+    /// Size of the grains that were stored in bytes, before they were deflated.
     pub(in super::super) fn content(&mut self) -> u64 {
         self.0.store().grains * GRAIN
     }
@@ -94,20 +94,20 @@ fn codec() -> io::Result<Codec> {
 #[derive(Debug)]
 struct Stream<W> {
     out: W,
-    /// Bytes that were written: a multiple of a sector.
+    /// Number of bytes written: a multiple of a sector.
     at: u64,
     header: Header,
-    /// Grains that were stored.
+    /// Number of grains that were stored.
     grains: u64,
     /// The grain table that is being filled, and its number.
     table: Vec<u32>,
     number: Option<u64>,
-    /// The sector of each grain table; 0 where there is none.
+    /// The sector of each grain table; 0 if there is none.
     directory: Vec<u32>,
 }
 
 impl<W: Write> Stream<W> {
-    /// Writes `bytes`, and zeros to the end of the sector.
+    /// Writes `bytes`, and zeros up to the end of the sector.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)?;
         let len = bytes.len() as u64;
@@ -118,7 +118,7 @@ impl<W: Write> Stream<W> {
         Ok(())
     }
 
-    /// The marker of what follows it in `sectors` sectors.
+    /// The marker of the `sectors` sectors that follow it.
     fn marker(&mut self, sectors: u64, kind: u32) -> io::Result<()> {
         let mut marker = [0; SECTOR as usize];
         put(&mut marker, 0, &sectors.to_le_bytes());
@@ -159,7 +159,8 @@ impl<W: Write + Send> Store for Stream<W> {
         let within = usize::try_from(index % ENTRIES).map_err(io::Error::other)?;
         self.table[within] = sector(self.at)?;
         self.grains += 1;
-        // The grain's marker: its first sector on the disk, and the bytes that follow.
+        // The marker of the grain: its first sector on the disk, and the number of bytes that
+        // follow.
         let size = u32::try_from(compressed.len()).map_err(io::Error::other)?;
         let mut grain = Vec::with_capacity(12 + compressed.len());
         grain.extend((index * (GRAIN / SECTOR)).to_le_bytes());
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_stream_can_be_read_from_its_end() {
-        // Grain 1, and the first of the third grain table.
+        // Grain 1, and the first one of the third grain table.
         let far = 2 * 512 * GRAIN;
         let size = far + GRAIN;
         let mut file = Vec::new();

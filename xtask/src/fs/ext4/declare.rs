@@ -1,4 +1,4 @@
-//! A tree, told to the writer name by name.
+//! Declares a tree to the writer, name by name.
 
 use super::laid::Contents;
 use super::writer::{self, Builder, Kind as Node};
@@ -7,7 +7,7 @@ use crate::error::Report;
 use crate::rootfs::{Content, Kind, Meta, NodeId, ROOT, Tree};
 use std::collections::HashMap;
 
-/// Owner, mode and time as the writer takes them.
+/// Owner, mode and time in the form that the writer uses.
 fn meta(meta: &Meta) -> writer::Meta {
     writer::Meta {
         mode: meta.mode,
@@ -18,22 +18,22 @@ fn meta(meta: &Meta) -> writer::Meta {
     }
 }
 
-/// A tree on its way into the writer.
+/// A tree that is being declared to the writer.
 pub(super) struct Declared<'a> {
     builder: Builder,
     contents: Contents,
-    /// Nodes with several names that were declared already.
+    /// Nodes with several names that are declared already.
     linked: HashMap<NodeId, writer::NodeId>,
-    /// Paths of what the boot loader reads.
+    /// Paths that the boot loader reads.
     dense: &'a [&'a str],
-    /// What the boot loader reads: the place of its path among those, and the file.
+    /// Files that the boot loader reads: the index of the matching path above, and the file.
     early: Vec<(usize, writer::NodeId)>,
 }
 
 /// The directory that the file system itself needs.
 const LOST_AND_FOUND: &[u8] = b"/lost+found";
 
-/// Declares a whole tree. What the boot loader reads (the paths `dense`) has no holes and lies
+/// Declares a whole tree. What the boot loader reads (the paths `dense`) has no holes and is stored
 /// before all other files.
 pub(super) fn declare(
     builder: Builder,
@@ -58,13 +58,13 @@ pub(super) fn declare(
 }
 
 impl Declared<'_> {
-    /// Declares everything below the root, in the tree's own order.
+    /// Declares everything below the root, in the order of the tree.
     fn tree(&mut self, tree: &Tree) -> Result<(), Report> {
         let children = |id: NodeId| match &tree.node(id).kind {
             Kind::Dir(children) => children.iter(),
             _ => std::collections::btree_map::Iter::default(),
         };
-        // One level for each directory on the way: a list, for a tar may nest very deep.
+        // One level for each open directory. It is a list, because a tar may be nested very deeply.
         let mut levels = vec![(writer::ROOT, children(ROOT), 0)];
         let mut path = Vec::new();
         while let Some((parent, entries, len)) = levels.last_mut() {
@@ -77,7 +77,7 @@ impl Declared<'_> {
             path.push(b'/');
             path.extend_from_slice(name);
             if path == LOST_AND_FOUND {
-                // The writer makes its own, empty.
+                // The writer makes its own, empty one.
                 lost_and_found(&tree.node(id).kind)?;
                 continue;
             }
@@ -88,7 +88,8 @@ impl Declared<'_> {
         Ok(())
     }
 
-    /// Declares one name; the writer's number of a directory, so that its entries can follow.
+    /// Declares one name. Returns the writer's number of a directory, so that its entries can
+    /// follow.
     fn node(
         &mut self,
         tree: &Tree,
@@ -154,7 +155,7 @@ impl Declared<'_> {
         let Some(xattrs) = &tree.node(id).xattrs else {
             return Ok(());
         };
-        // Access control lists have another form on the disk.
+        // Access control lists have a different form on disk.
         let mut lists: Vec<(&[u8], Vec<u8>)> = Vec::new();
         let mut rest: Vec<(&[u8], &[u8])> = Vec::new();
         for (name, value) in xattrs.iter() {
@@ -181,15 +182,15 @@ impl Declared<'_> {
 /// The error for a file with more names than an inode can count.
 fn too_many_links(path: &[u8], links: u32) -> Report {
     Report::mistake(format!(
-        "the file \"{}\" has {links} names (hard links); a file of an ext4 file system has at most {}",
+        "the file \"{}\" has {links} names (hard links), but ext4 allows at most {}",
         path.escape_ascii(),
         writer::MOST_LINKS
     ))
-    .hint("make copies of some of them; `tar --hard-dereference` stores a copy for each name")
+    .hint("replace some of them with copies; `tar --hard-dereference` stores a copy for each name")
 }
 
-/// Fails unless an old /lost+found can be replaced by the new file system's own: e2fsck makes
-/// that one and puts into it what it finds.
+/// Fails unless an old /lost+found can be replaced by the one of the new file system. e2fsck makes
+/// that directory and puts the files that it finds into it.
 fn lost_and_found(old: &Kind) -> Result<(), Report> {
     let what = match old {
         Kind::Dir(children) if children.is_empty() => return Ok(()),
@@ -200,14 +201,14 @@ fn lost_and_found(old: &Kind) -> Result<(), Report> {
         other => format!("is a {}, not a directory", other.name()),
     };
     Err(Report::mistake(format!(
-        "the root file system's /lost+found {what}, and the new file system has one of its own"
+        "the root file system's /lost+found {what}, and the new file system makes this directory itself"
     ))
-    .hint("move what is needed out of it, and leave the rest out: `tar --exclude=./lost+found`, or `RUN rm -rf /lost+found` in the Dockerfile"))
+    .hint("move what is needed out of it, and exclude the rest: `tar --exclude=./lost+found`, or `RUN rm -rf /lost+found` in the Dockerfile"))
 }
 
-/// Turns an access control list from the form of the system calls (version 2, Linux
-/// include/uapi/linux/posix_acl_xattr.h) into the one on an ext4 disk (version 1, Linux
-/// fs/ext4/acl.h), which leaves out the id where it means nothing. `None` if malformed.
+/// Converts an access control list from the form of the system calls (version 2, Linux
+/// include/uapi/linux/posix_acl_xattr.h) to the one on an ext4 disk (version 1, Linux
+/// fs/ext4/acl.h), which omits the id where it has no meaning. `None` if malformed.
 fn acl_on_disk(value: &[u8]) -> Option<Vec<u8>> {
     const USER: u16 = 0x02;
     const GROUP: u16 = 0x08;

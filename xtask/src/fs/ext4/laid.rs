@@ -1,4 +1,4 @@
-//! A root file system that is laid out, and the contents of its files.
+//! A root file system after layout, and the contents of its files.
 
 use super::writer::{NodeId, Out, Volume};
 use crate::format::Sink;
@@ -7,17 +7,17 @@ use crate::rootfs::{Content, Stores};
 use std::io;
 use std::ops::Range;
 
-/// Contents of files by the numbers that the writer has for them.
+/// Contents of files, by the handles that the writer uses for them.
 ///
-/// Nearly every file is a run of bytes of a store, which fits into its number: bit 63 is 0,
-/// the store has 11 bits and the first byte 52. All others are kept in a list.
+/// Nearly every file is a range of bytes of a store, which fits into its handle: bit 63 is 0, 11
+/// bits are the number of the store and 52 bits the first byte. All others are kept in a list.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     others: Vec<Content>,
     late: Option<Late>,
 }
 
-/// The file whose bytes depend on where it lies.
+/// The file whose bytes depend on its location on the disk.
 #[derive(Debug)]
 struct Late {
     handle: u64,
@@ -25,12 +25,12 @@ struct Late {
     len: u64,
 }
 
-/// Bits of the first byte in a store, and the mark of a number in the list.
+/// Number of bits for the first byte in a store, and the bit that marks an index of the list.
 const START_BITS: u32 = 52;
 const LISTED: u64 = 1 << 63;
 
 impl Contents {
-    /// The number of a content.
+    /// The handle of a content.
     pub(super) fn handle(&mut self, content: &Content) -> u64 {
         if let Content::Stored { store, start, .. } = content
             && *start < 1 << START_BITS
@@ -42,12 +42,12 @@ impl Contents {
         LISTED | (self.others.len() - 1) as u64
     }
 
-    /// Says that the content of that number is the one that comes late.
+    /// Marks the content with that handle as the late one.
     pub(super) fn late(&mut self, handle: u64, node: NodeId, len: u64) {
         self.late = Some(Late { handle, node, len });
     }
 
-    /// Emits `len` bytes of a content, those from its byte `from` on.
+    /// Emits `len` bytes of a content, starting at its byte `from`.
     fn emit(
         &self,
         to: &mut ToSink<'_>,
@@ -82,7 +82,7 @@ impl Contents {
     }
 }
 
-/// A root file system that is laid out.
+/// A root file system after layout.
 #[derive(Debug)]
 pub struct Laid {
     volume: Volume,
@@ -94,7 +94,7 @@ impl Laid {
         Laid { volume, contents }
     }
 
-    /// Where the late file lies, as (offset, length) in bytes, in the order of the file.
+    /// Location of the late file, as (offset, length) in bytes, in the order of the file.
     pub(in crate::fs) fn late(&self) -> Vec<(u64, u64)> {
         let Some(late) = &self.contents.late else {
             return Vec::new();
@@ -123,12 +123,12 @@ impl Laid {
         Ok(())
     }
 
-    /// Puts a boot sector before the superblock. Whether there is room for it.
+    /// Writes a boot sector before the superblock. Returns whether there is room for it.
     pub(in crate::fs) fn set_boot(&mut self, bytes: &[u8]) -> bool {
         self.volume.set_boot(bytes)
     }
 
-    /// Reads metadata into `buf`, which is zero.
+    /// Reads metadata into `buf`, which must be zeroed.
     pub(in crate::fs) fn read_metadata(&self, offset: u64, buf: &mut [u8]) {
         let range = offset..offset + buf.len() as u64;
         let Ok(()) = self
@@ -136,12 +136,12 @@ impl Laid {
             .write_range(range, &mut ToBuffer { offset, buf });
     }
 
-    /// Free space, in bytes from its start: ascending and disjoint.
+    /// Free space, in bytes from the start of the file system: ascending and disjoint.
     pub(in crate::fs) fn free(&self) -> Vec<Range<u64>> {
         self.volume.free().collect()
     }
 
-    /// Emits everything at byte `base` of the disk, zeros between it as well, up to `size`.
+    /// Emits everything up to `size`, including zeros, at offset `base` of the disk.
     pub(in crate::fs) fn emit(
         &self,
         size: u64,
@@ -168,7 +168,7 @@ struct ToSink<'a> {
     contents: &'a Contents,
     stores: &'a Stores,
     base: u64,
-    /// Up to here everything was emitted.
+    /// Everything up to this byte is emitted.
     at: u64,
     sink: &'a mut dyn Sink,
     progress: &'a dyn Fn(u64),
@@ -176,7 +176,7 @@ struct ToSink<'a> {
 }
 
 impl ToSink<'_> {
-    /// Zeros up to byte `at`.
+    /// Emits zeros up to byte `at`.
     fn reach(&mut self, at: u64) -> io::Result<()> {
         if at > self.at {
             self.sink.zeros(self.base + self.at, at - self.at)?;
@@ -206,7 +206,7 @@ impl Out for ToSink<'_> {
     }
 }
 
-/// A buffer that takes what lies from byte `offset` on.
+/// A buffer that receives the bytes from offset `offset` on.
 struct ToBuffer<'a> {
     offset: u64,
     buf: &'a mut [u8],
@@ -219,7 +219,7 @@ impl Out for ToBuffer<'_> {
         let end = self.offset + self.buf.len() as u64;
         let (from, to) = (at.max(self.offset), (at + bytes.len() as u64).min(end));
         if from < to {
-            // All of them lie inside of slices that are in memory.
+            // All of them are inside slices in memory.
             let place = |at: u64, base: u64| usize::try_from(at - base).unwrap_or(usize::MAX);
             self.buf[place(from, self.offset)..place(to, self.offset)]
                 .copy_from_slice(&bytes[place(from, at)..place(to, at)]);

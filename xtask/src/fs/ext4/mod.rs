@@ -1,9 +1,9 @@
-//! The root file system: ext4, by a writer of our own.
+//! The root file system: ext4, with this project's own writer.
 //!
-//! [`writer`] knows nothing of the rest of the program. What lies here tells it the tree, and
-//! gives the bytes of files to what it lays out. What is written and why is in README.md beside
-//! this file: no `inline_data` and no unwritten extents, which EXTLINUX could not read, and no
-//! `64bit` below 16 TiB.
+//! [`writer`] does not depend on the rest of the program. The code here declares the tree to it,
+//! and supplies the bytes of the files. README.md in this directory says what is written and why:
+//! no `inline_data` and no unwritten extents, which EXTLINUX could not read, and no `64bit` below
+//! 16 TiB.
 
 mod declare;
 mod laid;
@@ -20,27 +20,27 @@ use crate::rootfs::Tree;
 use uuid::Uuid;
 use writer::{Builder, Error, Inodes, Options};
 
-/// Block size in bytes. EXTLINUX boots from it and the kernel is fastest with it.
+/// Block size in bytes. EXTLINUX boots from it, and it is the fastest for the kernel.
 pub const BLOCK: u64 = 4096;
 
-/// Largest file system in bytes that EXTLINUX reads: 2^32 - 1 blocks. A larger one has the
-/// feature `64bit`.
+/// Size in bytes of the largest file system that EXTLINUX reads: 2^32 - 1 blocks. A larger one has
+/// the feature `64bit`.
 pub const LARGEST: u64 = ((1 << 32) - 1) * BLOCK;
 
-/// Largest file system in bytes with `64bit`: its group descriptors take half a group.
+/// Size in bytes of the largest file system with `64bit`: its group descriptors use half a group.
 pub const LARGEST_64BIT: u64 = (8 * BLOCK) * (8 * BLOCK / 2) * (BLOCK / 64) * BLOCK;
 
-/// To this size in bytes at least a machine's disk can grow with the group descriptors in one
-/// place, which EXTLINUX needs, and to 1024 times its size. It takes 256 KiB, and as much for
-/// each of their backups.
+/// A machine's disk can grow at least to this size in bytes, and to 1024 times its size, with the
+/// group descriptors in one place, which EXTLINUX needs. This costs 256 KiB, and as much for each
+/// of their backups.
 const GROW: u64 = 1 << 40;
 
-/// What the file system is to be.
+/// Parameters of the file system.
 #[derive(Debug, Clone)]
 pub struct Spec {
     /// Size in bytes, a multiple of 4096.
     pub size: u64,
-    /// Its UUID; the seed of the directory hash comes from it.
+    /// UUID; the seed of the directory hash is derived from it.
     pub uuid: Uuid,
     /// Volume label, at most 16 bytes.
     pub label: String,
@@ -50,11 +50,11 @@ pub struct Spec {
     pub inodes: u32,
     /// Blocks that only root may use, in percent (0 to 50).
     pub reserved_percent: u8,
-    /// What the tree takes, for an error that says so.
+    /// What the tree needs, for the error message.
     pub need: Need,
 }
 
-/// The writer's options for a file system of that size with so many inodes.
+/// The writer's options for a file system of this size with this number of inodes.
 fn options(size: u64, inodes: u32) -> Options {
     let mut options = Options::new(size, [0; 16]);
     options.inodes = Inodes::Count(inodes);
@@ -65,13 +65,13 @@ fn options(size: u64, inodes: u32) -> Options {
 
 /// Lays out `tree` as an ext4 file system.
 ///
-/// The tree is gone as soon as everything in it is declared.
+/// The tree is dropped as soon as everything in it is declared.
 ///
-/// Files below one of the directories `dense` (paths in the tree), and files named there, get
-/// no holes even if the tar declared some: EXTLINUX cannot read a sparse extent. They lie before
-/// all other files, in the order of these paths.
+/// Files named in `dense`, and files below a directory named there (paths in the tree), have no
+/// holes even if the tar declared some: EXTLINUX cannot read a sparse extent. They are stored
+/// before all other files, in the order of these paths.
 ///
-/// Fails if the tree does not fit, or holds something that ext4 cannot: the error says what.
+/// Fails if the tree does not fit, or contains something that ext4 cannot store.
 pub fn layout(tree: Tree, spec: &Spec, dense: &[&str]) -> Result<Layout, Report> {
     let mut options = options(spec.size, spec.inodes);
     options.uuid = *spec.uuid.as_bytes();
@@ -93,8 +93,8 @@ pub fn layout(tree: Tree, spec: &Spec, dense: &[&str]) -> Result<Layout, Report>
     Ok(Layout::ext4(spec.size, Laid::new(volume, contents)))
 }
 
-/// Free bytes of a file system that was laid out, those for root only included: what its
-/// superblock says (Linux Documentation/filesystems/ext4/super.rst).
+/// Free bytes of a file system after layout, including those for root only, as its superblock says
+/// (Linux Documentation/filesystems/ext4/super.rst).
 pub fn free_bytes(layout: &Layout) -> u64 {
     let mut sb = [0; 1024];
     layout.read_metadata(1024, &mut sb);
@@ -106,7 +106,7 @@ pub fn free_bytes(layout: &Layout) -> u64 {
             sb[at + 3],
         ]))
     };
-    // `INCOMPAT_64BIT`: numbers of blocks have an upper half.
+    // `INCOMPAT_64BIT`: block numbers have an upper half.
     let high = match number(0x60) & 0x80 {
         0 => 0,
         _ => number(0x158),
@@ -114,8 +114,7 @@ pub fn free_bytes(layout: &Layout) -> u64 {
     (high << 32 | number(0xc)) << (10 + number(0x18).min(6))
 }
 
-/// Whether a file lies below one of the directories `dense`, or is named there: it gets no
-/// holes.
+/// Whether a file is named in `dense` or is below a directory named there, so that it has no holes.
 fn is_dense(path: &[u8], dense: &[&str]) -> bool {
     dense.iter().any(|d| {
         let rest = path.strip_prefix(d.as_bytes());
@@ -123,11 +122,11 @@ fn is_dense(path: &[u8], dense: &[&str]) -> bool {
     })
 }
 
-/// What the writer refuses, for people.
+/// The report for an error of the writer.
 fn refused(error: Error) -> Report {
     let hint = match &error {
         Error::Attributes { .. } | Error::AttributeName { .. } | Error::Value { .. } => {
-            Some("remove some of them in the Dockerfile, by `setfattr -x`")
+            Some("remove some of them in the Dockerfile with `setfattr -x`")
         }
         Error::Name { .. }
         | Error::NameTooLong { .. }
@@ -135,7 +134,7 @@ fn refused(error: Error) -> Report {
         | Error::Target { .. }
         | Error::Device { .. }
         | Error::DirectoryTooLarge { .. } => Some(
-            "ext4 cannot hold it as it is: change or remove it before the tar or the container image is made",
+            "ext4 cannot store it as it is: change or remove it before the tar or the container image is made",
         ),
         _ => None,
     };
@@ -146,11 +145,11 @@ fn refused(error: Error) -> Report {
     }
 }
 
-/// The error for a disk of `size` bytes, `around` of them outside of the root file system,
-/// that cannot hold `need`.
+/// The error for a disk of `size` bytes, with `around` of them outside the root file system, that
+/// cannot hold `need`.
 pub fn too_small(need: &Need, size: u64, around: u64) -> Report {
     Report::mistake(format!(
-        "a disk of {} is too small for the root file system: it takes at least {} ({} of files, {} inodes)",
+        "a disk of {} is too small for the root file system: it needs at least {} ({} of files, {} inodes)",
         Size(size),
         Size(need.smallest().saturating_add(around)),
         Size(need.content),

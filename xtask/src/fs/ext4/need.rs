@@ -1,4 +1,4 @@
-//! How much of an ext4 file system a tree takes.
+//! How much space a tree needs in an ext4 file system.
 
 use super::writer::{FIRST_INODE, Geometry};
 use super::{BLOCK, LARGEST, LARGEST_64BIT, is_dense, options};
@@ -6,16 +6,16 @@ use crate::model::size::MIB;
 use crate::rootfs::{Content, Kind, Node, NodeId, ROOT, Tree};
 use std::collections::HashSet;
 
-/// Blocks in a block group: what one block of bitmap can describe.
+/// Blocks in a block group: one bitmap block has this number of bits.
 const GROUP_BLOCKS: u64 = 8 * BLOCK;
 
-/// Most inodes in a block group: what a block of bitmap can describe.
+/// Most inodes in a block group: one bitmap block has this number of bits.
 const GROUP_INODES: u64 = 8 * BLOCK;
 
-/// Smallest file system in bytes.
+/// Size of the smallest file system in bytes.
 const LEAST: u64 = 16 * MIB;
 
-/// From which sizes in blocks on the journal is larger (e2fsprogs lib/ext2fs/mkjournal.c,
+/// File system sizes in blocks from which the journal is larger (e2fsprogs lib/ext2fs/mkjournal.c,
 /// `ext2fs_default_journal_size`).
 const JOURNALS: [u64; 7] = [
     32768, 262_144, 524_288, 4_194_304, 8_388_608, 16_777_216, 33_554_432,
@@ -27,25 +27,25 @@ const EXTENT_BLOCKS: u64 = 32768;
 /// Bytes of extended attributes that fit into an inode.
 const IN_INODE: usize = 88;
 
-/// Bytes of entries that each block of a large directory has at least, but for the last one:
-/// the writer fills nine tenths.
+/// Bytes of entries in each block of a large directory, except for the last one: the writer fills
+/// at least nine tenths.
 const LEAF: u64 = (BLOCK - 12) * 9 / 10;
 
-/// What a tree takes in an ext4 file system, apart from what the file system itself takes.
+/// What a tree needs in an ext4 file system, without the file system's own metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Need {
-    /// Blocks of file contents, directories, long links and extended attributes. An upper
-    /// bound that is exact for file contents.
+    /// Blocks of file contents, directories, long links and extended attributes. It is an upper
+    /// bound, and exact for file contents.
     pub blocks: u64,
-    /// Inodes, the file system's own included.
+    /// Inodes, including those of the file system itself.
     pub inodes: u64,
-    /// Bytes of file contents, holes not counted: for people, not for the layout.
+    /// Bytes of file contents without holes: for messages, not for the layout.
     pub content: u64,
 }
 
 impl Need {
-    /// What `tree` takes, if the files that `dense` tells of have no holes: see
-    /// [`super::layout`]. Sums that are larger than any disk end at 2^64 - 1.
+    /// What `tree` needs if the files in `dense` have no holes: see [`super::layout`]. Sums that
+    /// are larger than any disk are capped at 2^64 - 1.
     pub fn of(tree: &Tree, dense: &[&str]) -> Need {
         // Inodes 1 to 10 and lost+found with its four blocks, and the root directory.
         let mut need = Need {
@@ -73,8 +73,8 @@ impl Need {
             Kind::File(content) => {
                 let (data, runs) = data(content, dense);
                 let blocks = data.div_ceil(BLOCK);
-                // A file is cut where something of the file system's own lies, which is at the
-                // start of groups.
+                // A file is split where metadata of the file system is, which is at the start of
+                // groups.
                 let extents = (blocks.div_ceil(EXTENT_BLOCKS) + blocks / GROUP_BLOCKS + 1) + runs;
                 // Four extents fit into the inode; a leaf block holds 340.
                 let tree_blocks = if extents > 4 {
@@ -86,7 +86,8 @@ impl Need {
                 self.content = self.content.saturating_add(data);
             }
             Kind::Dir(children) => {
-                // A directory entry: 8 bytes and the name, rounded up to 4 (ext4_dir_entry_2).
+                // A directory entry: 8 bytes and the name, rounded up to a multiple of 4
+                // (ext4_dir_entry_2).
                 let bytes: u64 = children
                     .keys()
                     .map(|n| (8 + n.len() as u64).next_multiple_of(4))
@@ -96,7 +97,7 @@ impl Need {
                     1
                 } else {
                     let leaves = bytes / LEAF + 1;
-                    // The index, whose blocks lead to 255 each at least.
+                    // The index: each of its blocks points to at least 255 others.
                     leaves + 1 + leaves.div_ceil(255)
                 };
             }
@@ -105,29 +106,29 @@ impl Need {
         }
     }
 
-    /// The smallest file system, in bytes, that surely holds this, as every larger one does: a
-    /// multiple of 1 MiB.
+    /// Size in bytes of the smallest file system that is sure to hold this, as every larger one is:
+    /// a multiple of 1 MiB.
     pub fn smallest(&self) -> u64 {
         self.smallest_with(0, 0)
     }
 
-    /// The smallest file system, in bytes, that holds this and has `free` bytes for everybody
-    /// besides, if `reserved_percent` of its blocks are root's: a multiple of 1 MiB.
+    /// Size in bytes of the smallest file system that holds this and has `free` bytes left for all
+    /// users, with `reserved_percent` of its blocks reserved for root: a multiple of 1 MiB.
     pub fn smallest_with(&self, free: u64, reserved_percent: u8) -> u64 {
         let blocks = self.blocks.saturating_add(free.div_ceil(BLOCK));
         if blocks > LARGEST_64BIT / BLOCK {
-            // More than any file system has: what it takes for itself does not matter.
+            // More than any file system can hold: its own metadata does not matter.
             return blocks.saturating_mul(BLOCK) / MIB * MIB;
         }
         let mut size = LEAST;
-        // Where the journal gets larger, a larger file system may hold less.
+        // At sizes where the journal gets larger, a larger file system may hold less.
         for from in JOURNALS {
             if self.wanted(from * BLOCK, blocks, reserved_percent) > from * BLOCK {
                 size = size.max(from * BLOCK);
             }
         }
-        // Each round adds what the file system of the last round's size takes for itself;
-        // that grows far slower than the size, so it settles within a few rounds.
+        // Each round adds the metadata of a file system with the size of the last round. It grows
+        // far slower than the size, so this converges within a few rounds.
         loop {
             let wanted = self.wanted(size, blocks, reserved_percent);
             if wanted <= size {
@@ -137,7 +138,7 @@ impl Need {
         }
     }
 
-    /// What this, as `blocks` blocks, takes in a file system that has `size` bytes, in bytes.
+    /// Bytes that this, as `blocks` blocks, needs in a file system of `size` bytes.
     fn wanted(&self, size: u64, blocks: u64, reserved_percent: u8) -> u64 {
         let reserved = size / BLOCK * u64::from(reserved_percent) / 100;
         let wanted = (blocks + reserved + self.overhead(size)) * BLOCK;
@@ -149,20 +150,21 @@ impl Need {
         wanted.max(for_inodes).next_multiple_of(MIB)
     }
 
-    /// Blocks that a file system of `size` bytes takes for itself, and a few by which a larger
-    /// one may take more without having that much more room: its tables of inodes are rounded
-    /// up in each group, and the last group may be too short to be used.
+    /// Blocks that a file system of `size` bytes needs for itself, and a few more that a larger one
+    /// may need without having more room for files: its inode tables are rounded up in each group,
+    /// and the last group may be too short to be used.
     fn overhead(&self, size: u64) -> u64 {
         let groups = (size / BLOCK).div_ceil(GROUP_BLOCKS);
         let geometry = Geometry::new(&options(size, self.inodes_for(size)));
-        // One that is impossible is larger than any.
+        // A size that is impossible counts as larger than any.
         geometry.map_or(size.div_ceil(BLOCK), |g| {
             g.overhead() + groups + 2 * g.reserved() + 128
         })
     }
 
-    /// How many inodes a file system of `size` bytes shall have: mke2fs's usual one for 16 KiB
-    /// of space, or for 64 KiB beyond 16 TiB, and always a quarter more than the content needs.
+    /// Number of inodes for a file system of `size` bytes: mke2fs's default of one per 16 KiB of
+    /// space, or per 64 KiB above 16 TiB, and always at least a quarter more than the content
+    /// needs.
     pub fn inodes_for(&self, size: u64) -> u32 {
         let each = if size > LARGEST { 65536 } else { 16384 };
         let wanted = (size / each).max(self.inodes + self.inodes / 4 + 1024);
@@ -171,8 +173,8 @@ impl Need {
     }
 }
 
-/// Bytes of a file that need blocks, in whole blocks but for the end of the file, and how many
-/// runs they are at most; without holes if it is to be `dense`.
+/// Bytes of a file that need blocks, rounded up to blocks except at the end of the file, and the
+/// largest possible number of runs; without holes if the file is `dense`.
 fn data(content: &Content, dense: bool) -> (u64, u64) {
     let size = content.len();
     let segments = match content {
@@ -193,7 +195,8 @@ fn data(content: &Content, dense: bool) -> (u64, u64) {
 /// Blocks of extended attributes: none if they fit into the inode.
 fn attribute_blocks(node: &Node) -> u64 {
     let Some(xattrs) = &node.xattrs else { return 0 };
-    // An entry: 16 bytes, the name without its prefix, and the value, rounded up to 4.
+    // An entry: 16 bytes, the name without its prefix, and the value, rounded up to a multiple of
+    // 4.
     let bytes: usize = xattrs
         .iter()
         .map(|(name, value)| {

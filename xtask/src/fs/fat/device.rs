@@ -1,5 +1,5 @@
-//! The device that fatfs writes to: it keeps metadata, and of the bodies of files only where
-//! they went.
+//! The device that fatfs writes to. It keeps metadata; for the bodies of files it records only
+//! where they were written.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -8,34 +8,33 @@ use std::rc::Rc;
 /// Size of a sector in bytes.
 pub(super) const SECTOR: usize = 512;
 
-/// Bytes that are kept or left out together. (A list of pages takes as long as a map of sectors:
-/// some 10 ms for 48 MB in clusters of 1 KiB, most of it in fatfs.)
+/// Size of a page in bytes: each page is kept or left out as a whole. (A list of pages is as fast
+/// as a map of sectors: some 10 ms for 48 MB in clusters of 1 KiB, most of it in fatfs.)
 const PAGE: usize = 32 << 10;
 
 type Page = [u8; PAGE];
 
-/// A sparse device in memory. Its clones are handles of the same device, each with a cursor of
-/// its own.
+/// A sparse device in memory. Its clones are handles of the same device; each has its own cursor.
 #[derive(Clone)]
 pub(super) struct Device {
     state: Rc<RefCell<State>>,
-    /// Where the next byte goes, in bytes from the start of the device.
+    /// Offset of the next byte, in bytes from the start of the device.
     at: u64,
 }
 
 struct State {
     /// Size in bytes.
     size: u64,
-    /// What was written, by page. All others are zero.
+    /// The pages that were written. All others are zero.
     pages: Vec<Option<Box<Page>>>,
-    /// While the body of a file is written: the body's place so far.
+    /// While the body of a file is written: its location so far.
     body: Option<Body>,
 }
 
 struct Body {
-    /// Writes from here on belong to the body: the first byte of the data area.
+    /// Offset of the data area in bytes: writes from here on belong to the body.
     from: u64,
-    /// Where the body lies, as (offset, length) in bytes and in its own order.
+    /// Location of the body, as (offset, length) in bytes, in the order of the body.
     runs: Vec<(u64, u64)>,
 }
 
@@ -53,8 +52,8 @@ impl Device {
         }
     }
 
-    /// From now on, and until [`Device::end_body`], a write at or behind byte `from` is part of
-    /// the body of one file: its place is recorded, its bytes are not looked at.
+    /// Until the call of [`Device::end_body`], every write at or after byte `from` is part of the
+    /// body of one file: its location is recorded, its bytes are ignored.
     pub(super) fn start_body(&self, from: u64) {
         self.state.borrow_mut().body = Some(Body {
             from,
@@ -68,28 +67,28 @@ impl Device {
         body.map(|b| b.runs).unwrap_or_default()
     }
 
-    /// Fills `buf` with the bytes from `at` on.
+    /// Fills `buf` with the bytes at offset `at`.
     pub(super) fn load(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
         let mut device = self.clone();
         device.seek(SeekFrom::Start(at))?;
         device.read_exact(buf)
     }
 
-    /// The little-endian number at byte `at`.
+    /// The little-endian number at offset `at`.
     pub(super) fn load_u32(&self, at: u64) -> io::Result<u32> {
         let mut bytes = [0; 4];
         self.load(at, &mut bytes)?;
         Ok(u32::from_le_bytes(bytes))
     }
 
-    /// Writes `bytes` from byte `at` on.
+    /// Writes `bytes` at offset `at`.
     pub(super) fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let mut device = self.clone();
         device.seek(SeekFrom::Start(at))?;
         device.write_all(bytes)
     }
 
-    /// All that is not zero, as (offset, bytes), ascending; neighbours are one run.
+    /// Everything that is not zero, as (offset, bytes), ascending; adjacent pages are one run.
     pub(super) fn runs(&self) -> Vec<(u64, Vec<u8>)> {
         let state = self.state.borrow();
         let mut runs: Vec<(u64, Vec<u8>)> = Vec::new();
@@ -113,13 +112,13 @@ impl Device {
 }
 
 impl State {
-    /// How many of `len` bytes fit on the device from byte `at` on.
+    /// How many of `len` bytes fit on the device from offset `at` on.
     fn fits(&self, at: u64, len: usize) -> usize {
         usize::try_from(self.size.saturating_sub(at)).map_or(len, |left| left.min(len))
     }
 }
 
-/// The page of byte `at`, the place in it, and how much of `len` bytes fits there.
+/// The page of byte `at`, the offset in it, and how much of `len` bytes fits there.
 fn here(at: u64, len: usize) -> (usize, usize, usize) {
     let skip = (at % PAGE as u64) as usize;
     ((at / PAGE as u64) as usize, skip, len.min(PAGE - skip))

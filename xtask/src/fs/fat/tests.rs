@@ -24,7 +24,7 @@ fn refused(files: &[File<'_>], spec: &Spec) -> String {
     layout(files, spec).unwrap_err().to_string()
 }
 
-/// A file system's metadata, with zeros where files are.
+/// A file system's metadata, with zeros in place of files.
 struct Image(Vec<u8>);
 
 impl Image {
@@ -47,7 +47,7 @@ impl Image {
         u32::from_le_bytes(self.0[at..at + 4].try_into().unwrap()) as usize
     }
 
-    /// The first FAT's place, a FAT's length, and the data's place.
+    /// Offset of the first FAT, length of a FAT, and offset of the data.
     fn places(&self) -> (usize, usize, usize) {
         let (fat, len) = (self.u16(14) * 512, self.u32(36) * 512);
         (fat, len, fat + 2 * len)
@@ -85,7 +85,7 @@ fn times_are_stored_in_utc_and_clamped() {
 fn what_fatfs_leaves_wrong_is_right() {
     let image = Image::of(&layout(&[file("EFI/BOOT/BOOTX64.EFI", 5000)], &spec(64 * MIB)).unwrap());
     let (fat, fat_len, data) = image.places();
-    // Boot sector, its backup, and those of the counts.
+    // The boot sector, its backup, and those of the counts.
     assert_eq!(image.0[..1024], image.0[6 * 512..8 * 512]);
     assert_eq!(image.u32(67), 0xCAFE_F00D);
     // Both FATs are the same; media descriptor, clean shutdown; nothing behind the last entry.
@@ -115,7 +115,7 @@ fn what_fatfs_leaves_wrong_is_right() {
     assert_eq!(
         image.u16(efi + 32 + 26),
         0,
-        ".. is the root, which stands as 0"
+        ".. is the root, which is stored as 0"
     );
     assert_eq!(names(efi)[3], "BOOT       ");
     let boot = efi + cluster;
@@ -140,7 +140,7 @@ fn a_file_lies_where_its_clusters_are() {
         .collect();
     let image = Image::of(&layout);
     let cluster = (image.u16(13) % 256 * 512) as u64;
-    // The root has cluster 2, and the bodies follow it.
+    // The root has cluster 2; the bodies follow it.
     let data = image.places().2 as u64;
     let second = (data + cluster, 5000, 0);
     let third = (data + cluster * (1 + 5000_u64.div_ceil(cluster)), 1, 0);
@@ -209,7 +209,7 @@ fn names_that_fat_cannot_hold_are_refused() {
         &long,
     ] {
         let text = refused(&[file(path, 1)], &spec(64 * MIB));
-        assert!(text.contains("cannot lie in"), "{path:?}: {text}");
+        assert!(text.contains("cannot be stored in"), "{path:?}: {text}");
     }
     for path in [
         &long[1..],
@@ -231,13 +231,13 @@ fn names_that_fat_takes_for_the_same_are_refused() {
         ["a", "A"],
         ["EFI/x", "efi/X"],
         ["grün", "GRÜN"],
-        // The short name of the first is the second.
+        // The second name is the short name of the first one.
         ["loader.conf", "LOADER~1.CON"],
         ["a/b", "a"],
         ["a", "a/b"],
     ] {
         let text = refused(&pair.map(|p| file(p, 0)), &spec(64 * MIB));
-        assert!(text.contains("two files of the name"), "{pair:?}: {text}");
+        assert!(text.contains("two files with the name"), "{pair:?}: {text}");
     }
     let merged = [file("EFI/a", 1), file("efi/b", 1)];
     layout(&merged, &spec(64 * MIB)).unwrap();

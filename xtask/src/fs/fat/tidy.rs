@@ -1,4 +1,4 @@
-//! What fatfs 0.3.6 leaves that fsck.fat or Microsoft's document object to, put right in the
+//! Corrects what fsck.fat or Microsoft's document object to in the output of fatfs 0.3.6, in the
 //! metadata that the device recorded.
 
 use super::Geometry;
@@ -11,43 +11,43 @@ const ENTRY: usize = 32;
 /// Attribute of a directory.
 const DIRECTORY: u8 = 0x10;
 
-/// Attributes of an entry that is a part of a long name.
+/// Attributes of an entry that is part of a long name.
 const LONG_NAME: u8 = 0x0F;
 
 /// Attribute of the entry that is the volume label.
 const LABEL: u8 = 0x08;
 
-/// Value of the FAT from which on a cluster is the last of its chain.
+/// Smallest value of the FAT that marks the last cluster of a chain.
 const LAST: u32 = 0x0FFF_FFF8;
 
-/// The part of a FAT entry that counts: the upper four bits are reserved.
+/// The significant part of a FAT entry: the upper four bits are reserved.
 const MASK: u32 = 0x0FFF_FFFF;
 
-/// The first data cluster, which is the root directory's.
+/// The first data cluster: that of the root directory.
 const ROOT: u32 = 2;
 
-/// First and last second that a FAT time can hold: 1980-01-01 00:00:00 and 2107-12-31 23:59:58.
+/// Earliest and latest second that FAT can store: 1980-01-01 00:00:00 and 2107-12-31 23:59:58.
 const TIMES: (i64, i64) = (315_532_800, 4_354_819_198);
 
-/// A point in time as a directory entry holds it.
+/// A point in time as stored in a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
-    /// Years since 1980, month and day: 7, 4 and 5 bits.
+    /// Years since 1980, month and day, in 7, 4 and 5 bits.
     pub(super) date: u16,
-    /// Hours, minutes and pairs of seconds: 5, 6 and 5 bits.
+    /// Hours, minutes and seconds divided by two, in 5, 6 and 5 bits.
     pub(super) time: u16,
-    /// Hundredths of a second after that, 0 to 199.
+    /// Hundredths of a second to add, 0 to 199.
     pub(super) hundredths: u8,
 }
 
 impl Stamp {
-    /// The stamp of a time in seconds since 1970, in UTC. A time that FAT cannot hold becomes
-    /// the nearest that it can.
+    /// Converts seconds since 1970 to a stamp in UTC. A time that FAT cannot store becomes the
+    /// nearest possible one.
     pub(super) fn of(secs: i64) -> Stamp {
         let secs = secs.clamp(TIMES.0, TIMES.1);
         let (day, second) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
-        // Days are counted from 0000-03-01, so that a leap day is the last of its year; the
-        // months from March on have 153 days in each five.
+        // Days are counted from 0000-03-01, so that a leap day is the last day of its year. From
+        // March on, each five months have 153 days.
         let day = day + 719_468;
         let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
         let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -56,7 +56,7 @@ impl Stamp {
         let day = day - (153 * march + 2) / 5 + 1;
         let month = if march < 10 { march + 3 } else { march - 9 };
         let year = era * 400 + year + i64::from(month <= 2);
-        // All fit: the year is within 1980 to 2107.
+        // All of them fit: the year is within 1980 to 2107.
         Stamp {
             date: ((year - 1980) << 9 | month << 5 | day) as u16,
             time: ((second / 3600) << 11 | (second / 60 % 60) << 5 | (second % 60 / 2)) as u16,
@@ -75,24 +75,24 @@ impl Stamp {
     }
 }
 
-/// Puts the empty file system right, before anything is allocated in it.
+/// Corrects the empty file system, before anything is allocated in it.
 pub(super) fn formatted(device: &Device, geometry: &Geometry) -> io::Result<()> {
-    // "FAT format code should zero the bytes after this entry" (that of the last cluster);
+    // "FAT format code should zero the bytes after this entry" (the entry of the last cluster);
     // fatfs marks them as used.
     let used = (u64::from(geometry.clusters) + u64::from(ROOT)) * 4;
     let rest = usize::try_from(geometry.fat_len.saturating_sub(used)).map_err(io::Error::other)?;
     for fat in [geometry.fat, geometry.fat + geometry.fat_len] {
         device.store(fat + used, &vec![0; rest])?;
     }
-    // The number of free clusters (all but the root directory's) and of the next free one:
-    // fatfs keeps them up from here on, but leaves them unset when it formats.
+    // The number of free clusters (all except the root directory's) and the next free one. fatfs
+    // updates them from here on, but does not set them when it formats.
     let at = geometry.fs_info + 488;
     device.store(at, &(geometry.clusters - 1).to_le_bytes())?;
     device.store(at + 4, &(ROOT + 1).to_le_bytes())
 }
 
-/// Puts the finished file system right: the entries of all directories, their times, and the
-/// backup of the counts.
+/// Corrects the finished file system: the entries of all directories, their times, and the backup
+/// of the counts.
 pub(super) fn tidy(device: &Device, geometry: &Geometry, stamp: Stamp) -> io::Result<()> {
     let mut dirs = vec![ROOT];
     while let Some(first) = dirs.pop() {
@@ -130,11 +130,11 @@ fn chain(device: &Device, geometry: &Geometry, first: u32) -> io::Result<Vec<u32
     }
 }
 
-/// The entries of a directory, put right, as bytes of the same length. The first clusters of
-/// its subdirectories go to `dirs`.
+/// The corrected entries of a directory, as bytes of the same length. Adds the first clusters of
+/// its subdirectories to `dirs`.
 fn entries(bytes: &[u8], stamp: Stamp, dirs: &mut Vec<u32>) -> Vec<u8> {
     let mut tidy: Vec<u8> = Vec::with_capacity(bytes.len());
-    // Where the long name of the next entry begins in `tidy`.
+    // Start of the next entry's long name in `tidy`.
     let mut long_name = 0;
     for entry in bytes.chunks_exact(ENTRY) {
         if entry[0] == 0 {
@@ -144,8 +144,8 @@ fn entries(bytes: &[u8], stamp: Stamp, dirs: &mut Vec<u32>) -> Vec<u8> {
             tidy.extend_from_slice(entry);
             continue;
         }
-        // `.` and `..` may have no long name: they are the first two entries of a directory
-        // and nothing else is. (No other short name begins with a dot.)
+        // `.` and `..` must not have long names: they must be the first two entries of a directory.
+        // (No other short name begins with a dot.)
         if entry[0] == b'.' {
             tidy.truncate(long_name);
         }
@@ -156,7 +156,7 @@ fn entries(bytes: &[u8], stamp: Stamp, dirs: &mut Vec<u32>) -> Vec<u8> {
         let half = |at: usize| u32::from(u16::from_le_bytes([entry[at], entry[at + 1]]));
         let first = half(20) << 16 | half(26);
         if entry.starts_with(b"..") && first == ROOT {
-            // The parent is the root directory: its number stands as 0.
+            // If the parent is the root directory, its number is stored as 0.
             entry[20..22].fill(0);
             entry[26..28].fill(0);
         } else if entry[0] != b'.' && entry[11] & DIRECTORY != 0 && entry[11] & LABEL == 0 {

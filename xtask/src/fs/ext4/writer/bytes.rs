@@ -1,16 +1,16 @@
-//! Little-endian fields in a block, and the checksum that ext4 uses.
+//! Little-endian fields in a block, and the checksum of ext4.
 
-/// Puts a u16 at byte `at`.
+/// Writes a u16 at offset `at`.
 pub(super) fn put16(block: &mut [u8], at: usize, value: u16) {
     block[at..at + 2].copy_from_slice(&value.to_le_bytes());
 }
 
-/// Puts a u32 at byte `at`.
+/// Writes a u32 at offset `at`.
 pub(super) fn put32(block: &mut [u8], at: usize, value: u32) {
     block[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-/// Puts the low 32 bits of `value` at byte `lo`.
+/// Writes the low 32 bits of `value` at offset `lo`.
 pub(super) fn put_lo(block: &mut [u8], lo: usize, value: u64) {
     put32(block, lo, low32(value));
 }
@@ -30,13 +30,13 @@ pub(super) fn low16(value: u64) -> u16 {
     (value & 0xffff) as u16
 }
 
-/// A number that is known to fit into memory, as an index.
+/// Converts a number that is known to fit into memory to an index.
 pub(super) fn index(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
-/// CRC32C as ext4 uses it (`ext4_chksum`, Linux fs/ext4/ext4.h): it goes on from `seed` and
-/// inverts nothing, neither before nor after.
+/// CRC32C as ext4 uses it (`ext4_chksum`, Linux fs/ext4/ext4.h): it continues from `seed`, without
+/// inverting the value before or after.
 pub(super) fn crc(seed: u32, bytes: &[u8]) -> u32 {
     !crc32c::crc32c_append(!seed, bytes)
 }

@@ -1,4 +1,4 @@
-//! Writes what lies between the file system's own areas: directories, files, attributes.
+//! Writes everything between the metadata areas: directories, files, attributes.
 
 use super::bytes::index;
 use super::dir::Dir;
@@ -7,8 +7,8 @@ use super::spec::{Node, Type};
 use super::volume::{Item, Volume, logical_runs};
 
 impl Volume {
-    /// A directory, if the item is one, with the shape of its index: it is made once for all of
-    /// its blocks.
+    /// The directory, if the item is one, with the layout of its index, which is computed once for
+    /// all of its blocks.
     pub(super) fn dir(&self, item: Item) -> Option<Dir<'_, impl Fn(u32) -> (u32, Type)>> {
         let Item::Node(number) = item else {
             return None;
@@ -33,7 +33,7 @@ impl Volume {
         })
     }
 
-    /// Part of an item.
+    /// Writes a part of an item.
     pub(super) fn part<O: Out, F: Fn(u32) -> (u32, Type)>(
         &self,
         item: Item,
@@ -92,7 +92,7 @@ impl Volume {
         }
     }
 
-    /// Part of the content of what is no directory.
+    /// Writes a part of the contents of a node that is not a directory.
     fn body<O: Out>(
         &self,
         number: u32,
@@ -123,7 +123,7 @@ impl Volume {
         }
     }
 
-    /// Part of a file: its runs of data, which lie one after the other.
+    /// Writes a part of a file: its runs of data, which are contiguous on the disk.
     fn file<O: Out>(&self, node: &Node, part: &Part, out: &mut O) -> Result<(), O::Error> {
         let block = self.geometry.block;
         let mut passed = 0;
@@ -133,7 +133,7 @@ impl Volume {
             let to = part.to.clamp(passed, passed + len);
             if from < to {
                 let start = (logical + from - passed) * block;
-                // The last block goes on behind the end of the file.
+                // The last block continues after the end of the file.
                 let bytes = ((to - from) * block).min(node.size.saturating_sub(start));
                 let at = (part.at + from - part.from) * block;
                 out.content(at, node.data, start, bytes)?;

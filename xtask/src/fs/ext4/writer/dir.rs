@@ -1,27 +1,27 @@
-//! Directories: their entries, and the hash tree over those of large ones.
+//! Directories: their entries, and the hash tree of large ones.
 //!
-//! Source: Linux Documentation/filesystems/ext4/directory.rst; fs/ext4/namei.c for what the
-//! index's levels and its hashes mean.
+//! Source: Linux Documentation/filesystems/ext4/directory.rst; fs/ext4/namei.c for the meaning of
+//! the index's levels and hashes.
 
 use super::bytes::{crc, index, put16, put32};
 use super::hash::{Hash, hash, seed};
 use super::options::Options;
 use super::spec::{Entry, Type, name_at};
 
-/// Bytes of the checksum's entry at the end of a block (`ext4_dir_entry_tail`).
+/// Length in bytes of the checksum's entry at the end of a block (`ext4_dir_entry_tail`).
 const TAIL: usize = 12;
 
-/// `.` and `..`, the latter as long as its block.
+/// Length in bytes of `.` and `..`, the latter without the rest of its block.
 const DOTS: usize = 24;
 
 /// Bytes before the entries of the index: in its root, and in its other blocks.
 const ROOT_HEAD: usize = 32;
 const NODE_HEAD: usize = 8;
 
-/// Bytes of an entry of the index.
+/// Length of an index entry in bytes.
 const INDEX: usize = 8;
 
-/// Bytes of an entry with a name of that length.
+/// Length in bytes of an entry with a name of `name` bytes.
 fn entry_len(name: usize) -> usize {
     (8 + name).next_multiple_of(4)
 }
@@ -39,28 +39,28 @@ fn type_number(kind: Type) -> u8 {
     }
 }
 
-/// What a directory is made from.
+/// Parameters for laying out a directory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Names<'a> {
     pub(super) names: &'a [u8],
-    /// Bytes of a block.
+    /// Block size in bytes.
     pub(super) block: usize,
-    /// How full blocks shall be, in percent.
+    /// Target fill of blocks, in percent.
     pub(super) fill: usize,
     /// Seed of the hash.
     pub(super) seed: [u32; 4],
-    /// Most levels of the index besides its root.
+    /// Largest number of index levels, not counting the root.
     pub(super) levels: usize,
 }
 
-/// The shape of a directory.
+/// The block structure of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// Blocks of each level of the index below its root, the upper one first. Without any the
-    /// root leads to the entries.
+    /// Number of blocks in each level of the index below its root, the upper level first. If empty,
+    /// the root points directly to the entries.
     levels: Vec<usize>,
-    /// Where the entries of each block begin, and the hash from which on names are looked for
-    /// there. Empty if the directory is one block without an index.
+    /// For each block of entries, its first entry and its lowest hash. Empty if the directory is
+    /// one block without an index.
     leaves: Vec<(u32, u32)>,
 }
 
@@ -70,7 +70,7 @@ impl Shape {
         !self.leaves.is_empty()
     }
 
-    /// Blocks of the directory.
+    /// Number of blocks of the directory.
     pub(super) fn blocks(&self) -> u64 {
         let index: usize = self.levels.iter().sum();
         (1 + index + self.leaves.len()) as u64
@@ -96,7 +96,7 @@ impl<'a> Names<'a> {
         hash(&self.seed, self.name(entry))
     }
 
-    /// Whether all entries and the two dots fit into one block.
+    /// Whether all entries, `.` and `..` fit into one block.
     fn one_block(&self, entries: &[Entry]) -> bool {
         let bytes = entries.iter().try_fold(DOTS + TAIL, |sum, e| {
             let sum = sum + entry_len(self.name(*e).len());
@@ -110,8 +110,8 @@ impl<'a> Names<'a> {
         !self.one_block(entries)
     }
 
-    /// Puts entries in the order in which they lie in the directory: by name in a single block,
-    /// else by hash, in which the kernel lists them as well.
+    /// Sorts entries in the order in which they are stored: by name in a single block, otherwise by
+    /// hash, which is also the order in which the kernel lists them.
     pub(super) fn sort(&self, entries: &mut [Entry]) {
         if self.one_block(entries) {
             entries.sort_unstable_by(|a, b| self.name(*a).cmp(self.name(*b)));
@@ -120,7 +120,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Two neighbours with one name, in entries that are in order.
+    /// Finds two neighbours with the same name in sorted entries.
     pub(super) fn twice(&self, entries: &[Entry]) -> Option<Entry> {
         let pair = entries
             .windows(2)
@@ -128,8 +128,8 @@ impl<'a> Names<'a> {
         pair.map(|w| w[1])
     }
 
-    /// The shape of a directory with these entries, which are in order. If its index is too
-    /// small, how many blocks of entries there are and how many it reaches.
+    /// The block structure for these entries, which must be sorted. If the index is too small, the
+    /// error is the number of entry blocks and the number that the index can reach.
     pub(super) fn shape(&self, entries: &[Entry]) -> Result<Shape, (u64, u64)> {
         let mut shape = Shape {
             levels: Vec::new(),
@@ -147,10 +147,10 @@ impl<'a> Names<'a> {
             if full {
                 let (mut major, _) = self.hash(*entry);
                 if n > 0 && self.hash(entries[n - 1]).0 == major {
-                    // Names of this hash begin in the block before (namei.c, `do_split`).
+                    // Names with this hash begin in the previous block (namei.c, `do_split`).
                     major |= 1;
                 }
-                // As many as `u32` at most, see `Builder::name`.
+                // The number fits into `u32`, see `Builder::name`.
                 shape
                     .leaves
                     .push((u32::try_from(n).unwrap_or(u32::MAX), major));
@@ -163,7 +163,7 @@ impl<'a> Names<'a> {
         let mut most = root;
         for _ in 0..=self.levels {
             if leaves <= most {
-                // Blocks of each level, from the lowest one up.
+                // Number of blocks in each level, from the lowest one up.
                 let mut below = leaves;
                 while below > root {
                     below = below.div_ceil(node);
@@ -176,8 +176,8 @@ impl<'a> Names<'a> {
         Err((leaves as u64, (most / node) as u64))
     }
 
-    /// Entries of the index that its root and its other blocks hold: room for one is the
-    /// checksum's.
+    /// Number of index entries in the root and in the other blocks: the checksum uses the room of
+    /// one.
     fn limits(&self) -> (usize, usize) {
         (
             (self.block - ROOT_HEAD) / INDEX - 1,
@@ -191,17 +191,17 @@ pub(super) struct Dir<'a, F> {
     pub(super) names: Names<'a>,
     pub(super) entries: &'a [Entry],
     pub(super) shape: Shape,
-    /// Its inode, and its parent's.
+    /// Its inode, and that of its parent.
     pub(super) inode: u32,
     pub(super) parent: u32,
     /// Seed of the checksums of everything that belongs to its inode.
     pub(super) seed: u32,
-    /// Inode and type of a node.
+    /// Returns inode and type of a node.
     pub(super) target: F,
 }
 
 impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
-    /// Block number `n` of the directory; `block` is zero.
+    /// Fills block number `n` of the directory; `block` must be zero.
     pub(super) fn block(&self, n: u64, block: &mut [u8]) {
         let n = index(n);
         let index_blocks: usize = self.shape.levels.iter().sum();
@@ -228,7 +228,7 @@ impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
         }
     }
 
-    /// `.` and `..`, whose entry reaches `rest` bytes far. Where the next entry goes.
+    /// Writes `.` and `..`, whose entry is `rest` bytes long. Returns the offset of the next entry.
     fn dots(&self, block: &mut [u8], rest: usize) -> usize {
         put32(block, 0, self.inode);
         put16(block, 4, 12);
@@ -241,10 +241,10 @@ impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
         DOTS
     }
 
-    /// Entries from byte `at` on, and the checksum.
+    /// Writes entries from offset `at` on, and the checksum.
     fn list(&self, block: &mut [u8], mut at: usize, entries: &[Entry]) {
         let room = block.len() - TAIL;
-        // Where the length of the last entry is: it reaches to the end.
+        // Offset of the last entry's length, which is extended to the end of the block.
         let mut last = at.checked_sub(12);
         for entry in entries {
             let name = self.names.name(*entry);
@@ -266,17 +266,17 @@ impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
         put32(block, room + 8, sum);
     }
 
-    /// The root of the index.
+    /// Writes the root of the index.
     fn root(&self, block: &mut [u8]) {
         self.dots(block, block.len() - 12);
-        // half_md4; whether letters are signed is said by the superblock.
+        // half_md4; the superblock says whether letters are signed.
         block[28] = 1;
         block[29] = 8;
         block[30] = u8::try_from(self.shape.levels.len()).unwrap_or(u8::MAX);
         self.pointers(block, ROOT_HEAD, self.names.limits().0, 0, 0);
     }
 
-    /// Another block of the index.
+    /// Writes another block of the index.
     fn node(&self, n: usize, block: &mut [u8]) {
         put16(block, 4, rec_len(block.len()));
         let (mut first, mut level) = (1, 0);
@@ -288,7 +288,7 @@ impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
         self.pointers(block, NODE_HEAD, limit, level + 1, n - first);
     }
 
-    /// How many blocks are at a level of the index; behind the last one are the entries'.
+    /// Number of blocks at a level of the index; after the last level come the blocks of entries.
     fn at_level(&self, level: usize) -> usize {
         let levels = &self.shape.levels;
         levels
@@ -297,8 +297,8 @@ impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
             .unwrap_or(self.shape.leaves.len())
     }
 
-    /// The first of the `level`'s blocks that belongs to block `n` of the level above: they are
-    /// dealt out evenly.
+    /// The first block of `level` that belongs to block `n` of the level above: blocks are
+    /// distributed evenly.
     fn child(&self, level: usize, n: usize) -> usize {
         let above = if level == 0 {
             1
@@ -308,7 +308,7 @@ impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
         (self.at_level(level) * n).div_ceil(above)
     }
 
-    /// The hash from which on names are below a block.
+    /// The lowest hash of the names below a block.
     fn hash_at(&self, mut level: usize, mut n: usize) -> u32 {
         while level < self.shape.levels.len() {
             n = self.child(level + 1, n);
@@ -317,7 +317,7 @@ impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
         self.shape.leaves.get(n).map_or(0, |l| l.1)
     }
 
-    /// The entries of the index in a block that leads to `level`, and their checksum.
+    /// Writes the index entries of a block that points to `level`, and their checksum.
     fn pointers(&self, block: &mut [u8], at: usize, limit: usize, level: usize, n: usize) {
         let before: usize = 1 + self.shape.levels.iter().take(level).sum::<usize>();
         let children = self.child(level, n)..self.child(level, n + 1);
@@ -330,16 +330,16 @@ impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
             let number = u32::try_from(before + child).unwrap_or(u32::MAX);
             put32(block, here + 4, number);
         }
-        // In the place of the first hash, which is not looked at.
+        // This is in the place of the first hash, which is not used.
         put16(block, at, u16::try_from(limit).unwrap_or(u16::MAX));
         put16(block, at + 2, u16::try_from(count).unwrap_or(u16::MAX));
-        // Over what is used, and over a tail whose checksum is 0 (`ext4_dx_csum`).
+        // Over the used bytes, and a tail whose checksum is 0 (`ext4_dx_csum`).
         let sum = crc(self.seed, &block[..at + count * INDEX]);
         put32(block, at + limit * INDEX + 4, crc(sum, &[0; 8]));
     }
 }
 
-/// A length of an entry as it is on the disk: that of a whole block of 64 KiB does not fit
+/// The length of an entry as stored on disk: that of a whole block of 64 KiB does not fit
 /// (`ext4_rec_len_to_disk`).
 fn rec_len(len: usize) -> u16 {
     u16::try_from(len).unwrap_or(u16::MAX)

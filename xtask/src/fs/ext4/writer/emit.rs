@@ -5,23 +5,23 @@ use super::geometry::{Area, What};
 use super::volume::{Item, Volume};
 use std::ops::Range;
 
-/// Most bytes of inodes that are made at once.
+/// Largest number of inode bytes that are made at once.
 const CHUNK: u64 = 256 << 10;
 
-/// Takes a file system, piece by piece. What is left out between two pieces is zero.
+/// Receives a file system, piece by piece. Gaps between two pieces are zero.
 pub trait Out {
-    /// Why it may refuse.
+    /// The error of the receiver.
     type Error;
 
-    /// `bytes` lie from byte `at` on.
+    /// `bytes` are at offset `at`.
     fn metadata(&mut self, at: u64, bytes: &[u8]) -> Result<(), Self::Error>;
 
-    /// From byte `at` on lie `len` bytes of the file that the caller named `handle`, those from
-    /// its byte `from` on.
+    /// At offset `at` are `len` bytes of the file with the caller's `handle`, starting at byte
+    /// `from` of the file.
     fn content(&mut self, at: u64, handle: u64, from: u64, len: u64) -> Result<(), Self::Error>;
 }
 
-/// An item's blocks `from..to`, counted from its first one, that begin at block `at`.
+/// Writes an item's blocks `from..to`, counted from its first one, which start at block `at`.
 pub(super) struct Part {
     pub(super) at: u64,
     pub(super) from: u64,
@@ -29,12 +29,12 @@ pub(super) struct Part {
 }
 
 impl Volume {
-    /// Writes all of it.
+    /// Writes the whole file system.
     pub fn write<O: Out>(&self, out: &mut O) -> Result<(), O::Error> {
         self.write_range(0..self.size(), out)
     }
 
-    /// Writes the blocks that have a byte of this range, and perhaps some near them.
+    /// Writes the blocks that contain a byte of this range, and perhaps some near them.
     pub fn write_range<O: Out>(&self, range: Range<u64>, out: &mut O) -> Result<(), O::Error> {
         let block = self.geometry.block;
         let wanted = range.start / block..range.end.div_ceil(block);
@@ -49,7 +49,7 @@ impl Volume {
             .iter()
             .take_while(|a| a.start < wanted.end)
             .peekable();
-        // The last item that begins before the range may reach into it.
+        // The last item that begins before the range may extend into it.
         let before = self
             .order
             .partition_point(|item| self.first_of(*item) <= wanted.start);
@@ -101,7 +101,7 @@ impl Volume {
         }
     }
 
-    /// One of the file system's own areas, as far as it is wanted.
+    /// Writes the wanted part of one metadata area.
     fn area<O: Out>(&self, area: &Area, wanted: &Range<u64>, out: &mut O) -> Result<(), O::Error> {
         let block = self.geometry.block;
         let from = wanted.start.clamp(area.start, area.end()) - area.start;
@@ -154,7 +154,7 @@ impl Volume {
         }
     }
 
-    /// Blocks of tables of inodes as far as they are used.
+    /// Writes the used blocks of inode tables.
     fn tables<O: Out>(
         &self,
         first: u64,

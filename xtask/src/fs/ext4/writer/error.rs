@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A path or a name for an error message: bytes that are no printable ASCII are escaped, unless
+/// A path or a name for an error message: bytes that are not printable ASCII are escaped, unless
 /// they are UTF-8.
 pub(super) struct Show<'a>(pub(super) &'a [u8]);
 
@@ -19,14 +19,14 @@ impl fmt::Display for Show<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An option has a value that ext4 does not have.
-    #[error("{option}: {value} is not possible: {why}")]
+    /// An option has a value that ext4 does not support.
+    #[error("{option}: {value} is not supported: {why}")]
     Option {
-        /// Which option.
+        /// Name of the option.
         option: &'static str,
         /// Its value.
         value: u64,
-        /// What is possible.
+        /// The values that are supported.
         why: &'static str,
     },
     /// The file system is too small for its own metadata.
@@ -35,16 +35,18 @@ pub enum Error {
         /// Its size in bytes.
         size: u64,
     },
-    /// The file system is larger than its block numbers reach.
-    #[error("{size} bytes are too large: with these options an ext4 file system reaches {limit}")]
+    /// The file system has more blocks than its block numbers can address.
+    #[error(
+        "{size} bytes are too large: with these options an ext4 file system has at most {limit}"
+    )]
     TooLarge {
         /// Its size in bytes.
         size: u64,
         /// The largest possible size in bytes.
         limit: u64,
     },
-    /// What is to be in it does not fit.
-    #[error("the contents take {needed} blocks, and the file system has {blocks}")]
+    /// The contents do not fit.
+    #[error("the contents need {needed} blocks, but the file system has only {blocks}")]
     NoSpace {
         /// Blocks of contents and metadata together.
         needed: u64,
@@ -52,96 +54,98 @@ pub enum Error {
         blocks: u64,
     },
     /// There are more files than inodes.
-    #[error("the contents take {needed} inodes, and the file system has {inodes}")]
+    #[error("the contents need {needed} inodes, but the file system has only {inodes}")]
     NoInodes {
-        /// Inodes that the contents take, the reserved ones included.
+        /// Inodes that the contents need, including the reserved ones.
         needed: u64,
         /// Inodes of the file system.
         inodes: u64,
     },
-    /// More inodes are wanted than a file system of this size can have.
-    #[error("{wanted} inodes are too many: a file system of this size has {limit} at most")]
+    /// More inodes are requested than a file system of this size can have.
+    #[error("{wanted} inodes are too many: a file system of this size has at most {limit}")]
     TooManyInodes {
-        /// How many are wanted.
+        /// Number of inodes that are requested.
         wanted: u64,
-        /// How many it can have.
+        /// Largest possible number.
         limit: u64,
     },
-    /// A name is empty, `.` or `..`, or has `/` or a zero byte in it.
+    /// A name is empty, is `.` or `..`, or contains `/` or a zero byte.
     #[error("{} cannot be a file name", Show(.path))]
     Name {
         /// The path with that name.
         path: Vec<u8>,
     },
     /// A name is too long.
-    #[error("the name of {} has {len} bytes, more than the {limit} of a file name", Show(.path))]
+    #[error("the name of {} has {len} bytes, but a file name has at most {limit}", Show(.path))]
     NameTooLong {
         /// The path with that name.
         path: Vec<u8>,
         /// Length of the name in bytes.
         len: usize,
-        /// Most bytes of a name.
+        /// Longest possible name in bytes.
         limit: usize,
     },
-    /// Two entries of a directory have one name.
-    #[error("{} is there twice", Show(.path))]
+    /// Two entries of a directory have the same name.
+    #[error("{} exists twice", Show(.path))]
     Duplicate {
         /// The path.
         path: Vec<u8>,
     },
-    /// Something is put into what is no directory.
+    /// A parent is not a directory.
     #[error("{} is not a directory", Show(.path))]
     NotADirectory {
-        /// The path of what is no directory.
+        /// The path of the parent.
         path: Vec<u8>,
     },
-    /// A directory cannot have a second name.
-    #[error("{} cannot be a second name of a directory", Show(.path))]
+    /// A hard link to a directory.
+    #[error("{} cannot be a hard link to a directory", Show(.path))]
     LinkToDirectory {
-        /// The path of the second name.
+        /// The path of the hard link.
         path: Vec<u8>,
     },
-    /// `lost+found` of the root directory is no directory.
-    #[error("/lost+found must be a directory: the file system check puts there what it finds")]
+    /// `lost+found` of the root directory is not a directory.
+    #[error(
+        "/lost+found must be a directory: the file system check puts the files that it finds there"
+    )]
     LostAndFound,
     /// A file has too many names.
-    #[error("{} has {links} names, more than the {limit} that ext4 can count", Show(.path))]
+    #[error("{} has {links} names, but ext4 allows at most {limit}", Show(.path))]
     TooManyLinks {
         /// One of its names.
         path: Vec<u8>,
-        /// How many names it has.
+        /// Number of its names.
         links: u64,
-        /// Most names of a file.
+        /// Largest possible number of names.
         limit: u64,
     },
     /// A file is too large.
-    #[error("{} has {size} bytes, more than the {limit} of a file with these blocks", Show(.path))]
+    #[error("{} has {size} bytes, but a file with this block size has at most {limit}", Show(.path))]
     FileTooLarge {
         /// The file.
         path: Vec<u8>,
         /// Its size in bytes.
         size: u64,
-        /// Most bytes of a file.
+        /// Largest possible size in bytes.
         limit: u64,
     },
     /// The data runs of a sparse file overlap, are not in order, or reach past its end.
-    #[error("the runs of data of {} overlap or reach past its end", Show(.path))]
+    #[error("the runs of data of {} overlap, are not in order, or go past its end", Show(.path))]
     Runs {
         /// The file.
         path: Vec<u8>,
     },
-    /// The target of a symbolic link is empty, too long, or has a zero byte in it.
-    #[error("the target of the symbolic link {} has {len} bytes; 1 to {limit} without a zero byte are possible", Show(.path))]
+    /// The target of a symbolic link is empty, too long, or contains a zero byte.
+    #[error("the target of the symbolic link {} has {len} bytes; it must have 1 to {limit} bytes and no zero byte", Show(.path))]
     Target {
         /// The link.
         path: Vec<u8>,
         /// Length of its target in bytes.
         len: usize,
-        /// Most bytes of a target.
+        /// Longest possible target in bytes.
         limit: usize,
     },
     /// A device number is too large.
-    #[error("the device {} has the number {major}:{minor}; ext4 holds 4095:1048575 at most", Show(.path))]
+    #[error("the device {} has the number {major}:{minor}; ext4 stores at most 4095:1048575", Show(.path))]
     Device {
         /// The device.
         path: Vec<u8>,
@@ -150,55 +154,55 @@ pub enum Error {
         /// Its minor number.
         minor: u32,
     },
-    /// An extended attribute has a name that ext4 cannot hold.
-    #[error("the extended attribute {} of {} cannot be stored: ext4 has the prefixes user., trusted., security. and system., and 1 to 255 bytes behind them", Show(.name), Show(.path))]
+    /// An extended attribute has a name that ext4 cannot store.
+    #[error("the extended attribute {} of {} cannot be stored: ext4 requires one of the prefixes user., trusted., security. and system., followed by 1 to 255 bytes", Show(.name), Show(.path))]
     AttributeName {
-        /// Whose attribute it is.
+        /// The file with the attribute.
         path: Vec<u8>,
-        /// Its name.
+        /// Name of the attribute.
         name: Vec<u8>,
     },
-    /// An extended attribute is there twice.
-    #[error("the extended attribute {} of {} is there twice", Show(.name), Show(.path))]
+    /// A file has an extended attribute twice.
+    #[error("the extended attribute {} of {} exists twice", Show(.name), Show(.path))]
     DuplicateAttribute {
-        /// Whose attribute it is.
+        /// The file with the attribute.
         path: Vec<u8>,
-        /// Its name.
+        /// Name of the attribute.
         name: Vec<u8>,
     },
     /// The value of an extended attribute is too long.
-    #[error("the extended attribute {} of {} has {len} bytes, more than the {limit} of a value", Show(.name), Show(.path))]
+    #[error("the extended attribute {} of {} has {len} bytes, but a value has at most {limit}", Show(.name), Show(.path))]
     Value {
-        /// Whose attribute it is.
+        /// The file with the attribute.
         path: Vec<u8>,
-        /// Its name.
+        /// Name of the attribute.
         name: Vec<u8>,
         /// Length of its value in bytes.
         len: usize,
-        /// Most bytes of a value.
+        /// Longest possible value in bytes.
         limit: usize,
     },
-    /// The extended attributes of a file take too much.
-    #[error("the extended attributes of {} take {bytes} bytes, more than a block of {limit} and the rest of an inode, which ext4 gives each file", Show(.path))]
+    /// The extended attributes of a file need too much space.
+    #[error("the extended attributes of {} need {bytes} bytes, but ext4 has only a block of {limit} bytes and the rest of the inode for them", Show(.path))]
     Attributes {
-        /// Whose attributes they are.
+        /// The file with the attributes.
         path: Vec<u8>,
         /// Bytes of their names and values.
         bytes: usize,
-        /// Bytes of a block.
+        /// Block size in bytes.
         limit: usize,
     },
-    /// A directory has more entries than its index reaches.
-    #[error("the directory {} takes {blocks} blocks, more than the {limit} that its index reaches", Show(.path))]
+    /// A directory has more entries than its index can reach.
+    #[error("the directory {} needs {blocks} blocks, but its index reaches at most {limit}", Show(.path))]
     DirectoryTooLarge {
         /// The directory.
         path: Vec<u8>,
-        /// Blocks of entries.
+        /// Number of blocks of entries.
         blocks: u64,
-        /// Most blocks of entries.
+        /// Largest possible number of blocks of entries.
         limit: u64,
     },
-    /// There are more nodes, or bytes of names, than can be numbered.
+    /// There are more nodes, or bytes of names, than the writer can number.
     #[error("there are more than 4,294,967,000 {0}")]
     TooMany(&'static str),
 }

@@ -1,4 +1,4 @@
-//! Extents: where the blocks of a file lie.
+//! Extents: where the blocks of a file are.
 //!
 //! Source: Linux Documentation/filesystems/ext4/ifork.rst, "Extent Tree"; fs/ext4/
 //! ext4_extents.h.
@@ -8,30 +8,30 @@ use super::bytes::{crc, high32, index, low16, put_lo, put16, put32};
 /// Longest extent in blocks (`EXT_INIT_MAX_LEN`).
 const LONGEST: u64 = 32768;
 
-/// Bytes of a header and of an entry.
+/// Length of a header and of an entry in bytes.
 const SIZE: usize = 12;
 
-/// Entries in an inode.
+/// Number of entries in an inode.
 const IN_INODE: u64 = 4;
 
-/// Entries in a block.
+/// Number of entries in a block.
 fn in_block(block: usize) -> u64 {
     ((block - SIZE) / SIZE) as u64
 }
 
-/// A run of blocks of a file.
+/// A contiguous run of blocks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
     /// Number of its first block in the file.
     pub(super) logical: u64,
     /// Number of its first block in the file system.
     pub(super) start: u64,
-    /// Blocks.
+    /// Number of blocks.
     pub(super) len: u64,
 }
 
-/// Pairs the runs of a file, as (first block in it, blocks), with the runs of the file system
-/// that it lies in. Both have as many blocks.
+/// Maps the runs of a file, as (first block in it, blocks), to the runs of the file system where
+/// they are stored. Both must have the same number of blocks.
 pub(super) fn pair(
     logical: impl Iterator<Item = (u64, u64)>,
     mut physical: impl Iterator<Item = (u64, u64)>,
@@ -57,8 +57,8 @@ pub(super) fn pair(
     })
 }
 
-/// Blocks of each level of the tree over `extents` extents, the lowest first: those that the
-/// inode does not hold.
+/// Number of blocks in each level of the tree over `extents` extents, the lowest first, without the
+/// level in the inode.
 fn levels(extents: u64, block: usize) -> Vec<u64> {
     let mut levels = Vec::new();
     let mut count = extents;
@@ -69,7 +69,7 @@ fn levels(extents: u64, block: usize) -> Vec<u64> {
     levels
 }
 
-/// Blocks of the tree over so many extents.
+/// Number of blocks of the tree over `extents` extents.
 pub(super) fn tree_blocks(extents: u64, block: usize) -> u64 {
     levels(extents, block).iter().sum()
 }
@@ -88,18 +88,18 @@ fn put_extent(area: &mut [u8], at: usize, extent: &Extent) {
     put_lo(area, at + 8, extent.start);
 }
 
-/// The tree of a file: `i_block` of its inode, and its blocks.
+/// The extent tree of a file: `i_block` of its inode, and its blocks.
 pub(super) struct Tree {
-    /// The first block in the file that each block of the lowest level has.
+    /// The first block in the file that each block of the lowest level covers.
     firsts: Vec<u64>,
     levels: Vec<u64>,
-    /// Where each block of the tree lies; the lowest level comes first.
+    /// Location of each block of the tree, the lowest level first.
     places: Vec<u64>,
     block: usize,
 }
 
 impl Tree {
-    /// The tree over these extents, whose own blocks lie at `places`.
+    /// The tree over these extents; its own blocks are at `places`.
     pub(super) fn new(
         extents: impl Iterator<Item = Extent>,
         places: Vec<u64>,
@@ -131,7 +131,7 @@ impl Tree {
         }
     }
 
-    /// The first block in the file of block `n` of a level.
+    /// The first block in the file that block `n` of a level covers.
     fn first(&self, level: usize, n: u64) -> u64 {
         let mut n = n;
         for _ in 0..level {
@@ -140,7 +140,7 @@ impl Tree {
         self.firsts.get(index(n)).copied().unwrap_or(0)
     }
 
-    /// Entries that lead to blocks `from` to `to` of a level.
+    /// Writes entries that point to blocks `from` to `to` of a level.
     fn indices(&self, area: &mut [u8], level: usize, from: u64, to: u64) {
         let before: u64 = self.levels[..level].iter().sum();
         for (slot, n) in (from..to).enumerate() {
@@ -152,7 +152,7 @@ impl Tree {
         }
     }
 
-    /// `i_block`, the 60 bytes in the inode.
+    /// Makes `i_block`, the 60 bytes in the inode.
     pub(super) fn in_inode(&self, area: &mut [u8], extents: impl Iterator<Item = Extent>) {
         let depth = self.levels.len();
         match self.levels.last() {
@@ -171,7 +171,7 @@ impl Tree {
         }
     }
 
-    /// Each block of the tree with its checksum, the lowest level first: `each` takes its
+    /// Makes each block of the tree with its checksum, the lowest level first: `each` gets its
     /// number in the tree and its bytes.
     pub(super) fn blocks<E>(
         &self,

@@ -1,20 +1,20 @@
-//! Where the file system's own blocks lie: superblocks, group descriptors, bitmaps and tables
-//! of inodes. Everything else is put between them.
+//! Locations of the file system's metadata areas: superblocks, group descriptors, bitmaps and inode
+//! tables. Everything else is stored between them.
 //!
-//! Sources: Linux Documentation/filesystems/ext4/blockgroup.rst; e2fsprogs
-//! lib/ext2fs/initialize.c and alloc_tables.c for what mke2fs chooses.
+//! Sources: Linux Documentation/filesystems/ext4/blockgroup.rst; e2fsprogs lib/ext2fs/initialize.c
+//! and alloc_tables.c for the choices of mke2fs.
 
 use super::bytes::index;
 use super::options::{Inodes, Journal, Options};
 use super::{Error, INODE_SIZE};
 
-/// Block groups whose bitmaps and tables lie together (`flex_bg`; mke2fs: 16).
+/// Number of block groups whose bitmaps and tables are stored together (`flex_bg`; mke2fs: 16).
 pub(super) const FLEX: u64 = 16;
 
-/// A last group with fewer blocks than its own metadata and these is left out (mke2fs).
+/// A last group with fewer blocks than its own metadata plus this number is left out (mke2fs).
 const LEAST_TAIL: u64 = 50;
 
-/// Sizes of journals in blocks, and from which size of the file system in blocks each holds
+/// (file system size, journal size) in blocks: the journal size is used from that size on
 /// (e2fsprogs lib/ext2fs/mkjournal.c, `ext2fs_default_journal_size`).
 const JOURNALS: [(u64, u64); 8] = [
     (2048, 1024),
@@ -27,28 +27,28 @@ const JOURNALS: [(u64, u64); 8] = [
     (33_554_432, 262_144),
 ];
 
-/// One block for fast commits to so many of the journal (`EXT2_JOURNAL_TO_FC_BLKS_RATIO`).
+/// Journal blocks per block for fast commits (`EXT2_JOURNAL_TO_FC_BLKS_RATIO`).
 const FAST_COMMITS: u64 = 64;
 
-/// What an [`Area`] holds.
+/// Contents of an [`Area`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     /// The superblock of a group.
     Super(u64),
     /// Group descriptors.
     Descriptors,
-    /// Blocks that group descriptors may grow into; those of the first group hold the numbers
-    /// of the others.
+    /// Blocks that group descriptors may grow into; those of the first group contain the numbers of
+    /// the others.
     Reserved(u64),
-    /// Block bitmaps, of the groups from this one on.
+    /// Block bitmaps, starting with the one of this group.
     BlockBitmaps(u64),
-    /// Inode bitmaps, of the groups from this one on.
+    /// Inode bitmaps, starting with the one of this group.
     InodeBitmaps(u64),
-    /// Tables of inodes, of the groups from this one on.
+    /// Inode tables, starting with the one of this group.
     Tables(u64),
 }
 
-/// A run of the file system's own blocks.
+/// A run of metadata blocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Area {
     pub(super) start: u64,
@@ -62,7 +62,7 @@ impl Area {
     }
 }
 
-/// Where a group's bitmaps and table lie.
+/// Location of a group's bitmaps and inode table.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Places {
     pub(super) block_bitmap: u64,
@@ -70,10 +70,10 @@ pub(super) struct Places {
     pub(super) table: u64,
 }
 
-/// Sizes and places. All are in blocks unless they say otherwise.
+/// Sizes and locations. All are in blocks unless stated otherwise.
 #[derive(Debug, Clone)]
 pub struct Geometry {
-    /// Bytes of a block.
+    /// Block size in bytes.
     pub(super) block: u64,
     /// The first block that belongs to a group.
     pub(super) first: u64,
@@ -81,22 +81,22 @@ pub struct Geometry {
     pub(super) per_group: u64,
     pub(super) groups: u64,
     pub(super) inodes_per_group: u64,
-    /// Blocks of a group's table of inodes.
+    /// Blocks of a group's inode table.
     pub(super) table: u64,
-    /// Bytes of a group descriptor.
+    /// Size of a group descriptor in bytes.
     pub(super) descriptor: u64,
     pub(super) descriptors: u64,
     pub(super) reserved: u64,
-    /// Blocks of the journal, those for fast commits included.
+    /// Blocks of the journal, including those for fast commits.
     pub(super) journal: u64,
     pub(super) fast_commits: u64,
     pub(super) places: Vec<Places>,
-    /// Ascending and disjoint.
+    /// Metadata areas, ascending and disjoint.
     pub(super) areas: Vec<Area>,
 }
 
-/// Whether a group has a superblock and group descriptors (`sparse_super`): 0, 1, and the
-/// powers of 3, 5 and 7.
+/// Whether a group has a superblock and group descriptors (`sparse_super`): 0, 1, and the powers of
+/// 3, 5 and 7.
 pub fn has_super(group: u64) -> bool {
     let power_of = |base: u64| {
         let mut n = group;
@@ -111,7 +111,7 @@ pub fn has_super(group: u64) -> bool {
 impl Geometry {
     /// The geometry of a file system with these options.
     ///
-    /// Fails if it is too small, too large, or cannot have so many inodes.
+    /// Fails if it is too small or too large, or cannot have the requested number of inodes.
     pub fn new(options: &Options) -> Result<Geometry, Error> {
         options.check()?;
         let block = u64::from(options.block_size);
@@ -169,7 +169,7 @@ impl Geometry {
                 .map_or(0, |(_, journal)| *journal),
         };
         if options.features.fast_commit {
-            // The log itself must stay long enough (Linux fs/jbd2/journal.c,
+            // The rest of the log must be long enough (Linux fs/jbd2/journal.c,
             // `jbd2_journal_initialize_fast_commit`).
             geometry.fast_commits = geometry.journal / FAST_COMMITS;
             geometry.journal += geometry.fast_commits;
@@ -188,7 +188,7 @@ impl Geometry {
             }
         };
         let in_block = self.block / INODE_SIZE;
-        // As many as a block of bitmap describes and 16 bits count.
+        // At most the number of bits in a bitmap block, and a number that fits into 16 bits.
         let most = (8 * self.block).min(65536 - in_block);
         let unit = in_block.max(8);
         self.inodes_per_group = wanted.max(16).div_ceil(self.groups).next_multiple_of(unit);
@@ -207,10 +207,10 @@ impl Geometry {
         Ok(())
     }
 
-    /// Blocks to keep so that group descriptors reach a size of so many bytes.
+    /// Blocks to reserve so that group descriptors can grow to `bytes` bytes.
     fn reserved_for(&self, bytes: u64) -> u64 {
         if self.blocks > u64::from(u32::MAX) || bytes == 0 {
-            // The numbers in that inode have 32 bits.
+            // The block numbers in that inode have 32 bits.
             return 0;
         }
         let blocks = (bytes / self.block)
@@ -218,7 +218,7 @@ impl Geometry {
             .max(self.blocks);
         let groups = (blocks - self.first).div_ceil(self.per_group);
         let in_block = self.block / self.descriptor;
-        // One block of the inode's holds the numbers of all (EXT2_ADDR_PER_BLOCK).
+        // One block of the inode holds the numbers of all (EXT2_ADDR_PER_BLOCK).
         (groups.div_ceil(in_block) - self.descriptors.min(groups.div_ceil(in_block)))
             .min(self.block / 4)
     }
@@ -228,13 +228,13 @@ impl Geometry {
         self.first + group * self.per_group
     }
 
-    /// Blocks of a group.
+    /// Number of blocks of a group.
     pub(super) fn group_len(&self, group: u64) -> u64 {
         self.per_group
             .min(self.blocks.saturating_sub(self.group_start(group)))
     }
 
-    /// Blocks at the start of a group: superblock, descriptors and what is kept for them.
+    /// Blocks at the start of a group: superblock, descriptors and the blocks reserved for them.
     pub(super) fn base(&self, group: u64) -> u64 {
         if has_super(group) {
             1 + self.descriptors + self.reserved
@@ -248,7 +248,7 @@ impl Geometry {
         block.saturating_sub(self.first) / self.per_group
     }
 
-    /// Puts everything at its place; nothing if it does not fit.
+    /// Assigns all locations; `None` if something does not fit.
     fn arrange(&mut self) -> Option<()> {
         let mut areas = Vec::new();
         for group in (0..self.groups).filter(|g| has_super(*g)) {
@@ -270,7 +270,7 @@ impl Geometry {
         let mut from = 0;
         while from < self.groups {
             let mut to = (from + FLEX).min(self.groups);
-            // A last few groups that are too short: their tables lie with those before.
+            // The last few groups are too short: their tables are stored with those before.
             let rest = to..(to + FLEX).min(self.groups);
             if !rest.is_empty() && rest.end == self.groups && !self.fits(&rest) {
                 to = rest.end;
@@ -285,7 +285,7 @@ impl Geometry {
         Some(())
     }
 
-    /// Whether the bitmaps and tables of these groups surely fit into them. Before each
+    /// Whether the bitmaps and tables of these groups are sure to fit into them. Before each
     /// superblock there may be a gap that is too short for a table.
     fn fits(&self, groups: &std::ops::Range<u64>) -> bool {
         let room: u64 = groups.clone().map(|g| self.group_len(g)).sum();
@@ -295,12 +295,12 @@ impl Geometry {
         count * (2 + self.table) + bases + gaps * self.table <= room
     }
 
-    /// Puts the bitmaps and tables of these groups at the start of the first of them, and tells
-    /// where they end.
+    /// Places the bitmaps and tables of these groups at the start of the first one. Returns the
+    /// block after them.
     fn tables(&mut self, groups: std::ops::Range<u64>, areas: &mut Vec<Area>) -> u64 {
         let mut at = self.group_start(groups.start);
         let mut put = |this: &Geometry, len, what: What| {
-            // Past what lies at the start of groups.
+            // Skip what is at the start of groups.
             loop {
                 let group = this.group_of(at);
                 let base_end = this.group_start(group) + this.base(group);
@@ -317,7 +317,7 @@ impl Geometry {
             }
             let start = at;
             at += len;
-            // Neighbours of one kind are one area.
+            // Neighbours of the same kind are one area.
             let kind = std::mem::discriminant(&what);
             match areas.last_mut() {
                 Some(last) if last.end() == start && std::mem::discriminant(&last.what) == kind => {
@@ -342,30 +342,29 @@ impl Geometry {
         at
     }
 
-    /// Inodes of the file system.
+    /// Number of inodes of the file system.
     pub fn inodes(&self) -> u64 {
         self.groups * self.inodes_per_group
     }
 
-    /// Size in bytes; a little less than was asked for if its last group is too small.
+    /// Size in bytes; a little less than requested if the last group is too small.
     pub fn size(&self) -> u64 {
         self.blocks * self.block
     }
 
-    /// Blocks beside each copy of the group descriptors that are kept for more of them.
+    /// Blocks after each copy of the group descriptors that are reserved for more of them.
     pub fn reserved(&self) -> u64 {
         self.reserved
     }
 
-    /// Blocks that the file system takes for itself (`s_overhead_clusters`): all but those of
-    /// files and directories.
+    /// Blocks of metadata (`s_overhead_clusters`): all except those of files and directories.
     pub fn overhead(&self) -> u64 {
         let areas: u64 = self.areas.iter().map(|a| a.len).sum();
         self.first + areas + self.journal
     }
 
-    /// The runs of blocks, as (start, length), that `count` blocks take which are put between
-    /// the file system's own blocks from block `at` on. They may lie past its end.
+    /// The runs of blocks, as (start, length), that `count` blocks occupy when they are stored
+    /// between the metadata areas from block `at` on. They may go past the end of the file system.
     pub(super) fn runs(&self, at: u64, count: u64) -> Runs<'_> {
         Runs {
             areas: &self.areas[self.areas.partition_point(|a| a.end() <= at)..],
@@ -374,7 +373,7 @@ impl Geometry {
         }
     }
 
-    /// The first block from `at` on that is not the file system's own.
+    /// The first block from `at` on that is not metadata.
     pub(super) fn skip(&self, at: u64) -> u64 {
         self.runs(at, 1).next().map_or(at, |(start, _)| start)
     }

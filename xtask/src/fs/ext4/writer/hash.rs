@@ -1,8 +1,8 @@
 //! The hash of a name in a directory: `half_md4` (Linux fs/ext4/hash.c; Documentation/
 //! filesystems/ext4/directory.rst, "Hash Tree Directories").
 
-/// The hash of a name: what the index of a directory is ordered by, and what orders names of
-/// the same hash when a directory is read.
+/// The hash of a name. It orders the index of a directory; the second part orders names with the
+/// same hash when a directory is read.
 pub(super) type Hash = (u32, u32);
 
 /// The first state without a seed: that of MD4 (RFC 1320, 3.3).
@@ -40,14 +40,14 @@ fn transform(state: &mut [u32; 4], words: &[u32; 8]) {
     }
 }
 
-/// 32 bytes of a name as eight words. What is missing is filled with the length of the rest.
+/// 32 bytes of a name as eight words, padded with the length of the rest.
 fn words(rest: &[u8]) -> [u32; 8] {
     let len = (rest.len() & 0xff) as u32;
     let pad = len * 0x0101_0101;
     let mut out = [pad; 8];
     for (word, bytes) in out.iter_mut().zip(rest[..rest.len().min(32)].chunks(4)) {
         *word = bytes.iter().fold(pad, |word, byte| {
-            // As `signed char`, which the superblock's flags say (`SIGNED_HASH`).
+            // As `signed char`, which matches the superblock's flags (`SIGNED_HASH`).
             let signed = i32::from(i8::from_ne_bytes([*byte])).cast_unsigned();
             signed.wrapping_add(word << 8)
         });
@@ -55,7 +55,7 @@ fn words(rest: &[u8]) -> [u32; 8] {
     out
 }
 
-/// The seed of the superblock as the first state; without one it is MD4's.
+/// The seed of the superblock as the first state; without a seed, MD4's.
 pub(super) fn seed(bytes: &[u8; 16]) -> [u32; 4] {
     let mut seed = START;
     if bytes.iter().any(|b| *b != 0) {
@@ -74,8 +74,8 @@ pub(super) fn hash(seed: &[u32; 4], name: &[u8]) -> Hash {
         transform(&mut state, &words(rest));
         rest = rest.get(32..).unwrap_or_default();
     }
-    // The lowest bit says in an index that names of one hash go on in the next block, and the
-    // largest value is the mark of a directory's end.
+    // In an index, the lowest bit means that names with this hash continue in the next block, and
+    // the largest value marks the end of a directory.
     let major = match state[1] & !1 {
         0xffff_fffe => 0xffff_fffc,
         hash => hash,
@@ -87,7 +87,7 @@ pub(super) fn hash(seed: &[u32; 4], name: &[u8]) -> Hash {
 mod tests {
     use super::{hash, seed};
 
-    /// What `debugfs -R 'dx_hash -h half_md4 -s SEED NAME'` of e2fsprogs 1.47.0 says.
+    /// The output of `debugfs -R 'dx_hash -h half_md4 -s SEED NAME'` of e2fsprogs 1.47.0.
     #[test]
     fn hashes_are_those_of_e2fsprogs() {
         let zero = [0; 16];

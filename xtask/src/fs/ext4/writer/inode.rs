@@ -13,10 +13,10 @@ const INDEX: u32 = 0x1000;
 const EXTENTS: u32 = 0x8_0000;
 const EA_INODE: u32 = 0x20_0000;
 
-/// Bytes of fields behind the first 128.
+/// Length in bytes of the fields after the first 128 bytes.
 const EXTRA: u16 = 32;
 
-/// Places of the two halves of the checksum.
+/// Offsets of the two halves of the checksum.
 const SUM_LOW: usize = 0x7c;
 const SUM_HIGH: usize = 0x82;
 
@@ -34,7 +34,7 @@ fn type_bits(kind: Type) -> u16 {
 }
 
 impl Volume {
-    /// Inode number `number`, into `area`: its 256 bytes, which are zero.
+    /// Writes inode number `number` into `area`: 256 bytes, which must be zero.
     pub(super) fn inode(&self, number: u32, area: &mut [u8]) {
         match self.node_number(number) {
             Some(node) => {
@@ -42,14 +42,14 @@ impl Volume {
                 self.fill(number, node, area);
             }
             None if number == RESIZE_INODE && self.resize.is_some() => self.resize_inode(area),
-            // mke2fs gives the inode of bad blocks its times.
+            // mke2fs also sets the times of the inode for bad blocks.
             None if number == 1 => self.volume_times(area, false),
             None => return,
         }
         self.sum(number, area);
     }
 
-    /// Its checksum. The reserved ones are shorter.
+    /// Writes the checksum. Reserved inodes have no extra fields, and store only its lower half.
     fn sum(&self, number: u32, area: &mut [u8]) {
         let sum = crc(self.inode_seed(number), area);
         put16(area, SUM_LOW, low16(sum.into()));
@@ -58,7 +58,7 @@ impl Volume {
         }
     }
 
-    /// The times of the volume.
+    /// Writes the times of the volume.
     pub(super) fn volume_times(&self, area: &mut [u8], creation: bool) {
         let time = low32(self.options.time.unsigned_abs());
         for at in [0x08, 0x0c, 0x10] {
@@ -85,7 +85,7 @@ impl Volume {
         self.times(node, area);
         put16(area, 0x80, EXTRA);
         let links = match node.kind {
-            // `dir_nlink`: 1 says that nobody counted.
+            // `dir_nlink`: 1 means that the links are not counted.
             Type::Dir if node.links > super::spec::MOST_LINKS => 1,
             Type::Value => 1,
             _ => node.links,
@@ -116,7 +116,7 @@ impl Volume {
         put32(area, 0x20, flags);
     }
 
-    /// `i_block`, and the flags that say what is in it.
+    /// Writes `i_block`, and the flags that describe its contents.
     fn content(&self, node: &Node, area: &mut [u8]) -> u32 {
         match node.kind {
             Type::Char | Type::Block => {
@@ -144,13 +144,13 @@ impl Volume {
         }
     }
 
-    /// The tree of a node's extents.
+    /// The extent tree of a node.
     pub(super) fn tree(&self, node: &Node) -> Tree {
         let block = index(self.geometry.block);
         let places = self.geometry.runs(node.first, node.extra.into());
         let places = places.flat_map(|(start, len)| start..start + len);
         if node.extra == 0 {
-            // Nearly every file: its extents need not be counted.
+            // The case of nearly every file: its extents need not be counted.
             return Tree::flat(block);
         }
         Tree::new(self.extents_of(node), places.collect(), block)
@@ -169,7 +169,7 @@ impl Volume {
         found.map_or(0, |n| self.inode_number(self.value_nodes[n].1))
     }
 
-    /// What is particular to an inode with the value of an attribute: how many point at it
+    /// The special fields of an inode with the value of an attribute: its reference count
     /// (`i_ctime` and `i_version`), and its hash (`i_atime`; Linux fs/ext4/xattr.c,
     /// `ext4_xattr_inode_set_ref` and `ext4_xattr_inode_set_hash`).
     fn value(&self, node: &Node, area: &mut [u8]) {
@@ -182,10 +182,10 @@ impl Volume {
         }
     }
 
-    /// Access, change, modification and creation, all the same.
+    /// Sets access, change, modification and creation time to the same value.
     fn times(&self, node: &Node, area: &mut [u8]) {
         let (secs, nanos) = split_time(node.time);
-        // 32 bits with a sign, and two more of how often 2^32 seconds are to be added.
+        // 32 signed bits, and two more that say how often 2^32 seconds are added.
         let low = low32((secs & 0xffff_ffff).unsigned_abs());
         let epochs = (secs - i64::from(low.cast_signed())) >> 32;
         let more = nanos << 2 | low32(epochs.unsigned_abs()) & 3;
@@ -195,7 +195,7 @@ impl Volume {
         }
     }
 
-    /// A group's table of inodes as far as it is used, in whole blocks: blocks `from` to `to`.
+    /// Makes the used part of a group's inode table, in whole blocks: blocks `from` to `to`.
     pub(super) fn table(&self, group: u64, from: u64, to: u64, out: &mut Vec<u8>) {
         let in_block = self.geometry.block / INODE_SIZE;
         let used = self.used_inodes(group);

@@ -1,4 +1,4 @@
-//! Gives each node its inode and its blocks.
+//! Assigns inodes and blocks to all nodes.
 
 use super::bytes::index;
 use super::dir::Names;
@@ -8,17 +8,17 @@ use super::volume::{Item, Volume, content_blocks, end_of, logical_runs};
 use super::xattr::Home;
 use super::{Error, FIRST_INODE};
 
-/// Bytes of `lost+found` at least, so that the file system check need not find room for
-/// entries (mke2fs).
+/// Minimum size of `lost+found` in bytes, so that the file system check need not allocate blocks
+/// for its entries (as in mke2fs).
 const LOST_AND_FOUND: u64 = 16384;
 
-/// Its name.
+/// Name of that directory.
 const LOST_AND_FOUND_NAME: &[u8] = b"lost+found";
 
 impl Builder {
-    /// Gives everything its place. Nothing can be added any more.
+    /// Assigns all locations. After this, nothing can be added.
     ///
-    /// Fails if it does not fit, or cannot be in an ext4 file system.
+    /// Fails if the contents do not fit, or if ext4 cannot store them.
     pub fn lay_out(mut self) -> Result<Volume, Error> {
         self.sets.forget();
         let lost = self.lost_and_found()?;
@@ -41,7 +41,7 @@ impl Builder {
             blocks => Some(special(&mut self, Type::Journal, blocks)?),
         };
         let orphans = if self.options.features.orphan_file {
-            // 32 to 512 blocks, one for each 4096 of the file system (mke2fs).
+            // 32 to 512 blocks, one per 4096 blocks of the file system (as in mke2fs).
             let blocks = (self.geometry.blocks / 4096).clamp(32, 512);
             Some(special(&mut self, Type::Orphans, blocks)?)
         } else {
@@ -64,7 +64,7 @@ impl Builder {
         places.finish(journal, orphans)
     }
 
-    /// The node of `lost+found`, which is made if it is not there.
+    /// The node of `lost+found`, which is made if it does not exist.
     fn lost_and_found(&mut self) -> Result<u32, Error> {
         let found = self
             .entries
@@ -88,8 +88,8 @@ impl Builder {
         }
     }
 
-    /// Makes inodes for values of attributes that lie outside. Their `links` count who points
-    /// at them until the inode is written.
+    /// Makes inodes for attribute values that are stored outside. Until the inode is written, its
+    /// `links` count the references to it.
     fn values(&mut self, meta: &Meta) -> Result<(), Error> {
         let mut nodes: std::collections::BTreeMap<Box<[u8]>, (NodeId, u32)> =
             std::collections::BTreeMap::new();
@@ -121,7 +121,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Sorts entries by directory, and tells each directory which are its own.
+    /// Sorts entries by directory, and stores in each directory which ones are its own.
     fn ranges(&mut self) {
         self.entries.sort_unstable_by_key(|e| e.dir);
         for node in self.nodes.iter_mut().filter(|n| n.kind == Type::Dir) {
@@ -141,7 +141,7 @@ impl Builder {
         Names::new(&self.names, &self.options)
     }
 
-    /// The path of a node, once entries are sorted: for errors.
+    /// The path of a node, for errors. Entries must be sorted.
     fn path_of(&self, node: u32) -> Vec<u8> {
         let mut parts: Vec<&[u8]> = Vec::new();
         let mut at = node;
@@ -158,7 +158,7 @@ impl Builder {
     }
 }
 
-/// A layout under way.
+/// A layout in progress.
 struct Placing {
     builder: Builder,
     /// Inode of each node.
@@ -166,23 +166,23 @@ struct Placing {
     /// Node of each inode from the first free one on.
     node_of: Vec<u32>,
     order: Vec<Item>,
-    /// The first block that is not taken.
+    /// The first block that is not used yet.
     at: u64,
     resize: Option<u64>,
 }
 
 impl Placing {
-    /// Gives the node the next inode.
+    /// Assigns the next inode to a node.
     fn next_inode(&mut self, node: u32) {
-        // As many as there are nodes at most.
+        // There are at most as many as nodes.
         let number = u32::try_from(self.node_of.len()).unwrap_or(u32::MAX);
         self.inode_of[node as usize] = FIRST_INODE + number;
         self.node_of.push(node);
     }
 
-    /// Gives everything an inode: all entries of a directory one after the other, in the order
-    /// in which the kernel lists them, then those of its first directory, and so on. Counts
-    /// the links of directories.
+    /// Assigns all inodes: all entries of a directory one after the other, in the order in which
+    /// the kernel lists them, then those of its first subdirectory, and so on. Counts the links of
+    /// directories.
     fn number(&mut self, root: u32, lost: u32, journal: Option<u32>) -> Result<(), Error> {
         self.inode_of[root as usize] = super::ROOT_INODE;
         self.next_inode(lost);
@@ -220,7 +220,7 @@ impl Placing {
                 }
             }
             todo[below..].reverse();
-            // Its own `.`, and for the root its own `..` instead of a name.
+            // Its own `.`; the root has its own `..` instead of a name.
             let own = if dir == root { 2 } else { 1 };
             self.builder.nodes[dir as usize].links += own + subdirs;
         }
@@ -253,7 +253,7 @@ impl Placing {
         self.order = items;
     }
 
-    /// The one block of the resize inode that does not lie among those kept for descriptors.
+    /// The only block of the resize inode that is not one of the blocks reserved for descriptors.
     fn resize(&mut self) {
         if self.builder.geometry.reserved > 0 {
             let at = self.builder.geometry.skip(self.at);
@@ -262,8 +262,8 @@ impl Placing {
         }
     }
 
-    /// Directories lie together: a machine that looks for files reads them and the tables of
-    /// inodes, and these are near.
+    /// Directories are stored together and near the inode tables: a machine that searches for files
+    /// reads both.
     fn directories(&mut self, lost: u32) -> Result<(), Error> {
         let mut items = std::mem::take(&mut self.order);
         if let Some(at) = self.resize {
@@ -295,7 +295,7 @@ impl Placing {
         Ok(())
     }
 
-    /// Everything else, files in the order in which they came.
+    /// Everything else, files in the order in which they were added.
     fn contents(&mut self, journal: Option<u32>, orphans: Option<u32>) {
         let all = 0..u32::try_from(self.builder.nodes.len()).unwrap_or(u32::MAX);
         let early = std::mem::take(&mut self.builder.early);
@@ -328,7 +328,7 @@ impl Placing {
         }
     }
 
-    /// Gives a node its blocks, those of its extents first. Whether it takes any.
+    /// Assigns blocks to a node, those of its extents first. Returns whether it needs any.
     fn place(&mut self, number: u32) -> bool {
         let builder = &mut self.builder;
         let geometry = &builder.geometry;
@@ -351,7 +351,7 @@ impl Placing {
         };
         let node = &mut builder.nodes[number as usize];
         node.first = first;
-        // A file has 2^32 blocks at most, and far fewer extents.
+        // A file has at most 2^32 blocks, and far fewer extents.
         node.extra = u32::try_from(extra).unwrap_or(u32::MAX);
         self.at = end;
         true
@@ -360,7 +360,7 @@ impl Placing {
     fn finish(self, journal: Option<u32>, orphans: Option<u32>) -> Result<Volume, Error> {
         let geometry = &self.builder.geometry;
         if self.at > geometry.blocks {
-            // What is behind its end, and what is before it.
+            // The metadata after the contents, and everything before.
             let behind = geometry.areas.iter().filter(|a| a.start >= self.at);
             return Err(Error::NoSpace {
                 needed: self.at + behind.map(|a| a.len).sum::<u64>(),

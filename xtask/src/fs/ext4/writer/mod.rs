@@ -1,15 +1,15 @@
-//! Writes ext4 file systems: laid out whole before a byte is written, then written once, from
-//! the first block to the last.
+//! Writes ext4 file systems: the layout is complete before a byte is written; then everything is
+//! written once, from the first block to the last.
 //!
-//! This module knows nothing of the rest of the program. A [`Builder`] takes names, metadata
-//! and sizes; [`Builder::lay_out`] gives everything its place; the [`Volume`] then says where
-//! each file will lie, and makes every block of metadata when it is its turn. Contents of files
-//! never pass through here: the caller names them by a number and is told where they go.
+//! This module does not depend on the rest of the program. A [`Builder`] collects names, metadata
+//! and sizes; [`Builder::lay_out`] assigns all locations; the [`Volume`] then says where each file
+//! will be, and makes each block of metadata when it is due. File contents never pass through here:
+//! the caller identifies them with a number and learns where to write them.
 //!
-//! The bytes of a file system depend on its [`Options`], on what the builder was given in which
-//! order, and on nothing else.
+//! The bytes of a file system depend only on its [`Options`], and on what was added to the builder
+//! in which order.
 //!
-//! README.md in the directory above says what is written and why.
+//! README.md in the parent directory says what is written and why.
 
 mod bytes;
 mod contents;
@@ -37,16 +37,16 @@ pub use options::{Features, Inodes, Journal, OnError, Options, XATTR_USER_AND_AC
 pub use spec::{Builder, Kind, MOST_LINKS, Meta, NodeId, ROOT};
 pub use volume::Volume;
 
-/// Bytes of an inode.
+/// Size of an inode in bytes.
 pub const INODE_SIZE: u64 = 256;
 
-/// The first inode that is not reserved (`EXT4_GOOD_OLD_FIRST_INO`); `lost+found` has it.
+/// The first inode that is not reserved (`EXT4_GOOD_OLD_FIRST_INO`): that of `lost+found`.
 pub const FIRST_INODE: u32 = 11;
 
 /// Inode of the root directory.
 const ROOT_INODE: u32 = 2;
 
-/// Inode of the blocks that are kept for group descriptors.
+/// Inode of the blocks that are reserved for group descriptors.
 const RESIZE_INODE: u32 = 7;
 
 /// Inode of the journal.

@@ -1,5 +1,5 @@
-//! The resize inode: it owns the blocks that are kept for group descriptors, those of the first
-//! group and their backups, so that the kernel can make more of them.
+//! The resize inode: it owns the blocks that are reserved for group descriptors, those of the first
+//! group and their backups, so that the kernel can add descriptors.
 //!
 //! Source: e2fsprogs lib/ext2fs/res_gdt.c (`ext2fs_create_resize_inode`), Linux fs/ext4/
 //! resize.c (`reserve_backup_gdb`).
@@ -8,7 +8,7 @@ use super::bytes::{high32, index, low32, put_lo, put16, put32};
 use super::geometry::has_super;
 use super::volume::Volume;
 
-/// Direct blocks of an inode without extents, and the place of the double indirect one.
+/// Number of direct blocks of an inode without extents, and the index of the double indirect one.
 const DIRECT: u64 = 12;
 const DOUBLE: usize = 13;
 
@@ -18,11 +18,11 @@ impl Volume {
         (1..self.geometry.groups).filter(|g| has_super(*g))
     }
 
-    /// The inode, without its checksum.
+    /// Makes the inode, without its checksum.
     pub(super) fn resize_inode(&self, area: &mut [u8]) {
         let geometry = &self.geometry;
         put16(area, 0, 0x8180);
-        // As large as direct, indirect and double indirect blocks could make it.
+        // The size that direct, indirect and double indirect blocks can cover.
         let in_block = geometry.block / 4;
         let size = (in_block * in_block + in_block + DIRECT) * geometry.block;
         put_lo(area, 0x04, size);
@@ -35,7 +35,7 @@ impl Volume {
         put32(area, 0x28 + DOUBLE * 4, double);
     }
 
-    /// Its double indirect block: it leads to the first group's blocks, each at the place that
+    /// Its double indirect block: it points to the first group's blocks, each at the position that
     /// it would have among all descriptors.
     pub(super) fn resize_block(&self, block: &mut [u8]) {
         let geometry = &self.geometry;
@@ -46,7 +46,7 @@ impl Volume {
         }
     }
 
-    /// Block `n` of those kept in the first group: it leads to its own backups.
+    /// Block `n` of those reserved in the first group: it points to its own backups.
     pub(super) fn reserved_block(&self, n: u64, block: &mut [u8]) {
         let geometry = &self.geometry;
         let start = geometry.first + 1 + geometry.descriptors + n;

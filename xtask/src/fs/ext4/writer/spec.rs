@@ -1,4 +1,4 @@
-//! What is to be in a file system: nodes with names, in the order in which they come.
+//! The contents of a file system: nodes with names, in the order in which they are added.
 
 use super::error::Error;
 use super::options::Options;
@@ -6,17 +6,17 @@ use super::xattr::{Attribute, LONGEST_VALUE, Sets};
 use super::{Geometry, bytes::index};
 use std::ops::Range;
 
-/// Most bytes of a name (`EXT4_NAME_LEN`).
+/// Longest name in bytes (`EXT4_NAME_LEN`).
 const LONGEST_NAME: usize = 255;
 
-/// Most names of a file (`EXT4_LINK_MAX`, Linux fs/ext4/ext4.h).
+/// Largest number of names of a file (`EXT4_LINK_MAX`, Linux fs/ext4/ext4.h).
 pub const MOST_LINKS: u32 = 65000;
 
-/// Bytes of an inode that a short link's target fits into, its end's zero included
+/// Bytes of an inode that hold the target of a short link, including its final zero byte
 /// (`i_block`).
 pub(super) const FAST_LINK: usize = 60;
 
-/// Earliest and latest second that an inode can hold: 1901-12-13 and 2446-05-10 (Linux
+/// Earliest and latest second that an inode can store: 1901-12-13 and 2446-05-10 (Linux
 /// Documentation/filesystems/ext4/inodes.rst, "Inode Timestamps").
 const TIMES: (i64, i64) = (-(1 << 31), (1 << 34) - (1 << 31) - 1);
 
@@ -32,40 +32,40 @@ pub const ROOT: NodeId = NodeId(0);
 pub struct Meta {
     /// Permissions with setuid, setgid and sticky; other bits are ignored.
     pub mode: u16,
-    /// Owner.
+    /// User id of the owner.
     pub uid: u32,
-    /// Group.
+    /// Id of the group.
     pub gid: u32,
-    /// Seconds since 1970 of all four times of the inode. What an inode cannot hold (before
-    /// 1901, after 2446) becomes the nearest that it can: what Linux does as well.
+    /// All four times of the inode, in seconds since 1970. A time that an inode cannot store
+    /// (before 1901, after 2446) becomes the nearest possible one, as in Linux.
     pub secs: i64,
     /// Nanoseconds after that second, 0 to 999,999,999.
     pub nanos: u32,
 }
 
-/// What a node is.
+/// Type and contents of a node.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind<'a> {
     /// A directory.
     Dir,
-    /// A file of `size` bytes. `handle` is what names its bytes when they are to be written.
+    /// A file of `size` bytes. The writer uses `handle` to ask for its bytes.
     File {
         /// Its size in bytes.
         size: u64,
-        /// The caller's name for its bytes.
+        /// The caller's number for its contents.
         handle: u64,
     },
     /// A file with holes.
     Sparse {
         /// Its size in bytes, holes included.
         size: u64,
-        /// The caller's name for its bytes.
+        /// The caller's number for its contents.
         handle: u64,
-        /// What is no hole, as (offset, length) in bytes, ascending and disjoint. Each block
-        /// that a run touches is written.
+        /// The data between the holes, as (offset, length) in bytes, ascending and disjoint. Each
+        /// block that a run touches is written.
         runs: &'a [(u64, u64)],
     },
-    /// A symbolic link with this target: 1 byte to a block less one, no zero byte.
+    /// A symbolic link with this target: at least 1 byte, less than a block, no zero byte.
     Symlink(&'a [u8]),
     /// A character device, major and minor number.
     Char(u32, u32),
@@ -77,7 +77,7 @@ pub enum Kind<'a> {
     Socket,
 }
 
-/// What a node is, in little room.
+/// Type of a node, in compact form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     Dir,
@@ -89,33 +89,33 @@ pub(super) enum Type {
     Socket,
     /// The journal.
     Journal,
-    /// The file of orphans.
+    /// The orphan file.
     Orphans,
     /// The value of an extended attribute.
     Value,
 }
 
-/// No set of attributes, no runs of a sparse file.
+/// No attributes, or no runs of a sparse file.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// A node. There may be millions.
+/// A node. There can be millions, so it is small.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     /// Nanoseconds since the earliest time of an inode.
     pub(super) time: u64,
-    /// Bytes of a file or of a link's target; those of a directory once they are known.
+    /// Size in bytes of a file or a link's target; of a directory once it is known.
     pub(super) size: u64,
-    /// A file's handle; where a link's target starts; a device's number as it is on the disk;
-    /// of a directory the entry that names it, and once all are known where its own entries
-    /// begin and end, as two halves.
+    /// For a file, its handle; for a link, the offset of its target; for a device, its number as
+    /// stored on disk; for a directory, the entry that names it and later, as two halves, the range
+    /// of its own entries.
     pub(super) data: u64,
-    /// Its first block; it has `extra` blocks for its extents, and those of its content follow.
+    /// Its first block. `extra` blocks of its extent tree come first, then those of its contents.
     pub(super) first: u64,
     pub(super) uid: u32,
     pub(super) gid: u32,
     /// Number of its set of attributes.
     pub(super) attributes: u32,
-    /// Number of its runs of data, if it is a file with holes; the parent of a directory.
+    /// For a file with holes, the number of its list of runs; for a directory, its parent.
     pub(super) runs: u32,
     pub(super) links: u32,
     pub(super) extra: u32,
@@ -130,16 +130,16 @@ impl Node {
     }
 }
 
-/// A name.
+/// A directory entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
-    /// Where it starts among the names: its length, then its bytes.
+    /// Offset among the names, where its length and its bytes are.
     pub(super) name: u32,
     pub(super) dir: u32,
     pub(super) node: u32,
 }
 
-/// Takes what is to be in a file system.
+/// Collects the contents of a file system.
 #[derive(Debug)]
 pub struct Builder {
     pub(super) options: Options,
@@ -149,20 +149,20 @@ pub struct Builder {
     pub(super) targets: Vec<u8>,
     pub(super) entries: Vec<Entry>,
     pub(super) sets: Sets,
-    /// Runs of files with holes, in blocks, and where each file's end.
+    /// Runs of files with holes, in blocks, and the end of each file's list.
     pub(super) runs: Vec<(u32, u32)>,
     pub(super) run_ends: Vec<u32>,
     pub(super) early: Vec<u32>,
-    /// Values of attributes that have inodes of their own.
+    /// Attribute values that have separate inodes.
     pub(super) values: Vec<Box<[u8]>>,
-    /// The nodes of those values, ordered by them.
+    /// The nodes of those values, in the same order.
     pub(super) value_nodes: Vec<(Box<[u8]>, u32)>,
 }
 
 impl Builder {
-    /// Begins a file system with nothing but its root directory.
+    /// Starts a file system that contains only its root directory.
     ///
-    /// Fails if the options are not possible.
+    /// Fails if the options are not supported.
     pub fn new(options: Options) -> Result<Builder, Error> {
         let geometry = Geometry::new(&options)?;
         let mut builder = Builder {
@@ -190,7 +190,7 @@ impl Builder {
         Ok(builder)
     }
 
-    /// Gives the root directory an owner, a mode and a time.
+    /// Sets owner, mode and time of the root directory.
     pub fn root(&mut self, meta: &Meta) {
         let root = &mut self.nodes[0];
         (root.mode, root.uid, root.gid) = (meta.mode & 0o7777, meta.uid, meta.gid);
@@ -198,7 +198,7 @@ impl Builder {
     }
 
     /// Adds a node to the directory `dir`, with a name of 1 to 255 bytes without `/` and zero
-    /// bytes. Contents of files are put on the disk in the order in which files are added.
+    /// bytes. File contents are stored in the order in which files are added.
     pub fn add(
         &mut self,
         dir: NodeId,
@@ -255,7 +255,7 @@ impl Builder {
             }
             Kind::Dir | Kind::Fifo | Kind::Socket => {}
         }
-        // The last number that a block of a file may have is 2^32 - 2 (`ext4_max_size`).
+        // The last possible block number in a file is 2^32 - 2 (`ext4_max_size`).
         let limit = u64::from(u32::MAX) * self.geometry.block;
         if size > limit {
             return Err(Error::FileTooLarge {
@@ -274,7 +274,7 @@ impl Builder {
         Ok(id)
     }
 
-    /// Gives a node that is no directory a further name, a hard link.
+    /// Adds a hard link to a node that is not a directory.
     pub fn link(&mut self, dir: NodeId, name: &[u8], node: NodeId) -> Result<(), Error> {
         self.check(dir, name)?;
         let found = self.nodes.get(node.0 as usize);
@@ -292,15 +292,15 @@ impl Builder {
         self.name(dir, name, node)
     }
 
-    /// How many names a node has.
+    /// Number of names of a node.
     pub fn links(&self, node: NodeId) -> u32 {
         self.nodes.get(node.0 as usize).map_or(0, |n| n.links)
     }
 
-    /// Gives a node its extended attributes, as (full name, value), in any order. `path` is for
+    /// Sets the extended attributes of a node, as (full name, value), in any order. `path` is for
     /// errors.
     ///
-    /// Access control lists have ext4's own form: see Linux fs/ext4/acl.h.
+    /// Access control lists must have ext4's own form: see Linux fs/ext4/acl.h.
     pub fn attributes<'a>(
         &mut self,
         node: NodeId,
@@ -352,8 +352,8 @@ impl Builder {
         Ok(())
     }
 
-    /// Asks for the content of a file to lie before all others, in the order of these calls:
-    /// what a machine reads when it starts.
+    /// Stores the contents of a file before all others, in the order of these calls: for files that
+    /// a machine reads at boot.
     pub fn early(&mut self, node: NodeId) {
         self.early.push(node.0);
     }
@@ -437,7 +437,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Takes the runs of a file with holes; nothing if they are no such.
+    /// Adds the runs of a file with holes; `None` if they are not valid.
     fn sparse(&mut self, size: u64, runs: &[(u64, u64)]) -> Result<Option<u32>, Error> {
         let block = self.geometry.block;
         let number = u32::try_from(self.run_ends.len()).ok();
@@ -447,12 +447,12 @@ impl Builder {
         for &(offset, len) in runs.iter().filter(|(_, len)| *len > 0) {
             let past = offset.checked_add(len).filter(|past| *past <= size);
             let Some(past) = past.filter(|_| offset >= end) else {
-                // They are not the next file's.
+                // They must not become those of the next file.
                 self.runs.truncate(start);
                 return Ok(None);
             };
             end = past;
-            // Too large a file is found later.
+            // A file that is too large is detected later.
             let first = u32::try_from(offset / block).unwrap_or(u32::MAX);
             let last = u32::try_from(past.div_ceil(block)).unwrap_or(u32::MAX);
             match self.runs[start..].last_mut() {
@@ -474,7 +474,7 @@ pub(super) fn name_at(names: &[u8], entry: Entry) -> &[u8] {
     names.get(at + 1..at + 1 + len).unwrap_or_default()
 }
 
-/// The time of a node, as nanoseconds since the earliest that an inode can hold.
+/// The time of a node, as nanoseconds since the earliest time that an inode can store.
 fn time(meta: &Meta) -> u64 {
     let secs = meta.secs.clamp(TIMES.0, TIMES.1) - TIMES.0;
     secs.unsigned_abs() * 1_000_000_000 + u64::from(meta.nanos.min(999_999_999))
@@ -486,7 +486,7 @@ pub(super) fn split_time(time: u64) -> (i64, u32) {
     (secs + TIMES.0, (time % 1_000_000_000) as u32)
 }
 
-/// A device's number as the first two words of `i_block`: the old form where it fits, then
+/// A device number as the first two words of `i_block`: in the old form if it fits, otherwise in
 /// the new one (Linux include/linux/kdev_t.h, `old_encode_dev` and `new_encode_dev`).
 fn device(major: u32, minor: u32) -> u64 {
     if major < 256 && minor < 256 {

@@ -1,7 +1,7 @@
 //! The superblock, and that of the journal.
 //!
 //! Sources: Linux Documentation/filesystems/ext4/super.rst and journal.rst; e2fsprogs
-//! lib/ext2fs/mkjournal.c for what mke2fs puts into a journal.
+//! lib/ext2fs/mkjournal.c for the journal that mke2fs writes.
 
 use super::bytes::{crc, high32, index, low16, low32, put_lo, put16, put32};
 use super::geometry::FLEX;
@@ -32,7 +32,7 @@ const PROJECT: u32 = 0x2000;
 const VERITY: u32 = 0x8000;
 const READ_ONLY: u32 = 0x1 | 0x2 | 0x8 | 0x20 | 0x40 | 0x400;
 
-/// `SIGNED_HASH` in `s_flags`: letters count as `signed char` in hashes of directories.
+/// `SIGNED_HASH` in `s_flags`: letters count as `signed char` in directory hashes.
 const SIGNED_HASH: u32 = 1;
 
 /// Magic number of a journal's blocks, and the type of a superblock of version 2.
@@ -40,7 +40,7 @@ const JBD2: u32 = 0xc03b_3998;
 const JBD2_SUPER: u32 = 4;
 
 impl Volume {
-    /// The superblock of a group, 1024 bytes.
+    /// Makes the superblock of a group, 1024 bytes.
     pub(super) fn superblock(&self, group: u64) -> Vec<u8> {
         let (options, geometry) = (&self.options, &self.geometry);
         let features = &options.features;
@@ -65,12 +65,12 @@ impl Volume {
         put_lo(&mut sb, 0x24, geometry.per_group);
         put_lo(&mut sb, 0x28, geometry.inodes_per_group);
         let time = options.time.unsigned_abs();
-        // Written, checked, made: times in seconds, with eight more bits elsewhere.
+        // Last write, last check, creation: times in seconds, with eight more bits elsewhere.
         for (low, high) in [(0x30, 0x274), (0x40, 0x277), (0x108, 0x276)] {
             put_lo(&mut sb, low, time);
             sb[high] = (high32(time) & 0xff) as u8;
         }
-        // No check after so many mounts.
+        // No check after a number of mounts.
         put16(&mut sb, 0x36, u16::MAX);
         put16(&mut sb, 0x38, 0xef53);
         // Cleanly unmounted.
@@ -144,7 +144,7 @@ impl Volume {
         put32(sb, 0x64, sum(READ_ONLY, &read_only));
     }
 
-    /// Which inode the journal has, and a copy of its extents and its size.
+    /// The inode of the journal, and a copy of its extents and its size.
     fn journal_backup(&self, sb: &mut [u8]) {
         let Some(journal) = self.journal else { return };
         put32(sb, 0xe0, JOURNAL_INODE);
@@ -157,8 +157,8 @@ impl Volume {
         put_lo(sb, 0x14c, size);
     }
 
-    /// The superblock of the journal, one block. Its features are switched on by the kernel,
-    /// when it first mounts the file system.
+    /// Makes the superblock of the journal, one block. The kernel turns on its features at the
+    /// first mount.
     pub(super) fn journal_superblock(&self) -> Vec<u8> {
         let mut block = vec![0; index(self.geometry.block)];
         let mut put = |at: usize, value: u32| {
@@ -178,7 +178,7 @@ impl Volume {
         block
     }
 
-    /// A block of the file of orphans: no inodes, a magic number and a checksum (Linux
+    /// Makes a block of the orphan file: no inodes, a magic number and a checksum (Linux
     /// fs/ext4/orphan.c).
     pub(super) fn orphan_block(&self, number: u64, seed: u32) -> Vec<u8> {
         let mut block = vec![0; index(self.geometry.block)];

@@ -1,4 +1,4 @@
-//! A file system that is laid out.
+//! A file system after layout.
 
 use super::bytes::{crc, index, put_lo, put16, put32};
 use super::extents::{Extent, pair};
@@ -9,18 +9,18 @@ use super::xattr::Set;
 use super::{FIRST_INODE, JOURNAL_INODE, ROOT_INODE};
 use std::ops::Range;
 
-/// Something that has blocks of its own.
+/// Something that has its own blocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Item {
     /// A node.
     Node(u32),
     /// A set of attributes: one block.
     Set(u32),
-    /// The resize inode's: one block, this one.
+    /// The resize inode: one block, this one.
     Resize(u64),
 }
 
-/// Where everything is put.
+/// Location of everything in the file system.
 pub(super) struct Placed {
     pub(super) inode_of: Vec<u32>,
     pub(super) node_of: Vec<u32>,
@@ -31,7 +31,7 @@ pub(super) struct Placed {
     pub(super) orphans: Option<u32>,
 }
 
-/// A file system that is laid out: every place is known, nothing is written.
+/// A file system after layout: all locations are known, nothing is written.
 #[derive(Debug)]
 pub struct Volume {
     pub(super) options: Options,
@@ -47,23 +47,23 @@ pub struct Volume {
     pub(super) value_nodes: Vec<(Box<[u8]>, u32)>,
     pub(super) inode_of: Vec<u32>,
     pub(super) node_of: Vec<u32>,
-    /// What has blocks, ascending by them.
+    /// Everything that has blocks, ordered by them.
     pub(super) order: Vec<Item>,
-    /// The first block from which on none is taken but the file system's own.
+    /// The block after the last one that is used for contents.
     pub(super) end: u64,
     pub(super) resize: Option<u64>,
     pub(super) journal: Option<u32>,
     pub(super) orphans: Option<u32>,
     /// Seed of all checksums.
     pub(super) seed: u32,
-    /// The group descriptors as they are on the disk.
+    /// The group descriptors as stored on disk.
     pub(super) descriptors: Vec<u8>,
     pub(super) free_blocks: u64,
-    /// What lies before the superblock, 1024 bytes.
+    /// The 1024 bytes before the superblock.
     pub(super) boot: Vec<u8>,
 }
 
-/// Blocks of a node's content.
+/// Number of blocks of a node's contents.
 pub(super) fn content_blocks(node: &Node, block: u64, runs: &[(u32, u32)], ends: &[u32]) -> u64 {
     match node.kind {
         Type::File if node.runs != NONE => sparse_runs(node, runs, ends)
@@ -89,7 +89,7 @@ fn sparse_runs<'a>(
     runs.get(start..end).unwrap_or_default().iter()
 }
 
-/// The runs of a node's content that are no holes, as (first block in it, blocks).
+/// The runs of a node's contents without holes, as (first block in it, blocks).
 pub(super) fn logical_runs<'a>(
     node: &Node,
     blocks: u64,
@@ -107,7 +107,7 @@ pub(super) fn logical_runs<'a>(
         .chain(dense)
 }
 
-/// The end of the last of some runs of blocks; `at` if there are none.
+/// The end of the last one of some runs of blocks; `at` if there are none.
 pub(super) fn end_of(runs: impl Iterator<Item = (u64, u64)>, at: u64) -> u64 {
     runs.last().map_or(at, |(start, len)| start + len)
 }
@@ -123,7 +123,7 @@ impl Volume {
             options, geometry, ..
         } = builder;
         let mut volume = Volume {
-            // Also of a file system whose seed is in its superblock: there it starts as this.
+            // This also holds if the seed is in the superblock: initially it is the same.
             seed: crc(!0, &options.uuid),
             options,
             geometry,
@@ -156,8 +156,8 @@ impl Volume {
         self.geometry.size()
     }
 
-    /// Puts up to 1024 bytes before the superblock (a boot sector); those behind them are zero.
-    /// Whether there are so few.
+    /// Writes up to 1024 bytes before the superblock (a boot sector), padded with zeros. Returns
+    /// whether they fit.
     pub fn set_boot(&mut self, bytes: &[u8]) -> bool {
         let fits = bytes.len() <= self.boot.len();
         if fits {
@@ -167,8 +167,8 @@ impl Volume {
         fits
     }
 
-    /// Where the content of a node lies, as (offset, length) in bytes, in the order of the file.
-    /// Whole blocks: the last one may reach past the end of the file.
+    /// Location of a node's contents, as (offset, length) in bytes, in the order of the file. These
+    /// are whole blocks: the last one may go past the end of the file.
     pub fn extents(&self, node: NodeId) -> Vec<(u64, u64)> {
         let Some(node) = self.nodes.get(node.0 as usize) else {
             return Vec::new();
@@ -185,7 +185,7 @@ impl Volume {
         list
     }
 
-    /// The runs of bytes that nothing lies in, ascending.
+    /// The unused ranges of bytes, ascending.
     pub fn free(&self) -> impl Iterator<Item = Range<u64>> {
         let geometry = &self.geometry;
         let block = geometry.block;
@@ -224,23 +224,23 @@ impl Volume {
         u64::from(FIRST_INODE) - 1 + self.node_of.len() as u64
     }
 
-    /// Seed of the checksums of what belongs to an inode. Its generation is 0.
+    /// Seed of the checksums of everything that belongs to an inode. Its generation is 0.
     pub(super) fn inode_seed(&self, inode: u32) -> u32 {
         crc(crc(self.seed, &inode.to_le_bytes()), &[0; 4])
     }
 
-    /// Blocks of a node's content.
+    /// Number of blocks of a node's contents.
     pub(super) fn blocks_of(&self, node: &Node) -> u64 {
         content_blocks(node, self.geometry.block, &self.runs, &self.run_ends)
     }
 
-    /// Where a node's content begins.
+    /// First block of a node's contents.
     pub(super) fn content_start(&self, node: &Node) -> u64 {
         let extra = self.geometry.runs(node.first, node.extra.into());
         end_of(extra, node.first)
     }
 
-    /// The extents of a node's content.
+    /// The extents of a node's contents.
     pub(super) fn extents_of(&self, node: &Node) -> impl Iterator<Item = Extent> {
         let blocks = self.blocks_of(node);
         let start = self.content_start(node);
@@ -259,7 +259,7 @@ impl Volume {
         super::dir::Names::new(&self.names, &self.options)
     }
 
-    /// Used blocks of a group, as ranges of numbers in it. They may overlap.
+    /// Used blocks of a group, as ranges relative to its start. They may overlap.
     fn used(&self, group: u64) -> Vec<Range<u64>> {
         let geometry = &self.geometry;
         let (start, len) = (geometry.group_start(group), geometry.group_len(group));
@@ -278,7 +278,7 @@ impl Volume {
         used
     }
 
-    /// The bitmap of a group's blocks. Bits behind its end are set.
+    /// Makes the block bitmap of a group. Bits after the group's end are set.
     pub(super) fn block_bitmap(&self, group: u64, bitmap: &mut [u8]) {
         bitmap.fill(0);
         for range in self.used(group) {
@@ -290,7 +290,7 @@ impl Volume {
         );
     }
 
-    /// Used inodes of a group: they are its first ones.
+    /// Number of used inodes of a group; they are its first ones.
     pub(super) fn used_inodes(&self, group: u64) -> u64 {
         let per_group = self.geometry.inodes_per_group;
         self.last_inode()
@@ -298,7 +298,7 @@ impl Volume {
             .min(per_group)
     }
 
-    /// The bitmap of a group's inodes.
+    /// Makes the inode bitmap of a group.
     pub(super) fn inode_bitmap(&self, group: u64, bitmap: &mut [u8]) {
         bitmap.fill(0);
         set_bits(bitmap, 0..self.used_inodes(group));
@@ -308,8 +308,8 @@ impl Volume {
         );
     }
 
-    /// Whether a group's block bitmap need not be written: nothing lies in it but what the
-    /// kernel knows of.
+    /// Whether a group's block bitmap need not be written: the group contains only what the kernel
+    /// can derive.
     pub(super) fn block_uninit(&self, group: u64) -> bool {
         let geometry = &self.geometry;
         let (start, len) = (geometry.group_start(group), geometry.group_len(group));

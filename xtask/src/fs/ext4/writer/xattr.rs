@@ -1,5 +1,5 @@
-//! Extended attributes: in the inode, in a block that files with the same attributes share, or
-//! with their values in inodes of their own.
+//! Extended attributes: in the inode, in a block that files with the same attributes share, or with
+//! their values in separate inodes.
 //!
 //! Sources: Linux Documentation/filesystems/ext4/attributes.rst, fs/ext4/xattr.h and xattr.c.
 
@@ -9,19 +9,19 @@ use std::collections::HashMap;
 /// Magic number of a block, and of the attributes in an inode.
 pub(super) const MAGIC: u32 = 0xea02_0000;
 
-/// Bytes of the header of a block.
+/// Length of a block's header in bytes.
 const HEADER: usize = 32;
 
-/// Bytes of an entry without its name.
+/// Length of an entry without its name, in bytes.
 const ENTRY: usize = 16;
 
-/// Most files that share a block (`EXT4_XATTR_REFCOUNT_MAX`).
+/// Largest number of files that share a block (`EXT4_XATTR_REFCOUNT_MAX`).
 pub(super) const MOST_SHARED: u32 = 1024;
 
-/// Most bytes of a value (`XATTR_SIZE_MAX`, Linux include/uapi/linux/limits.h).
+/// Longest value in bytes (`XATTR_SIZE_MAX`, Linux include/uapi/linux/limits.h).
 pub(super) const LONGEST_VALUE: usize = 65536;
 
-/// Prefixes that are numbers on the disk, longer ones first (`EXT4_XATTR_INDEX_*`).
+/// Prefixes that are stored as numbers, longer ones first (`EXT4_XATTR_INDEX_*`).
 const PREFIXES: [(&[u8], u8); 6] = [
     (b"system.posix_acl_access", 2),
     (b"system.posix_acl_default", 3),
@@ -31,8 +31,8 @@ const PREFIXES: [(&[u8], u8); 6] = [
     (b"system.", 7),
 ];
 
-/// An attribute. They are ordered as the kernel looks for them in a block: by the number of the
-/// prefix, the length of the name, the name.
+/// An attribute. They are ordered as the kernel expects in a block: by the number of the prefix,
+/// the length of the name, the name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Attribute {
     prefix: u8,
@@ -42,11 +42,12 @@ pub(super) struct Attribute {
 }
 
 impl Attribute {
-    /// The attribute of that full name; nothing if ext4 cannot hold it.
+    /// The attribute with that full name; `None` if ext4 cannot store it.
     pub(super) fn new(name: &[u8], value: &[u8]) -> Option<Attribute> {
         let (prefix, rest) = PREFIXES.iter().find_map(|(prefix, number)| {
             let rest = name.strip_prefix(*prefix)?;
-            // An access control list has no more of a name, all others have some.
+            // For an access control list, the prefix is the full name; all others have a name after
+            // it.
             (rest.is_empty() == matches!(number, 2 | 3)).then_some((*number, rest))
         })?;
         Some(Attribute {
@@ -57,7 +58,7 @@ impl Attribute {
         })
     }
 
-    /// Whether the other one has the same name.
+    /// Whether the other attribute has the same name.
     pub(super) fn same_name(&self, other: &Attribute) -> bool {
         (self.prefix, &self.name) == (other.prefix, &other.name)
     }
@@ -71,31 +72,31 @@ impl Attribute {
     }
 }
 
-/// Where a value lies.
+/// Where a value is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Home {
     Inode,
     Block,
 }
 
-/// The attributes of a file, and of every other file that has the same ones.
+/// The attributes of a file, shared by all files with the same ones.
 #[derive(Debug)]
 pub(super) struct Set {
     pub(super) list: Box<[Placed]>,
-    /// How many files have it.
+    /// Number of files that have it.
     pub(super) refs: u32,
-    /// Whether any of it lies in a block.
+    /// Whether any of it is in a block.
     pub(super) has_block: bool,
-    /// Number of that block, once it has one.
+    /// Number of that block, once it is assigned.
     pub(super) block: u64,
 }
 
-/// An attribute and where it lies.
+/// An attribute and its location.
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) attribute: Attribute,
     pub(super) home: Home,
-    /// Whether its value lies in an inode of its own.
+    /// Whether its value is in a separate inode.
     pub(super) outside: bool,
 }
 
@@ -110,15 +111,15 @@ impl Placed {
     }
 }
 
-/// Room for attributes in an inode, without their magic number and the mark of their end.
+/// Bytes for attributes in an inode, without the magic number and the end mark.
 const INODE_ROOM: usize = 256 - 128 - 32 - 8;
 
-/// Room for attributes in a block, without its header and the mark of their end.
+/// Bytes for attributes in a block, without the header and the end mark.
 fn block_room(block: usize) -> usize {
     block - HEADER - 4
 }
 
-/// Decides where attributes lie; nothing if they do not fit.
+/// Decides where attributes are stored; `None` if they do not fit.
 fn place(attributes: Vec<Attribute>, block: usize, outside: bool) -> Option<Vec<Placed>> {
     let mut list: Vec<Placed> = attributes
         .into_iter()
@@ -132,7 +133,7 @@ fn place(attributes: Vec<Attribute>, block: usize, outside: bool) -> Option<Vec<
         if homes(&mut list, block) {
             return Some(list);
         }
-        // The largest value that lies here goes.
+        // The largest value that is still here moves to an inode.
         let largest = list
             .iter_mut()
             .filter(|p| !p.outside && !p.attribute.value.is_empty())
@@ -144,7 +145,7 @@ fn place(attributes: Vec<Attribute>, block: usize, outside: bool) -> Option<Vec<
     }
 }
 
-/// All of them in the inode, or all in a block, or in both. Whether they fit.
+/// Tries all of them in the inode, all in a block, or in both. Returns whether they fit.
 fn homes(list: &mut [Placed], block: usize) -> bool {
     let total: usize = list.iter().map(Placed::len).sum();
     let all = |list: &mut [Placed], home| list.iter_mut().for_each(|p| p.home = home);
@@ -165,9 +166,9 @@ fn homes(list: &mut [Placed], block: usize) -> bool {
     total - kept <= block_room(block)
 }
 
-/// Which of these lengths, multiples of 4, fill the most of `room` together.
+/// Selects the lengths, multiples of 4, that together fill the most of `room`.
 fn fullest(lens: &[usize], room: usize) -> Vec<usize> {
-    // For each sum that can be reached, the last length of it.
+    // For each sum that can be reached, its last length.
     let mut last: Vec<Option<usize>> = vec![None; room + 1];
     for (n, &len) in lens.iter().enumerate() {
         for sum in (len..=room).rev() {
@@ -194,8 +195,8 @@ pub(super) struct Sets {
 }
 
 impl Sets {
-    /// The number of the set with these attributes, which are in order, for one more file.
-    /// Nothing if they do not fit.
+    /// Counts one more file with these attributes, which must be sorted, and returns the number of
+    /// the set. `None` if they do not fit.
     pub(super) fn add(
         &mut self,
         attributes: Vec<Attribute>,
@@ -221,21 +222,21 @@ impl Sets {
         Some(number)
     }
 
-    /// Takes a file back from a set.
+    /// Removes one file from the count of a set.
     pub(super) fn drop_one(&mut self, number: u32) {
         if let Some(set) = self.sets.get_mut(number as usize) {
             set.refs = set.refs.saturating_sub(1);
         }
     }
 
-    /// What is only needed while attributes come.
+    /// Data that is needed only while attributes are added.
     pub(super) fn forget(&mut self) {
         self.known = HashMap::new();
     }
 }
 
-/// The hash of an entry (`ext4_xattr_hash_entry`). Letters of names count as `signed char`,
-/// which every e2fsck on x86 takes.
+/// The hash of an entry (`ext4_xattr_hash_entry`). Letters of names count as `signed char`, which
+/// every e2fsck on x86 accepts.
 fn entry_hash(name: &[u8], words: impl Iterator<Item = u32>) -> u32 {
     let hash = name.iter().fold(0_u32, |hash, byte| {
         hash.rotate_left(5) ^ i32::from(i8::from_ne_bytes([*byte])).cast_unsigned()
@@ -243,7 +244,7 @@ fn entry_hash(name: &[u8], words: impl Iterator<Item = u32>) -> u32 {
     words.fold(hash, |hash, word| hash.rotate_left(16) ^ word)
 }
 
-/// The words of a value, the last one filled with zeros.
+/// The words of a value, the last one padded with zeros.
 fn value_words(value: &[u8]) -> impl Iterator<Item = u32> {
     value.chunks(4).map(|part| {
         let mut word = [0; 4];
@@ -252,12 +253,12 @@ fn value_words(value: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Number of the inode that holds a value, by the value.
+/// The inode that holds a value, by the index of the value.
 pub(super) type Outside<'a> = &'a dyn Fn(&[u8]) -> u32;
 
 impl Set {
-    /// Puts the entries that lie at `home` into `area`; places of values count from the start
-    /// of `area` on. The first entry lies at `first`.
+    /// Writes the entries that are stored at `home` into `area`; value offsets count from the start
+    /// of `area`. The first entry is at `first`.
     fn entries(&self, home: Home, area: &mut [u8], first: usize, seed: u32, outside: Outside<'_>) {
         let (mut at, mut end) = (first, area.len());
         for placed in self.list.iter().filter(|p| p.home == home) {
@@ -277,7 +278,7 @@ impl Set {
             } else {
                 if !value.is_empty() {
                     end -= placed.attribute.value_len();
-                    // At most 64 KiB, and the first value of the largest block lies below.
+                    // At most 64 KiB, and the first value of the largest block is below that.
                     put16(area, at + 2, u16::try_from(end).unwrap_or(u16::MAX));
                     area[end..end + value.len()].copy_from_slice(value);
                 }
@@ -291,8 +292,7 @@ impl Set {
         }
     }
 
-    /// Blocks of the values that lie in inodes of their own: they count as those of each file
-    /// that has them.
+    /// Blocks of the values in separate inodes: they are counted for every file that uses them.
     pub(super) fn outside_blocks(&self, block: u64) -> u64 {
         let outside = self.list.iter().filter(|p| p.outside);
         outside
@@ -300,18 +300,18 @@ impl Set {
             .sum()
     }
 
-    /// Whether any of it lies in the inode.
+    /// Whether any of it is in the inode.
     pub(super) fn in_inode(&self) -> bool {
         self.list.iter().any(|p| p.home == Home::Inode)
     }
 
-    /// Puts what lies in the inode into `area`, the end of the inode.
+    /// Writes the part in the inode into `area`, the end of the inode.
     pub(super) fn to_inode(&self, area: &mut [u8], seed: u32, outside: Outside<'_>) {
         put32(area, 0, MAGIC);
         self.entries(Home::Inode, &mut area[4..], 0, seed, outside);
     }
 
-    /// The block, with its checksum.
+    /// Makes the block, with its checksum.
     pub(super) fn to_block(&self, block: &mut [u8], seed: u32, outside: Outside<'_>) {
         put32(block, 0, MAGIC);
         put32(block, 4, self.refs);

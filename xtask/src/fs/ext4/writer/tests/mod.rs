@@ -1,5 +1,5 @@
-//! Tests of the writer alone: whatever it is told, it ends with an error or with a file system
-//! whose pieces are in order. What others say of it is in tests/ext4.
+//! Tests of the writer alone: with any input, it returns an error or a file system whose pieces are
+//! in order. tests/ext4 compares it with other programs.
 #![allow(clippy::unwrap_used)]
 
 use super::{
@@ -7,7 +7,7 @@ use super::{
 };
 use proptest::prelude::*;
 
-/// Sees that pieces are ascending, disjoint and inside, and keeps those of a window.
+/// Checks that pieces are ascending, disjoint and inside, and keeps those of a window.
 struct Seen {
     at: u64,
     size: u64,
@@ -52,7 +52,7 @@ impl Out for Seen {
     }
 }
 
-/// A step of building: what is done, and numbers that say to what and how.
+/// A step of building: an action, and numbers that choose its target and its parameters.
 type Step = (u8, u32, Vec<u8>, u64, u64);
 
 fn meta(a: u64, b: u64) -> Meta {
@@ -171,7 +171,7 @@ proptest! {
         ),
         window in any::<u64>(),
     ) {
-        // What takes minutes proves no more than what does not.
+        // Sizes that take minutes prove no more than the others.
         prop_assume!(options.size < 1 << 45);
         let Ok(mut builder) = Builder::new(options) else { return Ok(()) };
         let mut ids = vec![ROOT];
@@ -195,8 +195,8 @@ proptest! {
     }
 }
 
-/// The bytes of a file system do not depend on the order in which names come, where no
-/// contents do.
+/// The bytes of a file system do not depend on the order in which names are added, if there are no
+/// contents.
 #[test]
 fn names_in_any_order_give_one_directory() {
     let image = |names: &mut dyn Iterator<Item = u32>| {
@@ -233,14 +233,17 @@ fn errors_have_the_path_and_the_limit() {
         text(dir, b"", Kind::Fifo),
         r#""/dir/" cannot be a file name"#
     );
-    assert!(text(dir, &[b'n'; 256], Kind::Fifo).contains("256 bytes, more than the 255"));
+    assert!(
+        text(dir, &[b'n'; 256], Kind::Fifo).contains("256 bytes, but a file name has at most 255")
+    );
     assert!(text(node, b"x", Kind::Fifo).contains(r#""/dir/file/x" is not"#));
     let large = Kind::File {
         size: 1 << 44,
         handle: 0,
     };
     assert!(
-        text(dir, b"large", large).contains("17592186044416 bytes, more than the 17592186040320")
+        text(dir, b"large", large)
+            .contains("but a file with this block size has at most 17592186040320")
     );
     let most = Kind::File {
         size: (1 << 44) - 4096,
@@ -278,7 +281,7 @@ fn errors_have_the_path_and_the_limit() {
     assert!(
         refused
             .to_string()
-            .contains("65001 names, more than the 65000"),
+            .contains("65001 names, but ext4 allows at most 65000"),
         "{refused}"
     );
 }
