@@ -362,6 +362,29 @@ fn a_raw_image_is_converted_to_what_image_would_have_written() {
     }
 }
 
+/// Readers of the manifest learn of sectors of 4096 bytes, and `verify` compares them.
+#[test]
+fn sectors_are_in_the_manifest() {
+    let Some(p) = place() else { return };
+    let text = || fs::read_to_string(p.out.join("box.manifest.json")).unwrap();
+    p.made("box", &[]);
+    assert!(!text().contains("sector-size"), "{}", text());
+    assert_eq!(p.manifest("box").disk.sector_size, 512);
+    p.made("box", &["--boot", "uefi", "--sector-size", "4096"]);
+    assert_eq!(p.manifest("box").disk.sector_size, 4096);
+    p.verify();
+    content(&mut p.xtask(&["convert", "out/box.img", "--format", "qcow2"]));
+    assert_eq!(p.manifest("box").disk.sector_size, 4096);
+    p.verify();
+
+    let other = text().replace("\"sector-size\": 4096", "\"sector-size\": 512");
+    assert_ne!(other, text());
+    fs::write(p.out.join("box.manifest.json"), other).unwrap();
+    let script = "sha256sum $(cut -c67- SHA256SUMS) >new && mv new SHA256SUMS";
+    content(Command::new("sh").args(["-c", script]).current_dir(&p.out));
+    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.img has a table for sectors of 4096 bytes, not 512 bytes; hint: fetch that file again, or make the image anew");
+}
+
 #[test]
 fn what_cannot_be_converted() {
     let Some(p) = place() else { return };

@@ -7,6 +7,7 @@ use super::artifact;
 use crate::error::Report;
 use crate::format::digest::sha256;
 use crate::format::target::join_command;
+use crate::model::partition::SECTOR;
 use crate::model::{Arch, BootMode, Compression, Format, Packing};
 use crate::plain::{self, PlainName};
 use crate::plan::{self, Plan};
@@ -102,13 +103,25 @@ pub struct Container {
 
 /// A disk. All places and sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub struct Disk {
     /// Its size.
     pub size: u64,
+    /// Size of its logical sectors: 512, where it is left out, or 4096.
+    #[serde(default = "usual_sector", skip_serializing_if = "is_usual_sector")]
+    pub sector_size: u64,
     /// Its partition table.
     pub table: Table,
     /// Its partitions, in the order of their places.
     pub partitions: Vec<Partition>,
+}
+
+fn usual_sector() -> u64 {
+    SECTOR
+}
+
+fn is_usual_sector(bytes: &u64) -> bool {
+    *bytes == SECTOR
 }
 
 /// A partition table.
@@ -395,6 +408,7 @@ fn disk(plan: &Plan) -> Disk {
     };
     Disk {
         size: plan.disk.size,
+        sector_size: plan.disk.sector_size,
         table: match plan.disk.table {
             plan::Table::Mbr { signature } => Table::Mbr {
                 id: format!("{signature:08x}"),

@@ -291,6 +291,11 @@ pub fn check_table(disk: &Disk, head: &[u8]) -> Vec<String> {
         Ok(None) => return vec![format!("has no {kind}")],
         Err(e) => return vec![format!("has no {kind} that can be read: {e}")],
     };
+    same(
+        "a table for sectors of",
+        &format!("{} bytes", disk.sector_size),
+        &format!("{} bytes", found.sector_size),
+    );
     match (&disk.table, found.kind) {
         (Table::Gpt { id }, TableIdentity::Gpt(guid)) => {
             same("the disk id", id, &guid.to_string());

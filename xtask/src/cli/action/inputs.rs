@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Every input, in the order of `action.yml`; a test compares the two.
-pub(super) const NAMES: [&str; 15] = [
+pub(super) const NAMES: [&str; 16] = [
     "recipe",
     "dockerfile",
     "context",
@@ -20,6 +20,7 @@ pub(super) const NAMES: [&str; 15] = [
     "boot",
     "format",
     "size",
+    "sector-size",
     "compress",
     "smoke",
     "smoke-timeout",
@@ -139,7 +140,15 @@ pub(super) fn read(
     let output = text("output").unwrap_or("target/images").to_owned();
     let line = |output: &str, form: &[(&str, Option<&str>)]| {
         let mut line = vec![format!("--output={output}")];
-        let same = ["base", "boot", "size", "container", "dockerfile", "context"];
+        let same = [
+            "base",
+            "boot",
+            "size",
+            "sector-size",
+            "container",
+            "dockerfile",
+            "context",
+        ];
         let same = same.map(|name| (name, text(name)));
         for (name, value) in same.iter().chain(form) {
             // `--name=value`: a value that begins with `-` stays a value.
@@ -370,6 +379,7 @@ mod tests {
             ("recipe", "r"),
             ("format", "qcow2"),
             ("compress", "zstd"),
+            ("sector-size", "4096"),
             ("output", "out"),
         ])
         .unwrap();
@@ -377,6 +387,7 @@ mod tests {
             inputs.image,
             [
                 "--output=out",
+                "--sector-size=4096",
                 "--format=qcow2",
                 "--compress=zstd",
                 "--",
@@ -388,6 +399,7 @@ mod tests {
             [
                 "--no-papers",
                 "--output=out/smoke",
+                "--sector-size=4096",
                 "--format=raw",
                 "--",
                 "r"
