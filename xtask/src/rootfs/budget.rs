@@ -1,8 +1,8 @@
-//! How much of memory, disk and time an input may take: an input comes from anywhere, and a
-//! small one must not become a large one unless somebody who trusts it says so.
+//! Limits for the memory, disk space and time that an input may use. Input is not trusted: a small
+//! file must not expand to a huge one unless the user allows it.
 //!
-//! One [`Budget`] belongs to one input and all that is packed in it. What is bounded by the form
-//! of things (a path, a name) is an error of the tree and of the tar reader.
+//! One [`Budget`] belongs to one input and everything that is packed in it. Limits of the formats
+//! themselves (a path, a name) are errors of the tree and of the tar reader.
 
 use crate::error::Report;
 use crate::model::size::{GIB, Size};
@@ -10,54 +10,54 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Longest path in bytes, and longest target of a symbolic link (Linux's `PATH_MAX`, limits.h,
-/// without the NUL at its end).
+/// Longest path and longest target of a symbolic link in bytes (Linux's `PATH_MAX`, limits.h,
+/// without the final NUL).
 pub const MAX_PATH: usize = 4095;
 
-/// What the tree may hold if nothing else is asked for: at most so many entries...
+/// Default limits of the tree: at most this number of entries...
 pub const MOST_ENTRIES: u64 = 1_000_000;
 
-/// ... and of a compressed input, in which the same bytes make far more of them, no more than
-/// these and one for each [`BYTES_PER_ENTRY`] bytes of the input. A tar that is not compressed
-/// has as many bytes for each entry.
+/// ... and for a compressed input, which can contain far more of them, at most this number plus one
+/// per [`BYTES_PER_ENTRY`] bytes of the input. In an uncompressed tar, each entry has that many
+/// bytes anyway.
 const FREE_ENTRIES: u64 = 350_000;
 const BYTES_PER_ENTRY: u64 = 512;
 
-/// What other costs are counted in, in bytes: more than the memory that an entry takes until the
-/// disk is written. Measured: 310 for a file, 300 for a directory, with names of usual length.
+/// Unit in which other costs are counted, in bytes: more than the memory that an entry needs until
+/// the disk is written. Measured: 310 for a file, 300 for a directory, with names of usual length.
 const ENTRY: u64 = 1024;
 
-/// Memory of one run of a sparse file, in bytes: in the tar's map, in the tree and in the file
+/// Memory per run of a sparse file, in bytes: in the tar's map, in the tree and in the file
 /// system's extents.
 const SEGMENT: u64 = 128;
 
-/// Bytes of a name that each entry has for nothing.
+/// Length of a name in bytes that is not counted as an extra cost.
 const SHORT: u64 = 64;
 
-/// Steps from a name to the next that following paths may take, all look-ups together. A tree
-/// with a million files takes 30 million; this many take some seconds.
+/// Largest number of steps from a name to the next for all path look-ups together. A tree with a
+/// million files needs 30 million; the limit takes some seconds.
 const MOST_STEPS: u64 = 100_000_000;
 
-/// What an input may unpack to without being asked: so many bytes, and so many times its own.
-/// What compresses better is made of zeros.
+/// Default limits of unpacking: this number of bytes, plus a multiple of the input's own size. Data
+/// that compresses better consists of zeros.
 const UNPACKED_FREE: u64 = GIB;
 const UNPACKED_TIMES: u64 = 256;
 
-/// What somebody who trusts an input allows it.
+/// Limits that the user sets for a trusted input.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
-    /// Most bytes that it may unpack to, its own compression and its layers together. If not
-    /// given: 1 GiB, and 256 bytes for each byte of it.
+    /// Most bytes to which it may unpack, including its compression and its layers. Default: 1 GiB,
+    /// and 256 bytes for each byte of the input.
     pub unpacked: Option<u64>,
-    /// Most files, directories and links. If not given: 1,000,000, and of a compressed input
-    /// 350,000 and one for each 512 bytes of it.
+    /// Most files, directories and links. Default: 1,000,000; for a compressed input, 350,000 and
+    /// one for each 512 bytes of it.
     pub entries: Option<u64>,
 }
 
-/// What there was too much of.
+/// The limit that was exceeded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
-    /// Bytes.
+    /// Unpacked bytes.
     #[error("it unpacks to more than {}", Size(*.0))]
     Unpacked(u64),
     /// Files, directories, links and their metadata.
@@ -66,14 +66,14 @@ pub enum Exceeded {
         Size(*.more)
     )]
     Entries {
-        /// Most entries.
+        /// Largest number of entries.
         most: u64,
-        /// Nodes and further names so far.
+        /// Number of nodes and additional names so far.
         nodes: u64,
-        /// Bytes of what belongs to them.
+        /// Bytes of their metadata.
         more: u64,
     },
-    /// Following symbolic links.
+    /// Steps for following symbolic links.
     #[error(
         "its symbolic links lead to other links: following them takes more than {MOST_STEPS} steps"
     )]
@@ -81,7 +81,7 @@ pub enum Exceeded {
 }
 
 impl Exceeded {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Exceeded::Unpacked(_) => {
@@ -96,7 +96,7 @@ impl Exceeded {
         }
     }
 
-    /// What an error of reading comes from, if it is this.
+    /// Finds it in the cause of a read error.
     pub fn of(error: &io::Error) -> Option<&Exceeded> {
         error.get_ref()?.downcast_ref()
     }
@@ -116,7 +116,7 @@ impl From<Exceeded> for io::Error {
     }
 }
 
-/// What one input may take, and what it took so far. Clones count together.
+/// Limits of one input, and what it has used so far. Clones share the counters.
 #[derive(Debug, Clone, Default)]
 pub struct Budget(Arc<Counts>);
 
@@ -132,7 +132,7 @@ struct Counts {
 }
 
 impl Budget {
-    /// A budget of which nothing is spent.
+    /// A budget with nothing used yet.
     pub fn new(limits: Limits) -> Budget {
         Budget(Arc::new(Counts {
             limits,
@@ -140,12 +140,12 @@ impl Budget {
         }))
     }
 
-    /// Adds to the bytes of the input itself, which others are allowed by.
+    /// Adds to the bytes of the input itself, which raise other limits.
     pub(super) fn add_packed(&self, bytes: u64) {
         add(&self.0.packed, bytes);
     }
 
-    /// Most bytes that the input may unpack to, as far as it was read.
+    /// Most bytes to which the input may unpack, considering what was read so far.
     fn most_unpacked(&self) -> u64 {
         let packed = self.0.packed.load(Relaxed);
         let usual = packed.saturating_mul(UNPACKED_TIMES);
@@ -153,7 +153,7 @@ impl Budget {
         self.0.limits.unpacked.unwrap_or(usual)
     }
 
-    /// Counts bytes that were unpacked.
+    /// Counts unpacked bytes.
     pub(super) fn unpack(&self, bytes: u64) -> Result<(), Exceeded> {
         let most = self.most_unpacked();
         match add(&self.0.unpacked, bytes) > most {
@@ -162,7 +162,7 @@ impl Budget {
         }
     }
 
-    /// Fails if something that is packed is larger already than all may be that is unpacked.
+    /// Fails if a single packed size is larger than the limit for all unpacked bytes.
     pub(super) fn check_size(&self, bytes: u64) -> Result<(), Exceeded> {
         let most = self.most_unpacked();
         match bytes > most {
@@ -171,7 +171,7 @@ impl Budget {
         }
     }
 
-    /// Checks an input of which nothing had to be unpacked, if somebody said how much it may be.
+    /// Checks an input that needs no unpacking, if the user set a limit.
     pub(super) fn check_plain(&self) -> Result<(), Exceeded> {
         match self.0.limits.unpacked {
             Some(most) if self.0.packed.load(Relaxed) > most => Err(Exceeded::Unpacked(most)),
@@ -185,11 +185,11 @@ impl Budget {
         self.0.limits.entries.unwrap_or(usual)
     }
 
-    /// Counts a node with the bytes that belong to it: attributes, the target of a link.
+    /// Counts a node with the bytes that belong to it: attributes and the target of a link.
     pub(super) fn node(&self, node: &super::Node) -> Result<(), Exceeded> {
         use super::{Content, Kind};
         add(&self.0.nodes, 1);
-        // Twice: the file system has its own copy.
+        // Counted twice, because the file system has its own copy.
         let attributes = node.xattrs.iter().flat_map(|x| x.iter());
         let attributes: usize = attributes.map(|(n, v)| 128 + 2 * (n.len() + v.len())).sum();
         let more = match &node.kind {
@@ -200,7 +200,7 @@ impl Budget {
         self.check(attributes as u64 + more)
     }
 
-    /// Counts a name of a node; `further`: it has one already.
+    /// Counts a name of a node; `further` says that the node already has one.
     pub(super) fn name(&self, name: &[u8], further: bool) -> Result<(), Exceeded> {
         add(&self.0.nodes, u64::from(further));
         self.check((2 * name.len() as u64).saturating_sub(SHORT))
@@ -216,12 +216,12 @@ impl Budget {
         Err(Exceeded::Entries { most, nodes, more })
     }
 
-    /// Counts steps of a look-up; whether there are any left.
+    /// Counts steps of a look-up. Returns whether any are left.
     pub(super) fn step(&self, steps: u64) -> bool {
         add(&self.0.steps, steps) <= MOST_STEPS
     }
 
-    /// Fails once look-ups took more steps than there are.
+    /// Fails if look-ups have used too many steps.
     pub fn check_steps(&self) -> Result<(), Exceeded> {
         match self.step(0) {
             true => Ok(()),
@@ -229,7 +229,7 @@ impl Budget {
         }
     }
 
-    /// The stream, with its bytes counted as those of the input itself.
+    /// A stream whose bytes are counted as those of the input itself.
     pub(super) fn packed<R: Read>(&self, stream: R) -> impl Read + use<R> {
         let budget = self.clone();
         Counted {
@@ -241,8 +241,8 @@ impl Budget {
         }
     }
 
-    /// The stream, with its bytes counted as unpacked ones: it ends with an error where there
-    /// are too many.
+    /// A stream whose bytes are counted as unpacked ones. It ends with an error if there are too
+    /// many.
     pub(super) fn unpacked<R: Read>(&self, stream: R) -> impl Read + use<R> {
         let budget = self.clone();
         Counted {
@@ -263,7 +263,7 @@ fn add(count: &AtomicU64, n: u64) -> u64 {
     count.fetch_add(n, Relaxed).saturating_add(n)
 }
 
-/// A stream that tells how many bytes were read of it.
+/// A stream that counts the bytes that are read.
 struct Counted<R, C> {
     stream: R,
     count: C,
@@ -300,7 +300,7 @@ mod tests {
             .read_to_end(&mut out)
             .unwrap_err();
         assert_eq!(Exceeded::of(&error), Some(&Exceeded::Unpacked(10)));
-        // What need not be unpacked counts as well, if somebody said how much there may be.
+        // Bytes that need no unpacking count as well, if the user set a limit.
         budget.add_packed(10);
         budget.check_plain().unwrap();
         budget.add_packed(1);

@@ -1,26 +1,26 @@
-//! When an image was made: what its configuration says, if that can be.
+//! When an image was made: the date in its configuration, if it is plausible.
 
 use super::{Kind, Rootfs};
 
-/// Until then a creation date is one that a reproducible build made up: the zeros of Go, Unix
-/// and FAT (0001, 1970 and 1980) with some hours for time zones.
+/// Earlier creation dates are made up by reproducible builds: the zeros of Go, Unix and FAT (0001,
+/// 1970 and 1980) with some hours for time zones.
 const MADE_UP: i64 = 315_532_800 + 2 * DAY;
 
-/// From then on one is if the files do not reach as far (2038-01-19, the last second of 32 bits).
+/// Later dates are made up if no file is that new (2038-01-19, the last second of 32 bits).
 const FAR: i64 = i32::MAX as i64;
 
-/// A day, in seconds.
+/// A day in seconds.
 const DAY: i64 = 86_400;
 
 impl Rootfs {
-    /// Whether an image with these files can have been made at `created` (seconds since 1970).
-    /// If not, the date says nothing: taking file times back to it would destroy them.
+    /// Whether an image with these files can have been made at `created` (seconds since 1970). If
+    /// not, the date is ignored: setting file times back to it would destroy them.
     pub fn may_be_of(&self, created: i64) -> bool {
         is_believed(created, &self.times())
     }
 
-    /// The newest time of a file, in seconds since 1970, but for those that an engine writes
-    /// anew into each container; at most what an ext4 superblock can tell.
+    /// The newest time of a file in seconds since 1970, without the files that an engine writes
+    /// anew into each container; at most the latest time that an ext4 superblock can store.
     pub fn newest_file(&self) -> Option<i64> {
         let newest = self.times().last().copied();
         newest.map(|secs| secs.clamp(0, i64::from(u32::MAX)))
@@ -51,7 +51,7 @@ const OF_THE_ENGINE: [&str; 6] = [
     "/etc/resolv.conf",
 ];
 
-/// Whether an image with files of these times, sorted, may have been made then: most of them are
+/// Whether an image whose files have these times, sorted, can have been made then: most of them are
 /// older.
 fn is_believed(created: i64, files: &[i64]) -> bool {
     let newest = files.last().copied().unwrap_or(0);
@@ -79,13 +79,13 @@ mod tests {
         ] {
             assert_eq!(is_believed(created, &files), believed, "{created}");
         }
-        // A file from the future is not what most files are like.
+        // A single file from the future does not count.
         assert!(is_believed(
             1_710_000_000,
             &[1_600_000_000, 1_600_000_001, 1 << 40]
         ));
         assert!(is_believed(1_710_000_000, &[]));
-        // A machine of a time to come.
+        // A machine whose clock is in the future.
         assert!(is_believed(FAR + 9, &[FAR]));
     }
 }

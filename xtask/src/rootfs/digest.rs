@@ -1,12 +1,12 @@
-//! A digest of a tree: what ids are made from.
+//! A digest of a tree, from which ids are derived.
 
 use super::{Content, Kind, NodeId, ROOT, Tree};
 use sha2::{Digest, Sha256};
 
 impl Tree {
-    /// SHA-256 over all names and metadata and the sizes of all files, not over their bytes:
-    /// reading those twice would double the time an image takes. It names a root file system
-    /// (two builds of one recipe get different ids); it does not prove its integrity.
+    /// SHA-256 over all names, metadata and file sizes, but not over file contents: reading those
+    /// twice would double the time that an image takes. It identifies a root file system (two
+    /// builds of one recipe get different ids); it does not prove its integrity.
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         self.add_node(&mut hash, b"/", ROOT);
@@ -20,7 +20,7 @@ impl Tree {
     fn add_node(&self, hash: &mut Sha256, path: &[u8], id: NodeId) {
         let node = self.node(id);
         let mut text = |bytes: &[u8]| {
-            // The length before each text keeps neighbours apart.
+            // The length before each text separates neighbours.
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         };
@@ -28,7 +28,7 @@ impl Tree {
         text(node.kind.name().as_bytes());
         match &node.kind {
             Kind::Symlink(target) => text(target),
-            // What the tool itself wrote is short and known.
+            // Files that this program generates are short and in memory.
             Kind::File(Content::Bytes(bytes)) => text(bytes),
             Kind::File(content) => text(&content.len().to_le_bytes()),
             Kind::Char { major, minor } | Kind::Block { major, minor } => {

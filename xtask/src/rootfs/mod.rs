@@ -1,5 +1,5 @@
-//! The root file system of the machine to be: a tree of metadata in memory, and the
-//! stores its file contents still lie in.
+//! The root file system of the machine: a tree of metadata in memory, and the stores that still
+//! contain its file contents.
 
 pub mod budget;
 mod created;
@@ -20,33 +20,33 @@ pub use walk::Walk;
 
 use std::io;
 
-/// A root file system: a [`Tree`] and the [`Stores`] that hold its file contents.
+/// A root file system: a [`Tree`] and the [`Stores`] with its file contents.
 #[derive(Debug)]
 pub struct Rootfs {
-    /// Names, owners, modes, times, links: everything but file contents.
+    /// Names, owners, modes, times, links: everything except file contents.
     pub tree: Tree,
-    /// Where file contents lie (the tar file itself, or a spool of what came through a pipe).
+    /// The stores of file contents (the tar file itself, or a spool of what came through a pipe).
     pub stores: Stores,
-    /// The time that stands for "now" in everything that is made for this root file system,
-    /// in seconds since 1970: `SOURCE_DATE_EPOCH`, else the image's creation time, else the
-    /// newest time in the tar. No clock is ever read.
+    /// The time that is used as "now" in everything that is made for this root file system, in
+    /// seconds since 1970: `SOURCE_DATE_EPOCH`, otherwise the image's creation time, otherwise the
+    /// newest time in the tar. The system clock is never read.
     pub epoch: i64,
-    /// What people should know of how it was read: what was left out and why.
+    /// Notes for the user: what was left out while reading, and why.
     pub notes: Vec<String>,
 }
 
 impl Rootfs {
-    /// Takes `epoch` for "now", and takes back every later time to it: what was written while
-    /// a container was made or exported must not make one image differ from the next.
+    /// Uses `epoch` as "now", and sets every later time to it: files written while a container was
+    /// made or exported must not make images differ.
     pub fn set_epoch(&mut self, epoch: i64) {
         self.epoch = epoch;
         self.tree.clamp_times(epoch);
     }
 
-    /// Reads a whole regular file (through links, inside the tree) of at most `limit` bytes.
+    /// Reads a whole regular file (following links inside the tree) of at most `limit` bytes.
     ///
-    /// Returns `Ok(None)` if there is no regular file at `path`. Fails if the file is larger
-    /// than `limit`, or its store cannot be read.
+    /// Returns `Ok(None)` if there is no regular file at `path`. Fails if the file is larger than
+    /// `limit`, or if its store cannot be read.
     pub fn read(&self, path: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let Some(id) = self.tree.resolve(path) else {
             return Ok(None);
@@ -65,7 +65,7 @@ impl Rootfs {
         Ok(Some(bytes))
     }
 
-    /// The first bytes of a file, `most` of them at most.
+    /// The first bytes of a file, at most `most`.
     pub fn head(&self, content: &Content, most: usize) -> io::Result<Vec<u8>> {
         let len = usize::try_from(content.len()).unwrap_or(most).min(most);
         let mut bytes = vec![0; len];
@@ -73,7 +73,7 @@ impl Rootfs {
         Ok(bytes)
     }
 
-    /// As [`Rootfs::read`], for text. Bytes that are not UTF-8 become U+FFFD.
+    /// Like [`Rootfs::read`], but returns text. Invalid UTF-8 becomes U+FFFD.
     pub fn read_text(&self, path: &str, limit: u64) -> io::Result<Option<String>> {
         Ok(self
             .read(path, limit)?

@@ -1,34 +1,34 @@
-//! What a tree is made of: nodes, what they are, and their metadata.
+//! Nodes of a tree: their types and their metadata.
 
 use super::NodeId;
 use bstr::BStr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A point in time: seconds since 1970 (negative before it) and nanoseconds after that second.
+/// A point in time: seconds since 1970 (may be negative) and the nanoseconds after that second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time {
     /// Seconds since 1970-01-01 00:00:00 UTC.
     pub secs: i64,
-    /// Nanoseconds, 0 to 999,999,999; always forward from `secs`.
+    /// Nanoseconds, 0 to 999,999,999; always added to `secs`.
     pub nanos: u32,
 }
 
 /// Owner, mode and time of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Meta {
-    /// Permission bits with setuid, setgid and sticky: `0o7777` at most.
+    /// Permission bits with setuid, setgid and sticky: at most `0o7777`.
     pub mode: u16,
-    /// Owner.
+    /// User id of the owner.
     pub uid: u32,
-    /// Group.
+    /// Group id.
     pub gid: u32,
-    /// Time of the last change of the content.
+    /// Time of the last change of the contents.
     pub mtime: Time,
 }
 
 impl Meta {
-    /// Metadata of something that belongs to root, last changed at `secs` since 1970.
+    /// Metadata of a node of root's that was last changed at `secs` since 1970.
     pub fn root(mode: u16, secs: i64) -> Meta {
         Meta {
             mode,
@@ -42,39 +42,39 @@ impl Meta {
 /// One run of bytes of a sparse file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Segment {
-    /// Where the run lies in the file, in bytes.
+    /// Offset in the file, in bytes.
     pub offset: u64,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub len: u64,
-    /// Where the run lies in the store, in bytes.
+    /// Offset in the store, in bytes.
     pub start: u64,
 }
 
-/// The content of a regular file.
+/// The contents of a regular file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Bytes in memory: what the tool itself writes, never what a tar brings.
+    /// Bytes in memory: only for files that this program generates, never from a tar.
     Bytes(Arc<[u8]>),
-    /// `len` bytes of a store from byte `start` on.
+    /// `len` bytes of a store, starting at byte `start`.
     Stored {
         /// Number of the store in [`super::Stores`].
         store: u32,
-        /// First byte.
+        /// Offset in the store, in bytes.
         start: u64,
         /// Length in bytes.
         len: u64,
     },
-    /// A file with holes: `size` bytes, of which only `segments` are not zero.
+    /// A file with holes: `size` bytes, which are zero except in `segments`.
     Sparse {
         /// Number of the store in [`super::Stores`].
         store: u32,
-        /// Length of the file in bytes, holes included.
+        /// Length of the file in bytes, including holes.
         size: u64,
-        /// The runs that hold data, ascending and disjoint.
+        /// The data, ascending and disjoint.
         segments: Box<[Segment]>,
     },
-    /// `len` bytes that depend on where they will lie on the disk (EXTLINUX's ldlinux.sys).
-    /// They are supplied when the file system is laid out.
+    /// `len` bytes that depend on their location on the disk (EXTLINUX's ldlinux.sys). They are
+    /// supplied when the file system is laid out.
     Late {
         /// Length in bytes.
         len: u64,
@@ -82,7 +82,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// Length of the file in bytes, holes included.
+    /// Length of the file in bytes, including holes.
     pub fn len(&self) -> u64 {
         match self {
             Content::Bytes(b) => b.len() as u64,
@@ -91,17 +91,17 @@ impl Content {
         }
     }
 
-    /// Whether the file has no bytes.
+    /// Whether the file is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What a node is.
+/// Type and contents of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// A directory, with its entries in the order of their names' bytes. A name is any bytes
-    /// but `/` and NUL, at most 255 of them.
+    /// A directory, with its entries ordered by the bytes of their names. A name is 1 to 255 bytes
+    /// of any value except `/` and NUL.
     Dir(BTreeMap<Box<BStr>, NodeId>),
     /// A regular file.
     File(Content),
@@ -143,7 +143,7 @@ impl Kind {
         Kind::Symlink(boxed(target.as_ref()))
     }
 
-    /// The field's word for this kind of node.
+    /// The usual word for this type of node.
     pub fn name(&self) -> &'static str {
         match self {
             Kind::Dir(_) => "directory",
@@ -160,17 +160,17 @@ impl Kind {
 /// Extended attributes: full name (`security.capability`) to value.
 pub type Xattrs = BTreeMap<Box<str>, Box<[u8]>>;
 
-/// A node: what it is, whose it is, and its extended attributes.
+/// A node: its type, its owner, and its extended attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Owner, mode and time.
     pub meta: Meta,
-    /// What it is.
+    /// Type and contents.
     pub kind: Kind,
-    /// Extended attributes, or `None` for none at all: nearly every node has none, and an
-    /// empty map would cost memory for each.
+    /// Extended attributes, or `None` if there are none: nearly every node has none, and an empty
+    /// map would use memory for each.
     pub xattrs: Option<Box<Xattrs>>,
-    /// How many names the node has. Kept by the tree.
+    /// Number of names of the node. The tree keeps it up to date.
     pub(super) links: u32,
 }
 
@@ -185,13 +185,13 @@ impl Node {
         }
     }
 
-    /// How many names the node has in its tree: more than one for hard links.
+    /// Number of names of the node in its tree: more than one for hard links.
     pub fn links(&self) -> u32 {
         self.links
     }
 }
 
-/// Bytes of a name or a target, in as little memory as they take.
+/// The bytes of a name or a target, in compact form.
 pub(super) fn boxed(bytes: &[u8]) -> Box<BStr> {
     Box::<[u8]>::from(bytes).into()
 }

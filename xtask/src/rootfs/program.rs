@@ -1,14 +1,14 @@
-//! What a program of a root file system is, by its first bytes: its architecture, and what it
-//! needs to be started.
+//! Type of a program in a root file system, from its first bytes: its architecture, and what is
+//! needed to start it.
 //!
-//! Numbers: System V gABI, "ELF Header" (`e_machine`), and Microsoft, "PE Format", "Machine
-//! Types".
+//! Source of the numbers: System V gABI, "ELF Header" (`e_machine`), and Microsoft, "PE Format",
+//! "Machine Types".
 
 use super::{Content, Rootfs};
 use std::fmt;
 use std::io;
 
-/// What a processor understands.
+/// Processor type of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Machine {
     /// 32-bit x86.
@@ -19,12 +19,12 @@ pub enum Machine {
     Arm,
     /// 64-bit ARM.
     Arm64,
-    /// Another one, by its name.
+    /// Another one, with its name.
     Other(&'static str),
 }
 
 impl Machine {
-    /// The machine of that number in an ELF header; nothing if the number is 0, "no machine".
+    /// The machine with that number in an ELF header; `None` for 0, "no machine".
     pub fn of_elf(number: u16) -> Option<Machine> {
         Some(match number {
             0 => return None,
@@ -41,7 +41,7 @@ impl Machine {
         })
     }
 
-    /// The machine of that number in a PE header; nothing if the number is 0, "unknown".
+    /// The machine with that number in a PE header; `None` for 0, "unknown".
     pub fn of_pe(number: u16) -> Option<Machine> {
         Some(match number {
             0 => return None,
@@ -56,7 +56,7 @@ impl Machine {
     }
 
     /// Whether a kernel for `kernel` runs programs for this machine. x86-64 kernels run programs
-    /// for i386, and most 64-bit ARM processors those for 32-bit ARM.
+    /// for i386, and most 64-bit ARM processors run programs for 32-bit ARM.
     pub fn runs_on(self, kernel: Machine) -> bool {
         self == kernel
             || matches!(
@@ -84,30 +84,31 @@ pub const ELF: &[u8] = b"\x7fELF";
 /// An ELF file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elf {
-    /// The processor that it is for, if it says so.
+    /// The processor that it is for, if specified.
     pub machine: Option<Machine>,
-    /// Whether it says that it is a program or a shared library, nothing else (an object file,
-    /// a core dump).
+    /// Whether it is marked as a program or a shared library, not as something else (an object
+    /// file, a core dump).
     pub loadable: bool,
     /// The program that loads it (`PT_INTERP`): the C library's dynamic loader.
     pub interpreter: Option<String>,
 }
 
-/// The longest path of an interpreter that is read, in bytes: Linux takes `PATH_MAX` at most.
+/// Longest interpreter path that is read, in bytes: Linux accepts at most `PATH_MAX`.
 const INTERPRETER: u64 = 4096;
 
-/// The number of a program header that names the interpreter.
+/// Type of a program header that contains the interpreter.
 const PT_INTERP: u32 = 3;
 
 impl Elf {
-    /// The machine of an ELF file that starts like this, if it is one and names any.
+    /// The machine of an ELF file that starts with these bytes, if it is one and specifies a
+    /// machine.
     pub fn machine_of(head: &[u8]) -> Option<Machine> {
         let bytes = head.get(18..20).filter(|_| head.starts_with(ELF))?;
         Machine::of_elf(Order::of(head).u16(bytes))
     }
 
-    /// Reads the headers of an ELF file; nothing if `content` is none. Headers that are damaged
-    /// read as if they were not there.
+    /// Reads the headers of an ELF file; `None` if `content` is not one. Damaged headers are
+    /// ignored.
     pub fn read(rootfs: &Rootfs, content: &Content) -> io::Result<Option<Elf>> {
         let head = rootfs.head(content, 64)?;
         if !head.starts_with(ELF) {
@@ -123,7 +124,7 @@ impl Elf {
         };
         let mut elf = Elf {
             machine: Elf::machine_of(&head),
-            // 2: a program, 3: one that can lie anywhere, or a library, 0: it does not say.
+            // 2: a program; 3: a position-independent program or a library; 0: not specified.
             loadable: matches!(number(16, 2), 0 | 2 | 3),
             interpreter: None,
         };
@@ -154,7 +155,7 @@ impl Elf {
     }
 }
 
-/// The bytes of a file from `at` on; none if it ends before.
+/// The bytes of a file at `at`; `None` if it ends earlier.
 fn part(rootfs: &Rootfs, content: &Content, at: u64, len: u64) -> io::Result<Vec<u8>> {
     if at.checked_add(len).is_none_or(|end| end > content.len()) {
         return Ok(Vec::new());
@@ -164,7 +165,7 @@ fn part(rootfs: &Rootfs, content: &Content, at: u64, len: u64) -> io::Result<Vec
     Ok(bytes)
 }
 
-/// The order of the bytes of numbers.
+/// Byte order of numbers.
 #[derive(Clone, Copy)]
 enum Order {
     Little,
@@ -172,7 +173,7 @@ enum Order {
 }
 
 impl Order {
-    /// That of an ELF file (`EI_DATA`).
+    /// The byte order of an ELF file (`EI_DATA`).
     fn of(head: &[u8]) -> Order {
         match head.get(5) {
             Some(2) => Order::Big,
@@ -194,7 +195,7 @@ impl Order {
     }
 }
 
-/// Magic numbers of compressed files, and what made them.
+/// Magic numbers of compressed files, and the program that made them.
 const COMPRESSED: [(&[u8], &str); 8] = [
     (b"\x1f\x8b", "gzip"),
     (b"\xfd7zXZ\0", "xz"),
@@ -206,14 +207,14 @@ const COMPRESSED: [(&[u8], &str); 8] = [
     (b"\x89LZO\0\r\n", "lzop"),
 ];
 
-/// What compressed a file that starts like this.
+/// The program that compressed a file that starts with these bytes.
 pub fn compressor(head: &[u8]) -> Option<&'static str> {
     let found = COMPRESSED.iter().find(|(magic, _)| head.starts_with(magic));
     found.map(|(_, name)| *name)
 }
 
-/// Whether there is nothing but printable ASCII, as in a script or an error page that was
-/// downloaded in place of a file.
+/// Whether there is only printable ASCII, as in a script, or in an error page that was downloaded
+/// instead of a file.
 pub fn is_text(head: &[u8]) -> bool {
     let printable = |b: &u8| b.is_ascii_graphic() || b" \t\r\n".contains(b);
     !head.is_empty() && head.iter().all(printable)
@@ -226,7 +227,7 @@ mod tests {
     use super::*;
     use crate::rootfs::{Meta, Stores, Tree};
 
-    /// The smallest ELF program that names an interpreter, for 32 or 64 bits.
+    /// The smallest ELF program that has an interpreter, for 32 or 64 bits.
     fn elf(wide: bool, big: bool, machine: u16, interpreter: &str) -> Vec<u8> {
         let (header, entry) = if wide { (64, 56) } else { (52, 32) };
         let mut bytes = vec![0; header + entry];

@@ -1,4 +1,4 @@
-//! Where file contents lie until they are written to the disk image.
+//! Stores: where file contents are until they are written to the disk image.
 
 use super::Content;
 use std::fs::File;
@@ -6,26 +6,26 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// A file with contents in it: a tar, or a spool. Only read by position.
+/// A file that contains file contents: a tar, or a spool. It is only read at explicit offsets.
 #[derive(Debug, Clone)]
 pub struct Store {
     file: Arc<File>,
 }
 
 impl Store {
-    /// Takes `file` as a store. Its cursor is neither used nor moved.
+    /// Uses `file` as a store. Its cursor is neither used nor moved.
     pub fn new(file: File) -> Store {
         Store {
             file: Arc::new(file),
         }
     }
 
-    /// Fills `buf` from byte `offset` of the store; an end of file before that is an error.
+    /// Fills `buf` from byte `offset` of the store; it is an error if the file ends earlier.
     pub fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
     }
 
-    /// Reads at most `buf.len()` bytes from byte `offset` on, as much as one call gives.
+    /// Reads at most `buf.len()` bytes at `offset`, as many as one call returns.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.file.read_at(buf, offset)
     }
@@ -42,17 +42,17 @@ impl Stores {
         u32::try_from(self.0.len() - 1).unwrap_or(u32::MAX)
     }
 
-    /// The store of that number.
+    /// The store with that number.
     pub fn get(&self, number: u32) -> io::Result<&Store> {
         self.0
             .get(number as usize)
             .ok_or_else(|| io::Error::other(format!("no content store has the number {number}")))
     }
 
-    /// Fills `buf` with the bytes of `content` from byte `from` on.
+    /// Fills `buf` with the bytes of `content`, starting at byte `from`.
     ///
-    /// Holes of a sparse content, and a content whose bytes are only known once the disk is
-    /// laid out ([`Content::Late`]), read as zeros.
+    /// Holes of sparse contents read as zeros, and so do contents whose bytes are known only after
+    /// the disk is laid out ([`Content::Late`]).
     pub fn read_at(&self, content: &Content, from: u64, buf: &mut [u8]) -> io::Result<()> {
         let end = from + buf.len() as u64;
         if end > content.len() {

@@ -1,7 +1,7 @@
 //! The tree: names and metadata of a root file system, in memory.
 //!
-//! Every path is looked up *inside* the tree, as in a chroot: an absolute link starts at the
-//! tree's own root, and `..` at the root stays there. Nothing here can name a host file.
+//! Every path is looked up *inside* the tree, as in a chroot: an absolute link starts at the tree's
+//! root, and `..` at the root stays there. No path can refer to a file of the host.
 
 use super::budget::{Budget, Exceeded, MAX_PATH};
 use super::node::{Kind, Meta, Node, Time, boxed};
@@ -17,7 +17,7 @@ const MAX_LINKS: u32 = 40;
 pub struct NodeId(u32);
 
 impl NodeId {
-    /// Its number: nodes are numbered in the order in which they were made.
+    /// Its number: nodes are numbered in the order in which they are made.
     pub fn number(self) -> usize {
         self.0 as usize
     }
@@ -26,31 +26,31 @@ impl NodeId {
 /// The root directory of every tree.
 pub const ROOT: NodeId = NodeId(0);
 
-/// Why a tree refuses an edit.
+/// Why an edit of the tree is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
-    /// A path with `..` in it: a member of a tar that climbs out of the root.
+    /// A path contains `..`: a member of a tar that would leave the root.
     #[error("the path {0:?} has a '..' in it and could leave the root file system")]
     DotDot(BString),
-    /// A parent of the path is there and is no directory.
+    /// A parent of the path is not a directory.
     #[error("{path:?} cannot be made: {parent:?} is a {kind}, not a directory")]
     NotADirectory {
-        /// The path that was to be made.
+        /// The path to make.
         path: BString,
-        /// Its parent that stands in the way.
+        /// The parent that is not a directory.
         parent: BString,
-        /// What that parent is.
+        /// Type of that parent.
         kind: &'static str,
     },
-    /// A parent of the path is a symbolic link that leads nowhere.
+    /// A parent of the path is a dangling symbolic link.
     #[error("{path:?} cannot be made: {link:?} is a symbolic link that leads nowhere")]
     DanglingParent {
-        /// The path that was to be made.
+        /// The path to make.
         path: BString,
         /// The link.
         link: BString,
     },
-    /// A hard link to something that is not there, or to a directory.
+    /// A hard link to something that does not exist, or to a directory.
     #[error("the hard link {path:?} cannot be made: {why}")]
     HardLink {
         /// The name of the link.
@@ -58,28 +58,28 @@ pub enum TreeError {
         /// The reason.
         why: String,
     },
-    /// The path names the root directory, which cannot be replaced by something else.
+    /// The path is the root directory, which cannot be replaced.
     #[error("the root directory cannot be replaced by a {0}")]
     Root(&'static str),
-    /// A name is longer than a Linux file name may be.
+    /// A name is longer than Linux allows.
     #[error(
         "the name that begins with {0:?} is longer than 255 bytes, the most a Linux file system takes"
     )]
     NameTooLong(BString),
-    /// A name, or the target of a symbolic link, with a NUL in it: no system call can make one.
+    /// A name, or the target of a symbolic link, contains a NUL: no system call can make one.
     #[error("{0:?} has a NUL in it, which no Linux file name can have")]
     Nul(BString),
-    /// A path that is longer than Linux takes: there is no other bound of how deep a tree is.
+    /// A path is longer than Linux allows. It is the only limit for the depth of a tree.
     #[error(
         "the path that begins with {start:?} has {len} bytes, more than the {MAX_PATH} that Linux takes"
     )]
     PathTooLong {
         /// Its first bytes.
         start: BString,
-        /// Its length in bytes, with links on the way followed.
+        /// Its length in bytes, after following links.
         len: usize,
     },
-    /// A symbolic link whose target is longer than a path may be.
+    /// The target of a symbolic link is longer than a path may be.
     #[error(
         "the target of the symbolic link {path:?} has {len} bytes, more than the {MAX_PATH} that Linux takes"
     )]
@@ -89,17 +89,17 @@ pub enum TreeError {
         /// Length of its target in bytes.
         len: usize,
     },
-    /// More than the input may take.
+    /// The input exceeds its limits.
     #[error(transparent)]
     Budget(#[from] Exceeded),
-    /// More nodes than a tree can number.
+    /// There are more nodes than a tree can number.
     #[error("the root file system has more than 4,294,967,295 entries")]
     TooMany,
 }
 
 impl TreeError {
-    /// Refuses a path that is far too long, before anything is done with it. It may be written
-    /// with a `./` and a `/` too many, so this is not the last word.
+    /// Refuses a path that is far too long, before anything else is done with it. It may contain
+    /// superfluous `./` and `/`, so this is not the final check.
     pub(super) fn check_length(path: &[u8]) -> Result<(), TreeError> {
         match path.len() > 2 * MAX_PATH {
             true => Err(TreeError::PathTooLong {
@@ -114,18 +114,18 @@ impl TreeError {
 /// What [`Tree::prune`] does with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prune {
-    /// Takes it away with everything below.
+    /// Removes it with everything below.
     Remove,
-    /// Goes through its own entries, if it is a directory.
+    /// Continues with its entries, if it is a directory.
     Enter,
-    /// Nothing.
+    /// Does nothing.
     Leave,
 }
 
 /// Names and metadata of a whole root file system.
 ///
-/// Nodes live in one vector and are named by number, so a hard link is simply a second name
-/// for a number. Removed nodes keep their place (nothing points at them any more).
+/// Nodes are in one vector and are identified by number, so a hard link is simply a second name for
+/// a number. Removed nodes stay in the vector (nothing refers to them any more).
 #[derive(Debug, Clone)]
 pub struct Tree {
     nodes: Vec<Node>,
@@ -133,12 +133,12 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// A tree with nothing but its root directory.
+    /// A tree with only a root directory.
     pub fn new(root: Meta) -> Tree {
         Tree::within(root, Budget::default())
     }
 
-    /// The same for an input that may take no more than `budget`.
+    /// The same within the limits of `budget`.
     pub fn within(root: Meta, budget: Budget) -> Tree {
         let mut node = Node::new(Kind::dir(), root);
         node.links = 1;
@@ -148,23 +148,24 @@ impl Tree {
         }
     }
 
-    /// Fails once look-ups had to follow so many links that they no longer find anything.
+    /// Fails if look-ups had to follow so many links that they no longer find anything.
     pub fn check_steps(&self) -> Result<(), Exceeded> {
         self.budget.check_steps()
     }
 
-    /// The node of that number.
+    /// The node with that number.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0 as usize]
     }
 
-    /// The node of that number, to be changed. Directory entries are the tree's own affair:
-    /// use [`Tree::insert`], [`Tree::link`] and [`Tree::remove`] for them.
+    /// The node with that number, for changes. To change directory entries, use [`Tree::insert`],
+    /// [`Tree::link`] and [`Tree::remove`].
     pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
         &mut self.nodes[id.0 as usize]
     }
 
-    /// How many nodes were ever made, removed ones included: an upper bound for live ones.
+    /// Number of nodes that were ever made, including removed ones: an upper bound for the live
+    /// ones.
     pub fn capacity(&self) -> usize {
         self.nodes.len()
     }
@@ -174,26 +175,26 @@ impl Tree {
         self.find(path.as_ref(), false)
     }
 
-    /// Finds `path`, following symbolic links to the end, inside the tree.
+    /// Finds `path`, following all symbolic links inside the tree.
     pub fn resolve(&self, path: impl AsRef<[u8]>) -> Option<NodeId> {
         self.find(path.as_ref(), true)
     }
 
-    /// Whether something (a dangling link included) stands at `path`.
+    /// Whether something exists at `path`, including a dangling link.
     pub fn exists(&self, path: impl AsRef<[u8]>) -> bool {
         self.lookup(path).is_some()
     }
 
-    /// The real path of `path` with every link followed, as `/a/b`; `None` if it leads nowhere,
-    /// or to a name that is not UTF-8: nothing that this program looks for has one.
+    /// The real path of `path` with every link followed, e.g. `/a/b`. `None` if it does not exist,
+    /// or if a name is not UTF-8: this program never looks for such names.
     pub fn canonical(&self, path: impl AsRef<[u8]>) -> Option<String> {
         let trail = self.trail(path.as_ref(), true)?;
         let names: Option<Vec<&str>> = trail.iter().map(|(n, _)| n.to_str().ok()).collect();
         Some(format!("/{}", names?.join("/")))
     }
 
-    /// The entries of the directory at `path` (links followed) in name order; nothing if it
-    /// is no directory. Names that are not UTF-8 are left out: use [`Tree::walk`] to see all.
+    /// The entries of the directory at `path` (links followed) in name order; empty if it is not a
+    /// directory. Names that are not UTF-8 are left out: use [`Tree::walk`] to see all.
     pub fn entries(&self, path: impl AsRef<[u8]>) -> impl Iterator<Item = (&str, NodeId)> {
         let children = self.resolve(path).and_then(|id| match &self.node(id).kind {
             Kind::Dir(children) => Some(children),
@@ -205,8 +206,8 @@ impl Tree {
             .filter_map(|(name, id)| Some((name.to_str().ok()?, *id)))
     }
 
-    /// The nodes on the way to `path` (every link followed), `path`'s own last; nothing if it
-    /// leads nowhere. The root is not among them.
+    /// The nodes on the way to `path` (every link followed), with its own node last and without the
+    /// root; empty if it does not exist.
     pub fn steps(&self, path: impl AsRef<[u8]>) -> Vec<NodeId> {
         let trail = self.trail(path.as_ref(), true).unwrap_or_default();
         trail.into_iter().map(|(_, id)| id).collect()
@@ -221,7 +222,8 @@ impl Tree {
     fn trail<'a>(&'a self, path: &'a [u8], follow_last: bool) -> Option<Vec<(&'a BStr, NodeId)>> {
         let mut steps = 0;
         let trail = self.follow(path, follow_last, &mut steps);
-        // No single look-up is long: links are at most 40, and their targets as long as a path.
+        // A single look-up is short: at most 40 links, and their targets are at most as long as a
+        // path.
         trail.filter(|_| self.budget.step(steps))
     }
 
@@ -232,7 +234,7 @@ impl Tree {
         steps: &mut u64,
     ) -> Option<Vec<(&'a BStr, NodeId)>> {
         let mut trail: Vec<(&BStr, NodeId)> = Vec::new();
-        // Components still to walk, the next one last.
+        // Remaining components, the next one last.
         let mut todo: Vec<&[u8]> = components(path).rev().collect();
         let mut links = 0;
         while let Some(name) = todo.pop() {
@@ -263,12 +265,12 @@ impl Tree {
         Some(trail)
     }
 
-    /// Puts `node` at `path` and returns its number. Missing parents are made (mode 0755,
-    /// root's, with `node`'s time). What stood there before is replaced, except that a
-    /// directory put over a directory keeps the entries of the old one.
+    /// Puts `node` at `path` and returns its number. Missing parents are made (mode 0755, owned by
+    /// root, with `node`'s time). It replaces what exists there, except that a directory keeps the
+    /// entries of the directory that it replaces.
     ///
-    /// A parent that is a symbolic link is followed inside the tree, as an unpacking engine
-    /// does; the last component is never followed.
+    /// A parent that is a symbolic link is followed inside the tree, as an unpacking engine does;
+    /// the last component is never followed.
     pub fn insert(&mut self, path: impl AsRef<[u8]>, node: Node) -> Result<NodeId, TreeError> {
         let path = path.as_ref();
         if let Kind::Symlink(target) = &node.kind
@@ -283,7 +285,7 @@ impl Tree {
             return Err(TreeError::TargetTooLong { path, len });
         }
         let Some((parent, name)) = self.parent_of(path, node.meta.mtime)? else {
-            // The root itself: only its metadata can be set.
+            // Only the metadata of the root itself can be set.
             if !matches!(node.kind, Kind::Dir(_)) {
                 return Err(TreeError::Root(node.kind.name()));
             }
@@ -308,7 +310,7 @@ impl Tree {
         Ok(id)
     }
 
-    /// Gives the node `target` a second name, `path`: a hard link.
+    /// Gives the node `target` another name, `path`: a hard link.
     pub fn link(&mut self, path: impl AsRef<[u8]>, target: NodeId) -> Result<(), TreeError> {
         let path = path.as_ref();
         let refuse = |why: &str| TreeError::HardLink {
@@ -331,8 +333,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Removes `path` with everything below it; a link is removed, not its target. Returns
-    /// whether anything was there.
+    /// Removes `path` with everything below it; a link is removed, not its target. Returns whether
+    /// it existed.
     pub fn remove(&mut self, path: impl AsRef<[u8]>) -> bool {
         let mut dir: Vec<&[u8]> = components(path.as_ref()).collect();
         let Some(name) = dir.pop().filter(|n| *n != b"..") else {
@@ -345,8 +347,8 @@ impl Tree {
         self.detach(parent, name)
     }
 
-    /// Goes through the entries of the directory `dir` and does with each what `what` says of
-    /// it: it is told the directory, the name and the node.
+    /// Goes through the entries of the directory `dir`. `what` gets the directory, the name and the
+    /// node, and decides what happens to each entry.
     pub fn prune(&mut self, dir: NodeId, mut what: impl FnMut(NodeId, &BStr, NodeId) -> Prune) {
         let mut todo = vec![dir];
         while let Some(dir) = todo.pop() {
@@ -367,8 +369,8 @@ impl Tree {
         }
     }
 
-    /// Writes a file of root's with these bytes; the time is `epoch` (seconds since 1970).
-    /// A symbolic link at `path` is replaced, not followed.
+    /// Writes a file with these bytes, owned by root, with the time `epoch` (seconds since 1970). A
+    /// symbolic link at `path` is replaced, not followed.
     pub fn write(
         &mut self,
         path: &str,
@@ -379,7 +381,7 @@ impl Tree {
         self.insert(path, Node::new(Kind::bytes(bytes), Meta::root(mode, epoch)))
     }
 
-    /// Makes the symbolic link `path` with this target, as root, at `epoch`.
+    /// Makes the symbolic link `path` with this target, owned by root, with the time `epoch`.
     pub fn symlink(&mut self, path: &str, target: &str, epoch: i64) -> Result<NodeId, TreeError> {
         self.insert(
             path,
@@ -387,8 +389,8 @@ impl Tree {
         )
     }
 
-    /// Makes the directory `path` with its parents if it is not there (links followed); one
-    /// that is there keeps its owner and mode.
+    /// Makes the directory `path` with its parents if it does not exist (links followed); an
+    /// existing one keeps its owner and mode.
     pub fn mkdir(&mut self, path: &str, mode: u16, epoch: i64) -> Result<NodeId, TreeError> {
         match self.resolve(path) {
             Some(id) if matches!(self.node(id).kind, Kind::Dir(_)) => Ok(id),
@@ -396,7 +398,7 @@ impl Tree {
         }
     }
 
-    /// Takes every time after `epoch` (seconds since 1970) back to it.
+    /// Sets every time after `epoch` (seconds since 1970) to `epoch`.
     pub fn clamp_times(&mut self, epoch: i64) {
         for node in &mut self.nodes {
             if node.meta.mtime.secs >= epoch {
@@ -408,8 +410,8 @@ impl Tree {
         }
     }
 
-    /// Every name in the tree, a directory before its entries, entries in name order: the
-    /// one order in which everything is written. The root is not in it.
+    /// Every name in the tree without the root, a directory before its entries, entries in name
+    /// order. Everything is written in this order.
     pub fn walk(&self) -> Walk<'_> {
         Walk::new(self)
     }
@@ -436,8 +438,8 @@ impl Tree {
         }
     }
 
-    /// Takes `name` out of `dir`, with everything below. Works with a list, not by recursion:
-    /// a hostile tar decides how deep a tree is.
+    /// Removes `name` from `dir`, with everything below. It uses a list instead of recursion,
+    /// because a malicious tar determines the depth of the tree.
     fn detach(&mut self, dir: NodeId, name: &[u8]) -> bool {
         let Kind::Dir(children) = &mut self.node_mut(dir).kind else {
             return false;
@@ -456,8 +458,8 @@ impl Tree {
         true
     }
 
-    /// The directory that `path` belongs into (made if it is missing) and its last name;
-    /// `None` for the root itself.
+    /// The parent directory of `path` (made if it is missing) and the last name; `None` for the
+    /// root itself.
     fn parent_of<'p>(
         &mut self,
         path: &'p [u8],
@@ -485,7 +487,8 @@ impl Tree {
             return Ok(None);
         };
         let mut here = ROOT;
-        // Of the real path, links followed: a link to deep down would lead deeper and deeper.
+        // The length of the real path, with links followed: otherwise links into deep directories
+        // would lead deeper and deeper.
         let mut len = 0;
         for (depth, part) in parents.iter().enumerate() {
             len += part.len() + 1;
@@ -493,7 +496,8 @@ impl Tree {
                 Some(next) => match &self.node(next).kind {
                     Kind::Dir(_) => next,
                     kind => {
-                        // Built only here: a path of n parents is looked up once, not n times.
+                        // It is only built here: a path with n parents is looked up once, not n
+                        // times.
                         let so_far = parents[..=depth].join(&b"/"[..]);
                         let is_link = matches!(kind, Kind::Symlink(_));
                         let kind = kind.name();
@@ -542,7 +546,7 @@ impl Tree {
     }
 }
 
-/// The first bytes of a path that is too long to be told.
+/// The first bytes of a path that is too long to print.
 fn start(path: &[u8]) -> BString {
     path[..path.len().min(80)].into()
 }

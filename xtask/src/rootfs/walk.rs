@@ -1,4 +1,4 @@
-//! The names of a tree, one after another.
+//! Iterates over the names of a tree.
 
 use super::{Kind, NodeId, ROOT, Tree};
 use bstr::{BStr, BString};
@@ -15,7 +15,7 @@ pub struct Walk<'a> {
 #[derive(Debug)]
 struct Level<'a> {
     entries: btree_map::Iter<'a, Box<BStr>, NodeId>,
-    /// Length of the path of the directory that is being listed.
+    /// Path length of the directory that is being listed.
     len: usize,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The next name, without a copy of its path.
+    /// The next name, without copying its path.
     pub fn step(&mut self) -> Option<(&BStr, NodeId)> {
         loop {
             let level = self.stack.last_mut()?;

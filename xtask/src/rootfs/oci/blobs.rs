@@ -1,4 +1,4 @@
-//! Where the files of a stored image come from: a folder, or a tar that was read as a tree.
+//! Access to the files of a stored image: in a folder, or in a tar that was read as a tree.
 
 use super::OciError;
 use crate::rootfs::{Content, Kind, Rootfs, Stores};
@@ -7,15 +7,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
-/// Largest index, manifest or configuration that is read, in bytes: what registries take.
+/// Largest index, manifest or configuration that is read, in bytes: the limit of registries.
 const MAX_DOCUMENT: u64 = 4 << 20;
 
 /// The files of a stored image.
 #[derive(Debug)]
 pub(super) enum Blobs {
-    /// A folder, and one more that blobs may lie in.
+    /// A folder, and a second one that may contain blobs.
     Dir(Utf8PathBuf, Option<Utf8PathBuf>),
-    /// A tar whose contents lie in stores.
+    /// A tar whose contents are in stores.
     Tar(Box<Rootfs>),
 }
 
@@ -24,12 +24,12 @@ pub(super) struct Blob {
     pub bytes: Box<dyn Read>,
     /// Its length in bytes.
     pub len: u64,
-    /// How many of them are stored, and not holes.
+    /// Number of bytes that are stored, without holes.
     pub stored: u64,
 }
 
 impl Blobs {
-    /// Whether something is there.
+    /// Whether something exists at the path.
     pub(super) fn has(&self, path: &str) -> bool {
         match self {
             Blobs::Dir(dir, more) => {
@@ -42,7 +42,7 @@ impl Blobs {
         }
     }
 
-    /// Opens a file by its path inside of the image.
+    /// Opens a file by its path in the image.
     pub(super) fn open(&self, path: &str) -> Result<Blob, OciError> {
         let outside = path.starts_with('/') || path.split('/').any(|part| part == "..");
         if outside || path.is_empty() {
@@ -73,8 +73,8 @@ impl Blobs {
     }
 }
 
-/// Opens a file below `dir`. A link may lead to where it belongs to the image, or into the
-/// folder `more`: any other could lead anywhere on this host.
+/// Opens a file below `dir`. A link may point into the image or into the folder `more`; any other
+/// could point to any file of this host.
 fn open_in(dir: &Utf8Path, more: Option<&Utf8Path>, path: &str) -> Result<Blob, OciError> {
     let failed = |e: io::Error| match e.kind() {
         io::ErrorKind::NotFound => OciError::Missing(path.to_owned()),
@@ -101,7 +101,7 @@ fn open_in(dir: &Utf8Path, more: Option<&Utf8Path>, path: &str) -> Result<Blob, 
             }
         }
     }
-    // A named pipe would never end.
+    // Reading a named pipe would never end.
     if !here.metadata().map_err(failed)?.is_file() {
         return Err(OciError::NoFile(path.to_owned()));
     }
@@ -110,19 +110,19 @@ fn open_in(dir: &Utf8Path, more: Option<&Utf8Path>, path: &str) -> Result<Blob, 
     Ok(Blob {
         bytes: Box::new(file),
         len: meta.len(),
-        // Of a file with holes only what is stored.
+        // In a file with holes, only the data is read.
         stored: meta.len().min(meta.blocks().saturating_mul(512)),
     })
 }
 
-/// Where a folder of blobs has one: skopeo's `--shared-blob-dir` is without the folder `blobs`.
+/// Path of a blob in a separate folder: skopeo's `--shared-blob-dir` has no folder `blobs`.
 fn in_cache(more: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
     let below = path.strip_prefix("blobs/")?;
     let places = [more.join(below), more.join(path)];
     places.into_iter().find(|place| place.is_file())
 }
 
-/// Links inside of a tar lead inside of it: `docker save` once made them for layers that occur
+/// Links in a tar point into the tar: old versions of `docker save` made them for layers that occur
 /// twice.
 fn open_stored(rootfs: &Rootfs, path: &str) -> Result<Blob, OciError> {
     let tree = &rootfs.tree;
@@ -150,7 +150,7 @@ fn open_stored(rootfs: &Rootfs, path: &str) -> Result<Blob, OciError> {
     }
 }
 
-/// A content of a store, read from its start to its end.
+/// Contents in a store, read from start to end.
 struct Stored {
     stores: Stores,
     content: Content,

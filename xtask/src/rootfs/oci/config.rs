@@ -1,10 +1,10 @@
-//! What a container image says of its containers: the command and what it needs.
+//! The container configuration of an image: the command and what it needs.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The `config` of an image (OCI image specification, config.md, "Properties"). `docker image
-/// inspect` prints the same as `Config`. Every member may be missing, or be `null`.
+/// inspect` prints the same object as `Config`. Every member may be missing or `null`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Config {
@@ -17,12 +17,12 @@ pub struct Config {
     working_dir: Option<String>,
     stop_signal: Option<String>,
     healthcheck: Option<Healthcheck>,
-    // Docker's own, as the one above.
+    // An extension of Docker, like the one above.
     on_build: Option<Vec<String>>,
     shell: Option<Vec<String>>,
 }
 
-/// The `HEALTHCHECK` of a Dockerfile. Not OCI's, but Docker's and podman's.
+/// The `HEALTHCHECK` of a Dockerfile. It is not part of OCI, but of Docker and podman.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Healthcheck {
@@ -36,7 +36,7 @@ impl Config {
         parts.into_iter().flatten().flatten().cloned().collect()
     }
 
-    /// The program that every command is an argument of; empty if there is none.
+    /// The entry point, which gets every command as arguments; empty if there is none.
     pub fn entrypoint(&self) -> &[String] {
         self.entrypoint.as_deref().unwrap_or_default()
     }
@@ -46,7 +46,7 @@ impl Config {
         self.cmd.as_deref().unwrap_or_default()
     }
 
-    /// Environment, in its order; an entry without `=` means nothing and is left out.
+    /// Environment variables in their order; entries without `=` are left out.
     pub fn env(&self) -> Vec<(&str, &str)> {
         let all = self.env.iter().flatten();
         all.filter_map(|e| e.split_once('='))
@@ -54,23 +54,23 @@ impl Config {
             .collect()
     }
 
-    /// `NAME`, `UID`, `NAME:GROUP`, ...; nothing for root.
+    /// `NAME`, `UID`, `NAME:GROUP`, ...; `None` for root.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref().filter(|u| !u.is_empty())
     }
 
-    /// The folder that the command starts in, as an absolute path.
+    /// The folder in which the command starts, as an absolute path.
     pub fn working_dir(&self) -> String {
         let dir = self.working_dir.as_deref().unwrap_or_default();
         cleaned(&format!("/{}", dir.trim_start_matches('/')))
     }
 
-    /// The signal that asks it to end, as it stands there.
+    /// The signal that stops the command, as written in the image.
     pub fn stop_signal(&self) -> Option<&str> {
         self.stop_signal.as_deref().filter(|s| !s.is_empty())
     }
 
-    /// The ports that it listens at, as `80/tcp`.
+    /// The ports that the command listens on, e.g. `80/tcp`.
     pub fn ports(&self) -> Vec<String> {
         self.exposed_ports
             .iter()
@@ -78,7 +78,7 @@ impl Config {
             .collect()
     }
 
-    /// The folders that hold its data.
+    /// The folders that contain its data.
     pub fn volumes(&self) -> Vec<String> {
         self.volumes
             .iter()
@@ -86,7 +86,7 @@ impl Config {
             .collect()
     }
 
-    /// The same as the image has them.
+    /// The same folders, with the paths as written in the image.
     pub fn volume_names(&self) -> impl Iterator<Item = &str> {
         self.volumes
             .iter()
@@ -98,13 +98,13 @@ impl Config {
         self.on_build.as_deref().unwrap_or_default()
     }
 
-    /// What reads the `RUN` lines of builds that start from the image (`SHELL`); nothing if the
-    /// image does not say.
+    /// The shell for the `RUN` lines of builds that start from the image (`SHELL`); `None` if not
+    /// specified.
     pub fn shell(&self) -> Option<&[String]> {
         self.shell.as_deref().filter(|s| !s.is_empty())
     }
 
-    /// What tells whether it is well, as a command; nothing if there is no check.
+    /// The health check as a command; `None` if there is no check.
     pub fn healthcheck(&self) -> Option<Vec<String>> {
         let test = self.healthcheck.as_ref()?.test.as_deref()?;
         match test {
@@ -117,8 +117,8 @@ impl Config {
     }
 }
 
-/// A path without the `..` in it, as engines read it: by its words, without looking at links, and
-/// never above the root folder (Go, path.Clean). Other paths stay as they are.
+/// Removes `..` from a path as engines do: by its components, without looking at links, and never
+/// above the root folder (Go, path.Clean). Other paths stay as they are.
 fn cleaned(path: &str) -> String {
     if path.split('/').all(|part| part != "..") {
         return path.to_owned();

@@ -1,11 +1,11 @@
-//! Finds the one image in an OCI layout (OCI image specification, image-layout.md).
+//! Finds the image in an OCI layout (OCI image specification, image-layout.md).
 
 use super::OciError;
 use super::blobs::Blobs;
 use super::manifest::{Descriptor, Document, Image, Index, Manifest, parse};
 use super::platform::{Platform, Version, Wanted};
 
-/// How deep indexes may lie in indexes, and how many documents are looked at.
+/// Deepest nesting of indexes, and largest number of documents that are read.
 const MAX_DEPTH: usize = 4;
 const MAX_DOCUMENTS: usize = 256;
 
@@ -15,14 +15,14 @@ const MAX_LISTED: usize = 20;
 /// The list of images in a layout.
 pub(super) const INDEX: &str = "index.json";
 
-/// An image that fits.
+/// An image that matches.
 struct Found {
     /// The names of the entry of index.json that leads to it.
     names: Vec<String>,
     digest: String,
     version: Version,
-    /// The index that lists it, if it is not index.json itself: there, of two that fit equally
-    /// well the first one is meant.
+    /// The index that lists it, if it is not index.json itself: there, the first one of two equally
+    /// good images is used.
     within: Option<String>,
     manifest: Manifest,
     document: Document,
@@ -41,17 +41,17 @@ struct Search<'a> {
     version: Version,
     documents: usize,
     found: Vec<Found>,
-    /// Platforms of what does not fit.
+    /// Platforms of images that do not match.
     others: Vec<String>,
-    /// Something that was named and is not stored: a layout may hold one platform of an index.
+    /// Something that is listed but not stored: a layout may contain only one platform of an index.
     missing: Option<OciError>,
 }
 
-/// Where in a layout the search is.
+/// Position of the search in a layout.
 #[derive(Clone, Default)]
 struct Way {
     names: Vec<String>,
-    /// Digests of the indexes on the way.
+    /// Digests of the indexes on the path.
     indexes: Vec<String>,
 }
 
@@ -94,7 +94,7 @@ impl Search<'_> {
             return Err(OciError::TooMany("indexes and manifests"));
         }
         let (path, bytes) = descriptor.read(self.blobs)?;
-        // What it is says its content: media types differ between Docker and OCI.
+        // The contents decide what it is: media types differ between Docker and OCI.
         if let Ok(index) = parse::<Index>(&path, &bytes) {
             way.indexes.push(descriptor.digest.clone());
             return self.index(index, &way);
@@ -107,7 +107,8 @@ impl Search<'_> {
             return Ok(());
         }
         let document = manifest.document(self.blobs)?;
-        // A configuration that says nothing is taken for what its descriptor says, or for ours.
+        // If a configuration has no platform, that of its descriptor is used, or else the requested
+        // one.
         let described = descriptor.platform();
         let mut platform = document.platform().unwrap_or_else(|| {
             let ours = || Wanted::from(self.wanted.arch).platform();
@@ -138,7 +139,7 @@ impl Search<'_> {
     }
 }
 
-/// Whether a manifest is of Docker's first form (distribution, manifest/schema1), which has no
+/// Whether a manifest has Docker's schema 1 (distribution, manifest/schema1), which has no
 /// configuration.
 fn is_schema_1(bytes: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
@@ -149,7 +150,7 @@ fn is_schema_1(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Version>(bytes).is_ok_and(|v| v.version == 1)
 }
 
-/// The image that is wanted of a layout.
+/// Finds the requested image of a layout.
 pub(super) fn image(blobs: &Blobs, wanted: &Wanted) -> Result<Image, OciError> {
     let version = wanted
         .version()
@@ -182,9 +183,9 @@ pub(super) fn image(blobs: &Blobs, wanted: &Wanted) -> Result<Image, OciError> {
     found.manifest.image(found.document, blobs)
 }
 
-/// The one image that is meant, of all that fit the machine.
+/// Selects one image of all that match the machine.
 fn chosen(mut found: Vec<Found>, wanted: &Wanted) -> Result<Option<Found>, OciError> {
-    // What belongs to another image is hardly one, unless there is no other.
+    // An artifact that belongs to another image counts only if there is nothing else.
     if found.iter().any(|f| !f.manifest.has_subject()) {
         found.retain(|f| !f.manifest.has_subject());
     }
@@ -198,7 +199,7 @@ fn chosen(mut found: Vec<Found>, wanted: &Wanted) -> Result<Option<Found>, OciEr
             });
         }
     }
-    // Of each name the best variant.
+    // The best variant for each name.
     let mut best: Vec<Found> = Vec::new();
     for next in found {
         let same = |f: &&mut Found| f.names == next.names;

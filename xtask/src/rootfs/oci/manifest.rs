@@ -1,4 +1,4 @@
-//! The documents of an OCI layout: which layers in which order, and the configuration.
+//! The documents of an OCI layout: the layers in order, and the configuration.
 
 use super::blobs::Blobs;
 use super::config::Config;
@@ -9,23 +9,23 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
-/// One layer of an image, the lowest first.
+/// One layer of an image. Lists start with the lowest one.
 #[derive(Debug)]
 pub(super) struct Layer {
-    /// Where it lies.
+    /// Path of its file.
     pub path: String,
-    /// What its file must be, if something says so: digest and length in bytes.
+    /// Expected digest and length of its file in bytes, if specified.
     pub blob: Option<(Digest, u64)>,
-    /// What its tar must be, uncompressed, if something says so.
+    /// Expected digest of its uncompressed tar, if specified.
     pub diff_id: Option<Digest>,
 }
 
-/// What a stored image is made of.
+/// The parts of a stored image.
 #[derive(Debug)]
 pub(super) struct Image {
     pub layers: Vec<Layer>,
     pub config: Config,
-    /// Seconds since 1970 (before it: negative), if the image tells.
+    /// Creation time in seconds since 1970 (may be negative), if specified.
     pub created: Option<i64>,
 }
 
@@ -39,7 +39,7 @@ impl Image {
     }
 }
 
-/// Seconds since 1970 of a time as RFC 3339 writes it.
+/// Parses a time in RFC 3339 form to seconds since 1970.
 pub(super) fn time(text: Option<&str>) -> Option<i64> {
     let time = chrono::DateTime::parse_from_rfc3339(text?).ok()?;
     Some(time.timestamp())
@@ -91,7 +91,7 @@ struct DiffIds {
 }
 
 impl Document {
-    /// What it was built for; `None` if it does not say.
+    /// The platform that it was built for; `None` if not specified.
     pub(super) fn platform(&self) -> Option<Platform> {
         Some(Platform {
             os: self.os.clone()?,
@@ -123,26 +123,25 @@ const CONFIGS: [&str; 2] = [
 /// Docker's first form, without a configuration; signed or not.
 const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+";
 
-/// How the media types of layers begin: tars, compressed or not.
+/// Prefixes of the media types of layers: tars, compressed or not.
 const LAYERS: [&str; 2] = [
     "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.docker.image.rootfs.diff.tar",
 ];
 
-/// How those begin whose content lies elsewhere.
+/// Prefixes of those whose contents are stored elsewhere.
 const FOREIGN: [&str; 2] = [
     "application/vnd.oci.image.layer.nondistributable.v1.tar",
     "application/vnd.docker.image.rootfs.foreign.diff.tar",
 ];
 
-/// Whether a media type says that something is of another kind. None at all, and a word that is
-/// no media type, say nothing.
+/// Whether a media type is definitely of another kind. A missing or malformed one decides nothing.
 fn is_other(media_type: &str, known: &[&str]) -> bool {
     media_type.contains('/') && !known.contains(&media_type)
 }
 
 impl Descriptor {
-    /// Reads the document that it names, and checks that it is that one.
+    /// Reads the document that the descriptor points to, and checks its digest.
     pub(super) fn read(&self, blobs: &Blobs) -> Result<(String, Vec<u8>), OciError> {
         let digest = Digest::parse(&self.digest)?;
         let path = digest.path();
@@ -165,12 +164,12 @@ impl Descriptor {
         Ok((path, bytes))
     }
 
-    /// What it says that the image was built for.
+    /// The platform of the image according to the descriptor.
     pub(super) fn platform(&self) -> Option<&Platform> {
         self.platform.as_ref().filter(|p| !p.is_empty())
     }
 
-    /// The names that it was stored under.
+    /// The names under which it was stored.
     pub(super) fn names(&self) -> Vec<String> {
         let all = self.annotations.iter().flatten();
         [
@@ -183,7 +182,7 @@ impl Descriptor {
         .collect()
     }
 
-    /// Whether it describes something beside an image: a signature, a list of packages, an
+    /// Whether it describes something other than an image: a signature, a list of packages, an
     /// attestation of BuildKit.
     pub(super) fn is_artifact(&self) -> bool {
         let kind = self.artifact_type.as_deref().unwrap_or_default();
@@ -201,7 +200,7 @@ impl Descriptor {
         self.media_type.starts_with(SCHEMA_1)
     }
 
-    /// The layer that it describes. Fails if that is no tar, or is not stored.
+    /// The layer that it describes. Fails if that is not a tar or is not stored.
     fn layer(&self, blobs: &Blobs, diff_id: Digest) -> Result<Layer, OciError> {
         let begins = |with: &[&str]| with.iter().any(|b| self.media_type.starts_with(b));
         let digest = Digest::parse(&self.digest)?;
@@ -230,7 +229,7 @@ impl Descriptor {
 }
 
 impl Manifest {
-    /// Whether it is something beside an image, by what it says of itself.
+    /// Whether it is something other than an image, according to its own fields.
     pub(super) fn is_artifact(&self) -> bool {
         let kind = self.artifact_type.as_deref().unwrap_or_default();
         is_other(kind, &CONFIGS) || is_other(&self.config.media_type, &CONFIGS)
@@ -246,7 +245,7 @@ impl Manifest {
         parse(&path, &bytes)
     }
 
-    /// The image of this manifest and its configuration.
+    /// The image with this manifest and its configuration.
     pub(super) fn image(&self, document: Document, blobs: &Blobs) -> Result<Image, OciError> {
         let ids = diff_ids(&document, self.layers.len())?;
         let layers = self.layers.iter().zip(ids);

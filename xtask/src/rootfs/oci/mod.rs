@@ -1,8 +1,8 @@
-//! Container images as files: OCI layouts (a folder or a tar) and what `docker save` writes.
+//! Container images as files: OCI layouts (a folder or a tar) and the output of `docker save`.
 //!
-//! The layers are put one over the other here, so no container engine is needed. An image comes
-//! from anywhere: every digest is checked, nothing outside of the image is ever named, and what
-//! it unpacks to is bounded before memory, disk or time are.
+//! The layers are applied here, so no container engine is needed. Images are not trusted: every
+//! digest is checked, no file outside the image is accessed, and the unpacked size is limited
+//! before memory, disk or time are used.
 
 mod blobs;
 mod config;
@@ -27,19 +27,19 @@ use manifest::Layer;
 use std::io;
 use verify::Hashed;
 
-/// Most layers. Engines stop at 127, the kernel's overlays at 500.
+/// Largest number of layers. The limit of engines is 127, that of the kernel's overlays 500.
 const MAX_LAYERS: usize = 500;
 
-/// A root file system and what its image says of containers made of it.
+/// A root file system and its container configuration.
 #[derive(Debug)]
 pub struct Image {
-    /// The root file system. Its `epoch` is when the image was made, if the image tells.
+    /// The root file system. Its `epoch` is the creation time of the image, if specified.
     pub rootfs: Rootfs,
-    /// The command and what belongs to it.
+    /// The command and its environment.
     pub config: Config,
 }
 
-/// What was read: an image with a configuration, or a plain root file system.
+/// Result of reading: an image with a configuration, or a plain root file system.
 #[derive(Debug)]
 pub enum Input {
     /// A plain root file system.
@@ -48,7 +48,7 @@ pub enum Input {
     Image(Box<Image>),
 }
 
-/// What is wrong with a stored image.
+/// Why a stored image cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // The messages say it.
 pub enum OciError {
@@ -118,7 +118,7 @@ fn only(others: &[String]) -> String {
 }
 
 impl OciError {
-    /// What to do about it.
+    /// What the user can do about it.
     fn hint(&self) -> &'static str {
         match self {
             OciError::Several(_) | OciError::NoneCalled { .. } => {
@@ -168,7 +168,7 @@ pub fn is_image_dir(dir: &Utf8Path) -> bool {
     Form::of(&Blobs::Dir(dir.to_owned(), None)).is_some()
 }
 
-/// Reads the image that is wanted out of a folder.
+/// Reads the requested image from a folder.
 pub fn from_dir(
     dir: &Utf8Path,
     wanted: &Wanted,
@@ -176,13 +176,13 @@ pub fn from_dir(
     spool_dir: &Utf8Path,
 ) -> Result<Image, OciError> {
     let blobs = Blobs::Dir(dir.to_owned(), wanted.blob_dir.clone());
-    // Of what is none, the error says what is missing.
+    // If it is not an image, the error says what is missing.
     let form = Form::of(&blobs).unwrap_or(Form::Layout);
     read(&blobs, form, wanted, &budget.into(), spool_dir)
 }
 
-/// Takes what a tar held for what it is: an image, which is unpacked, or a root file system.
-/// `budget` is what the tar was read within.
+/// Decides what a tar contains: an image, which is unpacked, or a root file system. `budget` is the
+/// one with which the tar was read.
 pub fn from_tar(
     rootfs: Rootfs,
     wanted: &Wanted,
@@ -205,26 +205,26 @@ pub fn from_tar(
     }
 }
 
-/// In which form an image is stored.
+/// Storage format of an image.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     /// An OCI layout.
     Layout,
-    /// What `docker save` writes.
+    /// The output of `docker save`.
     Saved,
-    /// What it wrote before Docker 1.10.
+    /// Its output before Docker 1.10.
     Old,
 }
 
 impl Form {
-    /// Finds out; `None` if these are the files of something else.
+    /// Detects the format; `None` if the files are not those of an image.
     fn of(blobs: &Blobs) -> Option<Form> {
-        // Newer Dockers save both; only the layout has a digest for each file. Some programs
-        // leave out the file oci-layout.
+        // Newer versions of Docker save both; only the layout has a digest for each file. Some
+        // programs leave out the file oci-layout.
         let layout = blobs.has(layout::INDEX) && (blobs.has("oci-layout") || blobs.has("blobs"));
         let saved = || {
             let bytes = blobs.document(saved::MANIFEST);
-            // An index or a manifest that cannot be read is better told than passed over.
+            // If an index or a manifest cannot be read, an error is better than ignoring it.
             match blobs {
                 Blobs::Dir(..) => blobs.has(saved::MANIFEST),
                 Blobs::Tar(_) => bytes.is_ok_and(|bytes| saved::is_saved(&bytes)),
@@ -255,7 +255,7 @@ fn read(
         Form::Old => saved::old_image(blobs, wanted)?,
     };
     if let Blobs::Dir(..) = blobs {
-        // The size of a tar is known already.
+        // The size of a tar is already known.
         for layer in &image.layers {
             budget.add_packed(blobs.open(&layer.path)?.stored);
         }
@@ -265,7 +265,7 @@ fn read(
         apply(&mut layers, blobs, layer, budget).map_err(bomb)?;
     }
     let mut rootfs = layers.finish().map_err(TarError::Io)?;
-    // Otherwise the newest time in the layers stands for "now", and no file's time is touched.
+    // Otherwise the newest time in the layers is used as "now", and no file's time is changed.
     if let Some(created) = image.created.filter(|c| rootfs.may_be_of(*c)) {
         rootfs.set_epoch(created);
     }
@@ -275,7 +275,7 @@ fn read(
     })
 }
 
-/// Too much of all layers together is nothing to be told of one of them.
+/// A limit for all layers together is not an error of one of them.
 fn bomb(error: OciError) -> OciError {
     match &error {
         OciError::Layer(_, inner) => match inner.exceeded() {
@@ -286,7 +286,7 @@ fn bomb(error: OciError) -> OciError {
     }
 }
 
-/// Puts one layer over the others.
+/// Applies one layer.
 fn apply(
     layers: &mut Layers,
     blobs: &Blobs,
@@ -305,20 +305,20 @@ fn apply(
             wanted,
         });
     }
-    // A file that is nearly all hole would be read for hours.
+    // Reading a file that is nearly all holes would take hours.
     budget.check_size(blob.len).map_err(|e| failed(e.into()))?;
     let mut packed = Hashed::new(blob.bytes);
     let plain = tar::Unpacked::new(packed.clone()).map_err(failed)?;
     let left_over = plain.left_over();
     let mut plain = Hashed::new(Box::new(budget.unpacked(plain)));
     let mut done = layers.apply(plain.clone());
-    // What there is too much of is not read on, not even for its digest.
+    // If a limit is exceeded, nothing more is read, not even for the digest.
     if let Err(error) = &done
         && error.exceeded().is_some()
     {
         return done.map_err(|e| OciError::Layer(path(), e));
     }
-    // A changed file seldom is a good tar: what it really is comes first.
+    // A changed file is rarely a valid tar: its digest is reported first.
     if let Some((wanted, _)) = layer.blob {
         let is = packed.finish().map_err(failed)?;
         same(&layer.path, is, wanted)?;

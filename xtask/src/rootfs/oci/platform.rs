@@ -1,8 +1,8 @@
-//! Which image of several: platforms with their variants, and names.
+//! Selects one of several images: platforms with their variants, and names.
 use crate::model::Arch;
 use serde::Deserialize;
 
-/// What an image was built for (OCI image specification, image-index.md, "platform").
+/// The platform of an image (OCI image specification, image-index.md, "platform").
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Platform {
     #[serde(default)]
@@ -13,10 +13,10 @@ pub(super) struct Platform {
     pub variant: Option<String>,
 }
 
-/// The version in a variant, as (8, 1) in `v8.1`.
+/// The version in a variant, e.g. (8, 1) in `v8.1`.
 pub(super) type Version = (u32, u32);
 
-/// The version that an architecture has without a variant (containerd, platforms/database.go,
+/// The version of an architecture without a variant (containerd, platforms/database.go,
 /// `normalizeArch`: amd64 is its v1, arm64 its v8).
 fn baseline(arch: Arch) -> Version {
     match arch {
@@ -25,7 +25,7 @@ fn baseline(arch: Arch) -> Version {
     }
 }
 
-/// The version that a variant names; `None` if it is no version.
+/// The version in a variant; `None` if it is not a version.
 pub(super) fn version(arch: Arch, variant: &str) -> Option<Version> {
     if variant.is_empty() {
         return Some(baseline(arch));
@@ -36,9 +36,9 @@ pub(super) fn version(arch: Arch, variant: &str) -> Option<Version> {
 }
 
 impl Platform {
-    /// How well this fits a machine: the version, if the machine has it; the highest is best.
-    /// As in containerd (platforms/compare.go), an image for a newer variant than asked for
-    /// does not fit.
+    /// How well this matches a machine: the version, if the machine supports it; the highest one is
+    /// best. As in containerd (platforms/compare.go), an image for a newer variant than requested
+    /// does not match.
     pub(super) fn fits(&self, arch: Arch, asked: Version) -> Option<Version> {
         let same = match self.architecture.as_str() {
             "amd64" | "x86_64" | "x86-64" => arch == Arch::Amd64,
@@ -52,12 +52,12 @@ impl Platform {
         version(arch, variant).filter(|is| *is <= asked)
     }
 
-    /// What BuildKit writes for an attestation.
+    /// BuildKit's platform for an attestation.
     pub(super) fn is_unknown(&self) -> bool {
         self.os == "unknown" || self.architecture == "unknown"
     }
 
-    /// Whether it says nothing at all.
+    /// Whether no field is set.
     pub(super) fn is_empty(&self) -> bool {
         self.os.is_empty() && self.architecture.is_empty()
     }
@@ -73,17 +73,17 @@ impl std::fmt::Display for Platform {
     }
 }
 
-/// Which image is wanted of those that are stored together.
+/// Which of the stored images is requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// Architecture of the machine.
     pub arch: Arch,
-    /// Newest variant of the architecture that the machine has, as `v3`. If not given, the
-    /// oldest: v1 of amd64, v8 of arm64.
+    /// Newest variant of the architecture that the machine supports, e.g. `v3`. Default: the oldest
+    /// one, v1 for amd64 and v8 for arm64.
     pub variant: Option<String>,
     /// Name, tag or digest of the image.
     pub name: Option<String>,
-    /// A folder that blobs may lie in besides the image's own: links into it are followed.
+    /// Another folder that may contain blobs: links into it are followed.
     pub blob_dir: Option<camino::Utf8PathBuf>,
 }
 
@@ -99,12 +99,12 @@ impl From<Arch> for Wanted {
 }
 
 impl Wanted {
-    /// The version of the variant that is asked for; `None` if it means nothing.
+    /// The version of the requested variant; `None` if it is not valid.
     pub(super) fn version(&self) -> Option<Version> {
         version(self.arch, self.variant.as_deref().unwrap_or_default())
     }
 
-    /// What an error calls it.
+    /// The platform as errors name it.
     pub(super) fn platform(&self) -> Platform {
         Platform {
             architecture: self.arch.to_string(),
@@ -113,7 +113,7 @@ impl Wanted {
         }
     }
 
-    /// Whether an image with these names and this digest is meant.
+    /// Whether an image with these names and this digest is the requested one.
     pub(super) fn means(&self, names: &[String], digest: &str) -> bool {
         let Some(wanted) = &self.name else {
             return true;
@@ -128,8 +128,8 @@ impl Wanted {
     }
 }
 
-/// Whether `wanted` stands for the name of an image: as it is, without registry and folders, or
-/// without the tag `latest`.
+/// Whether `wanted` matches the name of an image: exactly, without registry and folders, or without
+/// the tag `latest`.
 fn is_name_of(wanted: &str, name: &str) -> bool {
     let short = |text: &str| text.strip_suffix(":latest").unwrap_or(text).to_owned();
     let (wanted, name) = (short(wanted), short(name));

@@ -1,4 +1,4 @@
-//! Finds the one image in what `docker save` wrote, by any Docker.
+//! Finds the image in the output of any version of `docker save`.
 
 use super::blobs::Blobs;
 use super::config::Config;
@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 /// The list of images since Docker 1.10.
 pub(super) const MANIFEST: &str = "manifest.json";
 
-/// The list of names, and all that there was before Docker 1.10.
+/// The list of names; before Docker 1.10, the only list.
 pub(super) const REPOSITORIES: &str = "repositories";
 
-/// Most images in one archive.
+/// Largest number of images in one archive.
 const MAX_IMAGES: usize = 256;
 
 /// An entry of `manifest.json` (Docker image specification 1.2, "Combined Image JSON +
@@ -33,7 +33,7 @@ impl Saved {
         self.repo_tags.clone().unwrap_or_default()
     }
 
-    /// The digest of its configuration, which is the image's id: its file is called so.
+    /// The digest of its configuration, which is the image's id and the name of its file.
     fn id(&self) -> Option<Digest> {
         let name = self.config.rsplit('/').next().unwrap_or_default();
         Digest::from_hex(name.strip_suffix(".json").unwrap_or(name))
@@ -53,13 +53,13 @@ impl Saved {
     }
 }
 
-/// Whether this is the beginning of what `docker save` writes, and not a file of that name in a
+/// Whether this is the start of the output of `docker save`, and not a file with that name in a
 /// root file system.
 pub(super) fn is_saved(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Vec<Saved>>(bytes).is_ok_and(|all| !all.is_empty())
 }
 
-/// The image that is wanted of those in `manifest.json`.
+/// Finds the requested image in `manifest.json`.
 pub(super) fn image(blobs: &Blobs, wanted: &Wanted) -> Result<Image, OciError> {
     let mut all: Vec<Saved> = parse(MANIFEST, &blobs.document(MANIFEST)?)?;
     if all.len() > MAX_IMAGES {
@@ -102,7 +102,7 @@ fn none_for(wanted: &Wanted, others: Vec<String>) -> OciError {
     OciError::NoneFor { wanted, others }
 }
 
-/// What was saved alone is for this machine, whatever its variant says, or it says otherwise.
+/// Accepts a single saved image that has no platform, or whose platform fits the machine.
 fn fits(platform: Option<Platform>, wanted: &Wanted) -> Result<(), OciError> {
     let Some(platform) = platform.filter(|p| !p.is_empty()) else {
         return Ok(());
@@ -129,8 +129,7 @@ struct Old {
     config: Option<Config>,
 }
 
-/// The names and topmost layers in `repositories`; nothing if that is not what `docker save`
-/// writes.
+/// The names and topmost layers in `repositories`; `None` if it is not from `docker save`.
 fn repositories(blobs: &Blobs) -> Option<Vec<(String, String)>> {
     let bytes = blobs.document(REPOSITORIES).ok()?;
     let all: Repositories = serde_json::from_slice(&bytes).ok()?;
@@ -141,7 +140,7 @@ fn repositories(blobs: &Blobs) -> Option<Vec<(String, String)>> {
     Some(all.take(MAX_IMAGES).collect())
 }
 
-/// Whether this is what `docker save` wrote before Docker 1.10.
+/// Whether this is the output of `docker save` before Docker 1.10.
 pub(super) fn is_old(blobs: &Blobs) -> bool {
     repositories(blobs).is_some_and(|all| {
         let stored = |id: &str| blobs.has(&format!("{id}/json"));
@@ -149,7 +148,7 @@ pub(super) fn is_old(blobs: &Blobs) -> bool {
     })
 }
 
-/// The image that is wanted of those in `repositories`. There are no digests in it.
+/// Finds the requested image in `repositories`. It contains no digests.
 pub(super) fn old_image(blobs: &Blobs, wanted: &Wanted) -> Result<Image, OciError> {
     let mut all = repositories(blobs).unwrap_or_default();
     let names: Vec<String> = all.iter().map(|(name, _)| name.clone()).collect();
@@ -184,7 +183,7 @@ pub(super) fn old_image(blobs: &Blobs, wanted: &Wanted) -> Result<Image, OciErro
             blob: None,
             diff_id: None,
         });
-        // Also where one is its own ancestor.
+        // This also stops if a layer is its own ancestor.
         if layers.len() > MAX_LAYERS {
             return Err(OciError::ManyLayers(layers.len()));
         }

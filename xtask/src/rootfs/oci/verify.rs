@@ -1,4 +1,4 @@
-//! Digests and sizes, checked while bytes go by.
+//! Checks digests and sizes while bytes are read.
 
 use super::OciError;
 use crate::hex::hex;
@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use std::io::{self, Read};
 use std::rc::Rc;
 
-/// A SHA-256 digest, as `sha256:` and 64 digits write it (OCI image specification,
-/// descriptor.md, "Digests").
+/// A SHA-256 digest, written as `sha256:` and 64 digits (OCI image specification, descriptor.md,
+/// "Digests").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Digest([u8; 32]);
 
@@ -19,7 +19,7 @@ impl Digest {
         Digest::from_hex(hex).ok_or_else(wrong)
     }
 
-    /// Of 64 digits in lower case: each digest has one name.
+    /// It has 64 lower-case digits: each digest has only one form.
     pub(super) fn from_hex(hex: &str) -> Option<Digest> {
         let digit = |b: u8| match b {
             b'0'..=b'9' => Some(b - b'0'),
@@ -41,7 +41,7 @@ impl Digest {
         Digest(Sha256::digest(bytes).into())
     }
 
-    /// Where an OCI layout has it.
+    /// Its path in an OCI layout.
     pub(super) fn path(self) -> String {
         format!("blobs/sha256/{}", self.hex())
     }
@@ -57,7 +57,8 @@ impl std::fmt::Display for Digest {
     }
 }
 
-/// A stream that hashes what is read of it. Clones read the same stream: one can be given away, another asked for the digest.
+/// A stream that hashes what is read from it. Clones read the same stream: one can be passed on,
+/// and another one asked for the digest.
 #[derive(Clone)]
 pub(super) struct Hashed(Rc<RefCell<Inner>>);
 
@@ -74,7 +75,7 @@ impl Hashed {
         })))
     }
 
-    /// Reads on to the end; the digest of all that there was.
+    /// Reads to the end; returns the digest of everything.
     pub(super) fn finish(&mut self) -> io::Result<Digest> {
         io::copy(self, &mut io::sink())?;
         Ok(Digest(self.0.borrow().hash.clone().finalize().into()))

@@ -1,7 +1,7 @@
-//! POSIX access control lists: from the text in a tar to the form of Linux's system calls.
+//! POSIX access control lists: converts the text in a tar to the form of Linux's system calls.
 //!
-//! The text is that of acl(5), "ACL Text Forms": `user:lisa:rwx`, short or long, with commas or
-//! line feeds between. star and bsdtar add the number of a user or group as a fourth field, for
+//! The text is described in acl(5), "ACL Text Forms": `user:lisa:rwx`, short or long, separated by
+//! commas or line feeds. star and bsdtar add the number of a user or group as a fourth field, for
 //! systems that do not know the name.
 
 use super::notes::{Left, Notes};
@@ -9,25 +9,25 @@ use crate::rootfs::{Kind, NodeId, Rootfs};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-/// The list that counts (Linux include/uapi/linux/xattr.h).
+/// The access list (Linux include/uapi/linux/xattr.h).
 pub(super) const ACCESS: &str = "system.posix_acl_access";
-/// The list that a directory's new entries get.
+/// The default list for new entries of a directory.
 pub(super) const DEFAULT: &str = "system.posix_acl_default";
-/// The record that holds the first as text.
+/// The PAX record that contains the access list as text.
 pub(super) const TEXT_ACCESS: &str = "SCHILY.acl.access";
-/// The record that holds the second as text.
+/// The PAX record that contains the default list as text.
 pub(super) const TEXT_DEFAULT: &str = "SCHILY.acl.default";
 
 /// The version of the form (Linux include/uapi/linux/posix_acl_xattr.h).
 const VERSION: u32 = 2;
 
-/// The id of an entry that has none.
+/// The id of an entry that does not have one.
 const NO_ID: u32 = u32::MAX;
 
 /// Largest /etc/passwd or /etc/group that is read, in bytes.
 const MAX_NAMES: u64 = 16 << 20;
 
-/// Whose permissions an entry tells; the numbers are those of the form, and its order.
+/// Whose permissions an entry describes. The numbers and their order are those of the binary form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Tag {
     UserObj = 0x01,
@@ -56,7 +56,7 @@ impl Tag {
     }
 }
 
-/// Whether a value is a list that Linux takes (fs/posix_acl.c, `posix_acl_valid`).
+/// Whether a value is a list that Linux accepts (fs/posix_acl.c, `posix_acl_valid`).
 pub(super) fn is_valid(value: &[u8]) -> bool {
     let Some((version, entries)) = value.split_first_chunk::<4>() else {
         return false;
@@ -88,14 +88,14 @@ pub(super) fn is_valid(value: &[u8]) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
     tag: Tag,
-    /// The user or group.
+    /// Name of the user or group.
     name: Vec<u8>,
-    /// Its number, if the line tells one.
+    /// Its number, if the line contains one.
     id: Option<u32>,
     permissions: u16,
 }
 
-/// The lines of a list, or `None` if it means nothing.
+/// Parses the lines of a list. `None` if it is not valid.
 fn parse(text: &[u8]) -> Option<Vec<Line>> {
     let mut lines = Vec::new();
     for line in text.split(|b| *b == b'\n' || *b == b',') {
@@ -181,8 +181,8 @@ fn unquoted(name: &[u8]) -> Vec<u8> {
 /// A list by tag and number.
 type Entries = BTreeMap<(Tag, u32), u16>;
 
-/// A list with its entries in order and none missing: what a mode says where the list says
-/// nothing, and a mask where one must be.
+/// Sorts a list and completes it: missing base entries come from the mode, and a mask is added
+/// where one is required.
 fn complete(mut entries: Entries, mode: u16) -> Entries {
     for (tag, shift) in [(Tag::UserObj, 6), (Tag::GroupObj, 3), (Tag::Other, 0)] {
         entries.entry((tag, NO_ID)).or_insert(mode >> shift & 7);
@@ -206,7 +206,7 @@ fn bytes(entries: &Entries) -> Vec<u8> {
     out
 }
 
-/// The mode that a list gives its file: the group's bits are those of the mask (acl(5),
+/// The mode of a file with this list: the group's bits are those of the mask (acl(5),
 /// "Correspondence between ACL entries and file permission bits").
 fn mode_of(entries: &Entries) -> u16 {
     let get = |tag: Tag| entries.get(&(tag, NO_ID)).copied();
@@ -215,7 +215,7 @@ fn mode_of(entries: &Entries) -> u16 {
     user << 6 | group << 3 | other
 }
 
-/// Names and numbers of users, and of groups, as the root file system has them.
+/// Names and numbers of users and of groups in the root file system.
 struct Names {
     users: HashMap<Vec<u8>, u32>,
     groups: HashMap<Vec<u8>, u32>,
@@ -231,7 +231,7 @@ impl Names {
                 let name = fields.next().unwrap_or_default();
                 let id = fields.nth(1).and_then(|f| std::str::from_utf8(f).ok());
                 if let Some(id) = id.and_then(|id| id.trim().parse().ok()) {
-                    // The first line counts, as for getpwnam(3).
+                    // The first line counts, as in getpwnam(3).
                     all.entry(name.to_vec()).or_insert(id);
                 }
             }
@@ -243,8 +243,8 @@ impl Names {
         })
     }
 
-    /// The number that a line means: the name counts, as it does for every tar, and the number
-    /// beside it where nobody has that name.
+    /// The number for a line: that of the name, as in every tar, or the one in the line if the name
+    /// does not exist.
     fn id(&self, line: &Line) -> Option<u32> {
         let known = match line.tag {
             Tag::User => &self.users,
@@ -254,7 +254,7 @@ impl Names {
         known.get(&line.name).copied().or(line.id)
     }
 
-    /// The entries of a list; `unknown` is told who is not there.
+    /// The entries of a list; `unknown` is called for users and groups that do not exist.
     fn entries(&self, lines: &[Line], mut unknown: impl FnMut(&Line)) -> Entries {
         let mut entries = Entries::new();
         for line in lines {
@@ -267,8 +267,8 @@ impl Names {
     }
 }
 
-/// Turns the lists that wait as text into what the kernel stores, now that /etc/passwd and
-/// /etc/group are there.
+/// Converts the lists that are still text to what the kernel stores, once /etc/passwd and
+/// /etc/group have been read.
 pub(super) fn settle(rootfs: &mut Rootfs, notes: &mut Notes) -> io::Result<()> {
     if !notes.acls_wait {
         return Ok(());
@@ -295,7 +295,8 @@ pub(super) fn settle(rootfs: &mut Rootfs, notes: &mut Notes) -> io::Result<()> {
             continue;
         };
         for (key, name) in [(TEXT_ACCESS, ACCESS), (TEXT_DEFAULT, DEFAULT)] {
-            // Linux has none for links; a second name of a file was done with the first.
+            // Linux has no lists for symbolic links. For a further name of a file, this was done
+            // with the first one.
             let Some(text) = xattrs.remove(key) else {
                 continue;
             };
@@ -320,7 +321,7 @@ pub(super) fn settle(rootfs: &mut Rootfs, notes: &mut Notes) -> io::Result<()> {
             if key == TEXT_ACCESS {
                 node.meta.mode = node.meta.mode & !0o777 | mode_of(&entries);
                 if entries.len() == 3 {
-                    // It says no more than the mode.
+                    // It is equivalent to the mode.
                     continue;
                 }
             }

@@ -16,11 +16,11 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 /// Longest name of an extended attribute in bytes (`XATTR_NAME_MAX`, include/uapi/linux/limits.h).
 const MAX_NAME: usize = 255;
 
-/// The attribute that holds a label of SELinux.
+/// The attribute that contains an SELinux label.
 const SELINUX: &str = "security.selinux";
 
-/// What the records of the entry at `path` say. Access control lists as text are among them
-/// under the names of their records: [`acl::settle`] turns them into attributes.
+/// Reads the records of the entry at `path`. Access control lists as text are included under the
+/// names of their records: [`acl::settle`] converts them to attributes.
 pub(super) fn read(pax: &Pax<'_>, path: &[u8], is_dir: bool, notes: &mut Notes) -> Xattrs {
     let mut out = Xattrs::new();
     let mut other = Xattrs::new();
@@ -34,15 +34,15 @@ pub(super) fn read(pax: &Pax<'_>, path: &[u8], is_dir: bool, notes: &mut Notes) 
             let name = url_decoded(name);
             match known(&name).zip(base64(value)) {
                 Some((name, value)) => drop(other.insert(name.into(), value.into())),
-                // It nearly always stands beside the other form of the same.
+                // The other form of the same attribute is nearly always there, too.
                 None if pax.raw(&[b"SCHILY.xattr.", name.as_slice()].concat()) => {}
                 None => notes.add(Left::Attribute, path, &name),
             }
         } else if value.is_empty() {
-            // Takes an earlier record back.
+            // Removes an earlier record.
         } else if key == b"RHT.security.selinux" {
             let mut label = value.to_vec();
-            // The kernel keeps the NUL at its end (security/selinux/hooks.c).
+            // The kernel stores the NUL at its end (security/selinux/hooks.c).
             if label.last() != Some(&0) {
                 label.push(0);
             }
@@ -67,7 +67,7 @@ pub(super) fn read(pax: &Pax<'_>, path: &[u8], is_dir: bool, notes: &mut Notes) 
             return true;
         }
         if value.len() <= 4 {
-            // A list without entries is none.
+            // A list without entries means that there is none.
             return false;
         }
         let good = acl::is_valid(value) && (is_dir || !is_default);
@@ -76,7 +76,7 @@ pub(super) fn read(pax: &Pax<'_>, path: &[u8], is_dir: bool, notes: &mut Notes) 
         }
         good
     });
-    // Bytes say more than text does.
+    // Bytes are more exact than text.
     for (raw, text) in [(ACCESS, acl::TEXT_ACCESS), (DEFAULT, acl::TEXT_DEFAULT)] {
         if out.contains_key(raw) {
             other.remove(text);
@@ -89,7 +89,7 @@ pub(super) fn read(pax: &Pax<'_>, path: &[u8], is_dir: bool, notes: &mut Notes) 
     out
 }
 
-/// The name of an attribute that an ext4 under Linux can have (xattr(7), "Extended attribute
+/// The name of an attribute that ext4 under Linux can store (xattr(7), "Extended attribute
 /// namespaces").
 fn known(name: &[u8]) -> Option<&str> {
     let name = std::str::from_utf8(name).ok()?;
@@ -125,7 +125,7 @@ fn url_decoded(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Base64 as libarchive writes it: without the `=` at its end, but others may have it.
+/// Base64 as libarchive writes it: without `=` at the end, but other writers may add it.
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let config = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)

@@ -1,8 +1,9 @@
-//! Files that are no tar: what they are, by their first bytes, and what to do with them.
+//! Files that are not a tar: what they are, judging from their first bytes, and what to do with
+//! them.
 
 use super::packed::Form;
 
-/// What to do with a file that is no tar.
+/// What to do with a file that is not a tar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cure {
     /// A command that writes a tar of `FILE`.
@@ -25,11 +26,11 @@ const ISO: Cure = Cure::Do(
 const ROOTFS: Cure =
     Cure::Do("give a tar of a whole root file system, as `docker export` writes it");
 
-/// How many bytes at the start of a file tell what it is.
+/// Number of bytes at the start of a file that are used to recognise it.
 pub(super) const LOOKED_AT: usize = 0x8001 + 5;
 
-/// What a file is that starts with `head`, if it is known. More than [`LOOKED_AT`] bytes are not
-/// looked at, and few are enough for most kinds.
+/// Type of a file that starts with `head`, if it is known. At most [`LOOKED_AT`] bytes are used;
+/// most types need only a few.
 pub(super) fn what(head: &[u8]) -> Option<(&'static str, Cure)> {
     let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|h| h.starts_with(magic));
     Some(match head {
@@ -68,11 +69,11 @@ pub(super) fn what(head: &[u8]) -> Option<(&'static str, Cure)> {
         [0x7f, b'E', b'L', b'F', ..] => ("a program or a library", ROOTFS),
         [b'#', b'!', ..] => ("a script", ROOTFS),
         _ if is_html(head) => ("a page of the web, perhaps the error of a download", ROOTFS),
-        // A volume descriptor (ECMA-119, 8.1); a file system may have a boot sector in front.
+        // A volume descriptor (ECMA-119, 8.1); the file system may start with a boot sector.
         _ if at(0x8001, b"CD001") => ("an ISO 9660 image", ISO),
         // The superblock's magic (Linux fs/ext4/ext4.h, `s_magic`).
         _ if at(1024 + 56, &[0x53, 0xef]) => ("an ext4 file system", EXT4),
-        // The end of a boot sector, also of a disk with partitions (UEFI 2.10, 5.2.1).
+        // The end of a boot sector; a disk with partitions also has it (UEFI 2.10, 5.2.1).
         _ if at(510, &[0x55, 0xaa]) => ("a disk or a file system", DISK),
         _ if Form::of(head).is_some() => (
             "compressed twice",

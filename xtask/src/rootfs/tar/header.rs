@@ -9,7 +9,7 @@ use super::{MAX_FILE, TarError, Time, TreeError, Xattrs, attributes, foreign, nu
 use bstr::{BString, ByteSlice};
 use tar::Header;
 
-/// What an entry makes.
+/// Type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryType {
     File,
@@ -21,10 +21,10 @@ pub(super) enum EntryType {
     Block { major: u32, minor: u32 },
 }
 
-/// One entry of a tar; its content, if any, comes next in the input.
+/// One entry of a tar; its content, if any, follows in the input.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Where its header lies, in bytes.
+    /// Offset of its header in bytes.
     pub at: u64,
     pub path: BString,
     pub link: BString,
@@ -35,17 +35,17 @@ pub(super) struct Entry {
     pub mtime: Time,
     /// Bytes of content that follow: at most [`MAX_FILE`].
     pub size: u64,
-    /// The map of a sparse file, whose size is at most [`MAX_FILE`] as well.
+    /// The map of a sparse file, whose size is also at most [`MAX_FILE`].
     pub sparse: Option<Map>,
     pub xattrs: Xattrs,
 }
 
-/// What global PAX headers said so far.
+/// Records of all global PAX headers so far.
 #[derive(Debug, Default)]
 pub(super) struct Globals(Records);
 
-/// Most records of global headers, and most bytes in them: they count for every entry that
-/// follows, and honest writers have one or two.
+/// Largest number of records in global headers, and their largest total size in bytes. They apply
+/// to every following entry; normal writers have one or two.
 const MAX_GLOBALS: usize = 1000;
 const MAX_GLOBAL_BYTES: usize = 64 << 10;
 
@@ -63,8 +63,8 @@ impl Globals {
     }
 }
 
-/// What a file is whose first block is no header, if that is known: some kinds are told by what is
-/// further behind.
+/// Type of a file whose first block is not a header, if it is known: some types can only be
+/// recognised by later bytes.
 fn no_tar(input: &mut dyn Input, block: &[u8; BLOCK]) -> Result<Option<TarError>, TarError> {
     let mut head = block.to_vec();
     head.resize(foreign::LOOKED_AT, 0);
@@ -86,7 +86,7 @@ pub(super) fn next(
         let n = input.read(&mut block)?;
         let pending = local.any();
         if n < BLOCK && !pending && at > 0 && block == [0; BLOCK] {
-            // No whole end mark. Writers that stop here are rare but lose nothing.
+            // The end mark is not complete. Few writers stop here, and nothing is lost.
             notes.add(Left::NoEnd, b"", b"");
             return Ok(None);
         }
@@ -94,7 +94,7 @@ pub(super) fn next(
             return Err(match foreign::what(&block[..n]) {
                 _ if n == 0 && at == 0 => TarError::Empty,
                 Some((what, cure)) if at == 0 => TarError::Foreign { what, cure },
-                // Every header has zeros in it.
+                // Every header contains zeros.
                 _ if at == 0 && !block[..n].contains(&0) => TarError::Header { at },
                 _ => TarError::Truncated {
                     at: at + n as u64,
@@ -123,7 +123,7 @@ pub(super) fn next(
         let header = Header::from_byte_slice(&block);
         let flag = header.as_old().linkflag[0];
         match flag {
-            // Solaris writes the second: the same records under its own flag.
+            // Solaris writes the second type: the same records with its own flag.
             b'x' | b'X' => local.records = Some(records(input, header, at)?),
             b'g' => globals.add(records(input, header, at)?)?,
             b'L' => local.long_name = Some(long(input, header, at)?),
@@ -131,8 +131,8 @@ pub(super) fn next(
             b'M' => {
                 return Err(TarError::Volume { name: name(header) });
             }
-            // GNU's label of a volume; Solaris's ACLs and attributes and star's inode data:
-            // nothing of them is a file.
+            // GNU's volume label; Solaris's ACLs and attributes, and star's inode data: none of
+            // them is a file.
             b'V' | b'A' | b'E' | b'I' => {
                 let size = size(header, None, at, &name(header))?;
                 input.content(size)?;
@@ -145,7 +145,7 @@ pub(super) fn next(
     }
 }
 
-/// What the headers before an entry said of it.
+/// Contents of the headers before an entry that describe it.
 #[derive(Default)]
 struct Local {
     records: Option<Records>,
@@ -159,7 +159,7 @@ impl Local {
     }
 }
 
-/// Builds the entry of `header`, under the records that hold for it.
+/// Builds the entry of `header` with the records that apply to it.
 fn entry(
     input: &mut dyn Input,
     header: &Header,
@@ -211,15 +211,15 @@ fn entry(
                     size: map.size,
                 });
             }
-            // The map was read from the content already.
+            // The map was already read from the content.
             size = size
                 .checked_sub(map.skip)
                 .ok_or_else(|| wrong("sparse map"))?;
             sparse = Some(Map { skip: 0, ..map });
         }
     } else if size > 0 && flag != b'D' && no_content(input)? {
-        // Only files have content, whatever the size field says; but pax and cpio write the
-        // content with hard links as well.
+        // Only files have content, whatever the size field says, with one exception: pax and cpio
+        // write the content with hard links as well.
         size = 0;
     }
     let mtime = match pax.get("mtime") {
@@ -244,7 +244,7 @@ fn entry(
     Ok(Entry {
         at,
         kind,
-        // The bits above are the file type, which some writers add.
+        // The higher bits are the file type, which some writers add.
         mode: u16::try_from(mode & 0o7777).map_err(|_| wrong("mode"))?,
         uid,
         gid,
@@ -257,11 +257,10 @@ fn entry(
     })
 }
 
-/// What an entry with this type flag makes; `None` if it is a device with a number that Linux
-/// cannot have.
+/// Type of an entry with this type flag; `None` for a device with a number that Linux cannot use.
 fn kind(header: &Header, flag: u8, path: &[u8], notes: &mut Notes) -> Option<EntryType> {
     Some(match flag {
-        // An old writer marks a directory by the end of its name only.
+        // Old writers mark a directory only with a slash at the end of its name.
         0 | b'0' if path.ends_with(b"/") => EntryType::Dir,
         0 | b'0' | b'7' | b'S' => EntryType::File,
         b'1' => EntryType::HardLink,
@@ -278,7 +277,7 @@ fn kind(header: &Header, flag: u8, path: &[u8], notes: &mut Notes) -> Option<Ent
         b'5' | b'D' => EntryType::Dir,
         b'6' => EntryType::Fifo,
         _ => {
-            // POSIX: what is not known is treated as a file.
+            // POSIX: an unknown type is treated as a file.
             notes.add(Left::Type, path, &[flag]);
             EntryType::File
         }
@@ -302,7 +301,8 @@ fn device(header: &Header) -> Option<(u32, u32)> {
     ))
 }
 
-/// An owner. Some writers store nobody's number, -2, as it is; -1 means none at all (chown(2)).
+/// A user or group id. Some writers store the number of "nobody", -2, as it is; -1 means "none"
+/// (chown(2)).
 fn owner(wide: Option<i64>, path: &[u8], notes: &mut Notes) -> Option<u32> {
     let wide = wide?;
     let id = match i32::try_from(wide) {
@@ -316,7 +316,7 @@ fn owner(wide: Option<i64>, path: &[u8], notes: &mut Notes) -> Option<u32> {
     Some(id)
 }
 
-/// The size of an entry's content: the one place where it comes in, and is bounded.
+/// The size of an entry's content. This is the only place where it is read and limited.
 fn size(header: &Header, record: Option<&[u8]>, at: u64, name: &[u8]) -> Result<u64, TarError> {
     let wide = match record {
         Some(text) => number::decimal(text),
@@ -337,21 +337,21 @@ fn size(header: &Header, record: Option<&[u8]>, at: u64, name: &[u8]) -> Result<
     Ok(size)
 }
 
-/// Whether the next block is no content but the next header, or the tar's end.
+/// Whether the next block is not content but the next header, or the end of the tar.
 fn no_content(input: &mut dyn Input) -> Result<bool, TarError> {
     let mut block = [0; BLOCK];
     let n = input.peek(&mut block)?;
     Ok(n < BLOCK || block == [0; BLOCK] || is_header(&block))
 }
 
-/// The name in a header's own fields.
+/// The name from a header's own fields.
 fn name(header: &Header) -> BString {
     let block = header.as_bytes();
     let name = until_nul(&block[..100]);
     if !block[257..].starts_with(b"ustar\0") {
         return name.into();
     }
-    // star keeps two times behind a shorter prefix, and says so at the end.
+    // star stores two times after a shorter prefix, and has a mark at the end.
     let len = if block.ends_with(b"tar\0") { 131 } else { 155 };
     let prefix = until_nul(&block[345..345 + len]);
     if prefix.is_empty() {
@@ -391,8 +391,8 @@ fn data(input: &mut dyn Input, header: &Header, at: u64) -> Result<Vec<u8>, TarE
     Ok(data)
 }
 
-/// The map of an old GNU sparse member: four runs in the header, 21 in each block behind it.
-/// `Err(None)` stands for a map that means nothing.
+/// The map of an old GNU sparse member: four runs in the header, 21 in each following block.
+/// `Err(None)` means that the map is not valid.
 fn old_sparse(input: &mut dyn Input, header: &Header) -> Result<Map, Option<TarError>> {
     let gnu = header.as_gnu().ok_or(None)?;
     let number = |field: &[u8]| {

@@ -1,4 +1,4 @@
-//! Where the bytes of a tar come from.
+//! Sources of a tar's bytes.
 
 use super::TarError;
 pub(super) use super::checksum::BLOCK;
@@ -10,27 +10,27 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-/// Largest header data (PAX records, long names) that is believed, in bytes.
+/// Largest header data (PAX records, long names) that is accepted, in bytes.
 pub(super) const MAX_RECORDS: u64 = 16 << 20;
 
-/// A tar that is read from its start to its end.
+/// A tar that is read from start to end.
 pub(super) trait Input {
-    /// Bytes that were read or passed so far.
+    /// Number of bytes that were read or skipped so far.
     fn at(&self) -> u64;
-    /// Fills `buf` with the next bytes, or with fewer where the tar ends; returns how many.
+    /// Fills `buf` with the next bytes, or with fewer at the end of the tar; returns their number.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
-    /// The next bytes as [`Input::read`] would give them, without taking them.
+    /// The next bytes, as [`Input::read`] would return them, without consuming them.
     fn peek(&mut self, block: &mut [u8; BLOCK]) -> io::Result<usize>;
-    /// Passes `len` bytes of file content and their padding; returns (first byte in the
+    /// Skips `len` bytes of file content and their padding; returns (offset of the content in the
     /// store, `len`).
     fn content(&mut self, len: u64) -> Result<(u64, u64), TarError>;
-    /// The store in which contents lie.
+    /// The store that contains the file contents.
     fn store(&self) -> io::Result<Store>;
-    /// Looks at what follows the end of the tar, and notes it if it is more than zeros. A
-    /// stream is read to its end, so that its writer does not die of a closed pipe.
+    /// Checks what follows the end of the tar, and adds a note if it is more than zeros. A stream
+    /// is read to its end, so that its writer does not fail with a closed pipe.
     fn drain(&mut self, notes: &mut Notes) -> io::Result<()>;
 
-    /// Fills a whole buffer; `inside` says of what, should the tar end before that.
+    /// Fills a whole buffer; `inside` says what it is part of, for the error if the tar ends early.
     fn read_all(&mut self, buf: &mut [u8], inside: &str) -> Result<(), TarError> {
         let n = self.read(buf)?;
         if n == buf.len() {
@@ -43,16 +43,16 @@ pub(super) trait Input {
     }
 }
 
-/// How much is read behind the end of a tar, in bytes: a sparse file and a pipe may have no end
-/// to speak of.
+/// Most bytes that are read after the end of a tar: a sparse file can be huge, and a pipe can be
+/// endless.
 const MAX_BEHIND: u64 = 256 << 20;
 
-/// Looks for something behind the end of a tar.
+/// Looks for data after the end of a tar.
 #[derive(Default)]
 struct Behind(bool);
 
 impl Behind {
-    /// Notes the first block that is more than zeros; whether one was found, now or before.
+    /// Notes the first block that is more than zeros. Returns whether one was found, now or before.
     fn look(&mut self, at: u64, block: &[u8; BLOCK], notes: &mut Notes) -> bool {
         if !self.0 && *block != [0; BLOCK] {
             self.0 = true;
@@ -82,21 +82,21 @@ pub(super) struct InFile {
     file: File,
     size: u64,
     at: u64,
-    /// What was read ahead: headers of small files lie close together.
+    /// Bytes that were read ahead: headers of small files are close together.
     window: Vec<u8>,
-    /// Where in the file `window` begins.
+    /// Offset of `window` in the file, in bytes.
     start: u64,
 }
 
-/// How much is read at once while headers are collected, in bytes. Measured: less costs a
-/// system call for every file, more reads contents that nobody looks at.
+/// Bytes per read while headers are collected. Measured: smaller reads cost a system call for every
+/// file, larger ones read contents that are not needed.
 const WINDOW: usize = 8 << 10;
 
 impl InFile {
     pub(super) fn new(file: File, budget: &Budget) -> io::Result<InFile> {
         let meta = file.metadata()?;
         let size = meta.len();
-        // Of a file with holes only what is stored: zeros make no entries.
+        // In a file with holes, only the data counts: zeros make no entries.
         budget.add_packed(size.min(meta.blocks().saturating_mul(512)));
         Ok(InFile {
             file,
@@ -147,7 +147,7 @@ impl Input for InFile {
         if len > self.size.saturating_sub(start) {
             return Err(in_content(self.size));
         }
-        // The padding of the last file may be cut off without loss.
+        // If the padding of the last file is missing, nothing is lost.
         self.at = start + len + padding(len);
         Ok((start, len))
     }
@@ -181,11 +181,11 @@ pub(super) struct Spooled {
     /// Contents that are not written yet.
     pending: Vec<u8>,
     left_over: LeftOver,
-    /// What was looked at and not taken.
+    /// Bytes that were peeked and not consumed.
     held: Vec<u8>,
 }
 
-/// How much is read and written at once, in bytes.
+/// Bytes per read and write.
 const CHUNK: usize = 1 << 20;
 
 impl Spooled {
@@ -201,8 +201,8 @@ impl Spooled {
         Ok(Spooled { left_over, ..input })
     }
 
-    /// Takes the stream as it is; contents go to `spool` from byte `spooled` on, where its
-    /// cursor must be.
+    /// Reads the stream as it is, without decompressing it. Contents go to `spool` from byte
+    /// `spooled` on, where its cursor must be.
     pub(super) fn onto(stream: Box<dyn Read>, spool: File, spooled: u64) -> Spooled {
         Spooled {
             stream,
@@ -216,7 +216,7 @@ impl Spooled {
         }
     }
 
-    /// How long the spool is, once everything was drained.
+    /// Length of the spool in bytes after everything was read.
     pub(super) fn spooled(&self) -> u64 {
         self.spooled
     }
@@ -228,7 +228,7 @@ impl Spooled {
     }
 }
 
-/// A nameless file for contents.
+/// An unnamed file for contents.
 pub(super) fn spool(dir: &camino::Utf8Path) -> io::Result<File> {
     fs_err::create_dir_all(dir)?;
     tempfile::tempfile_in(dir)
@@ -259,7 +259,7 @@ impl Input for Spooled {
     fn peek(&mut self, block: &mut [u8; BLOCK]) -> io::Result<usize> {
         let n = self.read(block)?;
         self.at -= n as u64;
-        // What was held before was taken first: all of it is in the block.
+        // The peeked bytes were consumed first: all of them are in the block.
         self.held.splice(..0, block[..n].iter().copied());
         Ok(n)
     }

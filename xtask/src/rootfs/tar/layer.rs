@@ -1,8 +1,8 @@
-//! The layers of a container image, put one over the other.
+//! Applies the layers of a container image on top of each other.
 //!
-//! OCI image specification, layer.md: a layer is a tar of what changed. In it `.wh.NAME` removes
-//! NAME ("whiteout"), and `.wh..wh..opq` empties its directory ("opaque whiteout"); both speak of
-//! the layers below only, wherever they stand in their own.
+//! OCI image specification, layer.md: a layer is a tar of the changes. In it `.wh.NAME` removes
+//! NAME ("whiteout"), and `.wh..wh..opq` empties its directory ("opaque whiteout"). Both affect
+//! only the layers below, whatever their position in the tar.
 
 use super::input::{Input, Spooled, spool};
 use super::notes::{Left, Notes};
@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 
-/// A root file system that grows layer by layer. All contents go to one nameless file.
+/// A root file system that is built layer by layer. All contents go to one unnamed file.
 #[derive(Debug)]
 pub struct Layers {
     rootfs: Rootfs,
@@ -28,7 +28,7 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Nothing but a root directory; contents will go to a file in `spool_dir`.
+    /// Starts with only a root directory; contents go to a file in `spool_dir`.
     pub fn new(spool_dir: &camino::Utf8Path, budget: &Budget) -> io::Result<Layers> {
         let spool = spool(spool_dir)?;
         let mut stores = Stores::default();
@@ -47,8 +47,8 @@ impl Layers {
         })
     }
 
-    /// Puts a layer, a tar without compression, over what is there. After an error the root
-    /// file system is neither the old nor the new one.
+    /// Applies a layer, an uncompressed tar. After an error, the root file system is in an
+    /// undefined state between the old and the new one.
     pub fn apply(&mut self, stream: impl Read + 'static) -> Result<(), TarError> {
         let spool = self.spool.try_clone()?;
         let mut input = Spooled::onto(Box::new(stream), spool, self.spooled);
@@ -57,7 +57,7 @@ impl Layers {
         let mut state = header::Globals::default();
         loop {
             let entry = match header::next(&mut input, &mut state, &mut self.notes) {
-                // A layer in which nothing changed: engines make them.
+                // A layer without changes: engines make them.
                 Ok(None) | Err(TarError::Empty) => break,
                 entry => entry?,
             };
@@ -71,14 +71,14 @@ impl Layers {
         Ok(())
     }
 
-    /// Remembers what was behind a compressed layer.
+    /// Remembers that something followed a compressed layer.
     pub(in crate::rootfs) fn passed_over(&mut self, left_over: &LeftOver) {
         if left_over.any() {
             self.notes.add(Left::BehindPacked, b"", b"");
         }
     }
 
-    /// What came out. Fails if users and groups cannot be read back from the spool.
+    /// Returns the result. Fails if users and groups cannot be read back from the spool.
     pub fn finish(mut self) -> io::Result<Rootfs> {
         acl::settle(&mut self.rootfs, &mut self.notes)?;
         self.rootfs.notes = self.notes.texts();
@@ -86,26 +86,27 @@ impl Layers {
     }
 }
 
-/// What one layer did so far.
+/// Changes of one layer so far.
 struct Layer {
-    /// Nodes from this number on were made by it.
+    /// Nodes from this number on were made by this layer.
     first: usize,
-    /// Older directories that it has entries for or in.
+    /// Older directories that this layer has entries for or in.
     named: HashSet<NodeId>,
-    /// Its hard links to older files: directory and name.
+    /// Hard links of this layer to older files: directory and name.
     links: HashSet<(NodeId, Box<BStr>)>,
-    /// Directories in which nothing of the layers below is left.
+    /// Directories that contain nothing of the layers below any more.
     emptied: HashSet<NodeId>,
-    /// The directory whose way was remembered last: entries of one come in a row.
+    /// The directory whose path was recorded last: entries of a directory usually follow each
+    /// other.
     last: BString,
 }
 
-/// What a name in a layer says.
+/// Meaning of a name in a layer.
 enum Mark<'p> {
     Plain,
     Whiteout(&'p BStr),
     Opaque,
-    /// What the file system AUFS kept for itself.
+    /// Internal data of the file system AUFS.
     Aufs,
 }
 
@@ -149,7 +150,7 @@ impl Layer {
                 }
             }
             Mark::Whiteout(gone) if gone.is_empty() || gone == "." || gone == ".." => {
-                // As it stands it would take away a whole directory, or one above it.
+                // Taken literally, it would remove a whole directory, or one above it.
                 return Err(TarError::Refused(format!(
                     "the whiteout {path:?} names no file"
                 )));
@@ -167,7 +168,7 @@ impl Layer {
         }
     }
 
-    /// Remembers that this layer has something below `dir`.
+    /// Records that this layer has something below `dir`.
     fn name_way(&mut self, tree: &Tree, dir: &BStr) {
         if self.last != dir {
             for id in tree.steps(dir) {
@@ -178,7 +179,7 @@ impl Layer {
         }
     }
 
-    /// Takes out of `dir` what lower layers put there.
+    /// Removes from `dir` what lower layers put there.
     fn empty(&mut self, tree: &mut Tree, dir: NodeId) {
         if !self.emptied.insert(dir) {
             return;
@@ -197,8 +198,8 @@ impl Layer {
             if !ours {
                 Prune::Remove
             } else if emptied.insert(id) {
-                // Its own lower entries go now, so nobody has to look again: a layer may have
-                // such a mark in every directory of a deep tree.
+                // Its lower entries are removed now, so that this is done only once: a layer may
+                // have such a mark in every directory of a deep tree.
                 Prune::Enter
             } else {
                 Prune::Leave

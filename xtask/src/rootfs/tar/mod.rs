@@ -1,20 +1,20 @@
-//! Reads a root file system from a tar: names and metadata into a [`Tree`], file contents
-//! stay where they are (a tar file) or go to a spool (a pipe, a compressed tar).
+//! Reads a root file system from a tar: names and metadata go into a [`Tree`]; file contents stay
+//! where they are (a tar file) or go to a spool (a pipe, a compressed tar).
 //!
-//! Formats: ustar, GNU and PAX (POSIX.1-2017, `pax`, "Extended Header"), with GNU's sparse
-//! members in all their forms (GNU tar manual, "Storing Sparse Files") and extended attributes
-//! as `SCHILY.xattr.*` records, which GNU tar, bsdtar, Go and so every container engine write.
+//! Formats: ustar, GNU and PAX (POSIX.1-2017, `pax`, "Extended Header"), with all forms of GNU's
+//! sparse members (GNU tar manual, "Storing Sparse Files"), and with extended attributes as
+//! `SCHILY.xattr.*` records, which GNU tar, bsdtar, Go and so every container engine write.
 //!
-//! The `tar` crate knows the header fields. The walk from header to header is our own: the
-//! crate neither tells where the parts of a sparse member lie, nor keeps PAX values that
-//! contain a line feed, which file capabilities may.
+//! The `tar` crate decodes the header fields. Stepping from header to header is done here: the
+//! crate does not say where the parts of a sparse member are, and does not keep PAX values that
+//! contain a line feed, which file capabilities may contain.
 //!
-//! What is not a plain case has one outcome each: a name with `..`, an entry below something
-//! that is no directory and a hard link to nothing are errors that name the entry; an absolute
-//! name is taken below the root; an entry below a symbolic link goes where the link leads
-//! inside the tree. What GNU tar, bsdtar, Go or Python read is read; what has no place in an
-//! ext4 is left out, and `notes` tells of it. Sockets cannot be in a tar: the programs that
-//! write one leave them out and say so.
+//! Each unusual case has one defined result. A name with `..`, an entry below something that is not
+//! a directory, and a hard link to a missing file are errors that name the entry. An absolute name
+//! is used below the root. An entry below a symbolic link goes to the target of the link, inside
+//! the tree. Everything that GNU tar, bsdtar, Go or Python can read is read; what ext4 cannot store
+//! is left out, and `notes` says so. Sockets cannot be in a tar: the programs that write one leave
+//! them out and say so.
 
 mod acl;
 mod attributes;
@@ -45,75 +45,75 @@ pub(super) use packed::Unpacked;
 use std::fs::File;
 use std::io::{self, Read};
 
-/// Largest file in bytes: ext4 numbers the blocks of a file by 32 bits, and the last number is
-/// not used (Linux fs/ext4/super.c, `ext4_max_size`; blocks of 4096 bytes).
+/// Largest file in bytes: block numbers of a file in ext4 have 32 bits, and the last number is not
+/// used (Linux fs/ext4/super.c, `ext4_max_size`; blocks of 4096 bytes).
 pub const MAX_FILE: u64 = ((1 << 32) - 1) * 4096;
 
-/// What is wrong with a tar.
+/// Why a tar cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
-    /// The tar ends inside of something.
+    /// The tar ends too early.
     #[error("it is cut off at byte {at}, inside of {inside}")]
     Truncated {
-        /// Bytes that were there.
+        /// Length of the tar in bytes.
         at: u64,
-        /// What should have gone on.
+        /// What is incomplete.
         inside: String,
     },
-    /// There is nothing in it.
+    /// The tar is empty.
     #[error("it is empty")]
     Empty,
-    /// A header whose checksum is wrong.
+    /// A header has a wrong checksum.
     #[error("there is no tar header at byte {at}{}", if *.at == 0 { ": this is no tar" } else { ": it is damaged" })]
     Header {
-        /// Where the header should be.
+        /// Expected offset of the header in bytes.
         at: u64,
     },
-    /// A field that means nothing.
+    /// A field has an invalid value.
     #[error("the {field} of {name:?} (header at byte {at}) is malformed")]
     Field {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
         /// Name of the entry, as far as it is known.
         name: BString,
-        /// Where the header lies.
+        /// Offset of the header in bytes.
         at: u64,
     },
-    /// Another kind of file, or a compression that is not read.
+    /// The file is of another type, or has an unsupported compression.
     #[error("this is no tar: it is {what}")]
     Foreign {
-        /// What it is.
+        /// Type of the file.
         what: &'static str,
         /// What to do with it.
         cure: Cure,
     },
-    /// A file that no ext4 can hold.
+    /// A file is too large for every ext4 file system.
     #[error("the file {name:?} has {size} bytes, more than the {MAX_FILE} that ext4 can hold")]
     TooLarge {
         /// Name of the entry.
         name: BString,
-        /// Its size in bytes, holes included.
+        /// Its size in bytes, including holes.
         size: u64,
     },
-    /// A file whose start is in another volume.
+    /// A file starts in another volume of the archive.
     #[error("it is not the first volume of its archive: {name:?} goes on from the one before")]
     Volume {
         /// Name of the entry.
         name: BString,
     },
-    /// An entry that does not fit the entries before it.
+    /// An entry contradicts the entries before it.
     #[error(transparent)]
     Tree(#[from] TreeError),
-    /// What no honest tar has.
+    /// Something that only a manipulated tar contains.
     #[error("{0}")]
     Refused(String),
-    /// The tar could not be read, or its contents not be spooled.
+    /// The tar could not be read, or its contents could not be spooled.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl TarError {
-    /// What there was too much of, if that is what is wrong.
+    /// The limit that was exceeded, if that is the reason.
     pub(super) fn exceeded(&self) -> Option<&Exceeded> {
         match self {
             TarError::Tree(TreeError::Budget(exceeded)) => Some(exceeded),
@@ -155,20 +155,20 @@ impl From<TarError> for Report {
             }
             _ => "make the tar again with GNU tar or a container engine",
         };
-        // The error stays the source, so its own causes are told as well.
+        // The error stays the source, so that its causes are printed as well.
         Report::failure("reading the root file system's tar")
             .hint(hint)
             .because(error)
     }
 }
 
-/// Reads a tar file. If it is not compressed, file contents are left in it: it must not
-/// change until the image is written. `spool_dir` is where contents go otherwise.
+/// Reads a tar file. If it is not compressed, file contents stay in it: it must not change until
+/// the image is written. Otherwise they go to a file in `spool_dir`.
 pub fn from_file(file: File, spool_dir: &camino::Utf8Path) -> Result<Rootfs, TarError> {
     from_file_within(file, spool_dir, &Budget::default())
 }
 
-/// The same for a file that may take no more than `budget`.
+/// Does the same within the limits of `budget`.
 pub fn from_file_within(
     file: File,
     spool_dir: &camino::Utf8Path,
@@ -188,9 +188,8 @@ pub fn from_file_within(
     }
 }
 
-/// Reads a tar from a stream (a pipe), which may be compressed by gzip, bzip2, xz, lzma, lzip or
-/// zstd. File contents go to a nameless file in `spool_dir`, which vanishes with the last use
-/// of it.
+/// Reads a tar from a stream (a pipe), which may be compressed with gzip, bzip2, xz, lzma, lzip or
+/// zstd. File contents go to an unnamed file in `spool_dir`, which disappears after its last use.
 pub fn from_stream(
     stream: impl Read + 'static,
     spool_dir: &camino::Utf8Path,
@@ -198,7 +197,7 @@ pub fn from_stream(
     from_stream_within(stream, spool_dir, &Budget::default())
 }
 
-/// The same for a stream that may take no more than `budget`.
+/// Does the same within the limits of `budget`.
 pub fn from_stream_within(
     stream: impl Read + 'static,
     spool_dir: &camino::Utf8Path,
@@ -210,7 +209,7 @@ pub fn from_stream_within(
 fn read(input: &mut dyn Input, budget: &Budget) -> Result<Rootfs, TarError> {
     let mut stores = Stores::default();
     let store = stores.add(input.store()?);
-    // Until the tar tells more of it: what every distribution gives its root directory.
+    // The default until the tar describes it: what every distribution uses for its root directory.
     let mut tree = Tree::within(Meta::root(0o755, 0), budget.clone());
     let mut notes = Notes::default();
     let epoch = read_into(&mut tree, store, input, &mut notes)?;
@@ -225,12 +224,11 @@ fn read(input: &mut dyn Input, budget: &Budget) -> Result<Rootfs, TarError> {
     Ok(rootfs)
 }
 
-/// The newest time that counts, in seconds: a file from the future must not take the image
-/// with it.
+/// The newest time that counts, in seconds: one file from the future must not affect the image.
 const LATEST: i64 = u32::MAX as i64;
 
-/// Reads all entries into `tree`; returns the newest time among them, in seconds, but at most
-/// what an ext4 superblock and a FAT can tell (2106-02-07).
+/// Reads all entries into `tree`. Returns their newest time in seconds, but at most the latest time
+/// that both an ext4 superblock and FAT can store (2106-02-07).
 fn read_into(
     tree: &mut Tree,
     store: u32,
@@ -246,14 +244,14 @@ fn read_into(
         add(tree, store, input, entry)?;
     }
     if !any {
-        // Not read to its end: it may be a device that has none.
+        // It is not read to its end: it may be a device without an end.
         return Err(TarError::Empty);
     }
     input.drain(notes)?;
     Ok(newest)
 }
 
-/// Puts one entry into the tree and returns its node.
+/// Adds one entry to the tree and returns its node.
 fn add(
     tree: &mut Tree,
     store: u32,
@@ -267,7 +265,7 @@ fn add(
             if let Some(target) = target
                 && entry.size > 0
             {
-                // The last content counts, as for those who unpack it.
+                // The last content counts, as with programs that unpack a tar.
                 let (start, len) = input.content(entry.size)?;
                 let node = tree.node_mut(target);
                 if matches!(node.kind, Kind::File(_)) {
@@ -275,7 +273,7 @@ fn add(
                 }
             }
             if target.is_none() && entry.size > 0 {
-                // The file that it is a link to was left out of the tar.
+                // The target of the link was left out of the tar.
                 let (start, len) = input.content(entry.size)?;
                 let kind = Kind::File(Content::Stored { store, start, len });
                 let node = node(kind, &mut entry);
@@ -312,14 +310,14 @@ fn add(
         EntryType::Fifo => Kind::Fifo,
     };
     if entry.size > 0 && !matches!(entry.kind, EntryType::File) {
-        // GNU's list of a directory's entries, or what no reader asks for.
+        // GNU's list of a directory's entries, or something that is never read.
         input.content(entry.size)?;
     }
     let node = node(kind, &mut entry);
     Ok(tree.insert(&entry.path, node)?)
 }
 
-/// The node of an entry.
+/// Makes the node of an entry.
 fn node(kind: Kind, entry: &mut Entry) -> Node {
     let meta = Meta {
         mode: entry.mode,

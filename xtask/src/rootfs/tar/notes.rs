@@ -1,23 +1,23 @@
-//! What a tar holds that the root file system does not get, or gets in another form: counted
-//! while it is read, and told in one sentence for each kind.
+//! Parts of a tar that are not in the root file system, or are there in another form. They are
+//! counted while the tar is read, and reported with one sentence per kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A kind of thing that is left out or changed. Notes come in this order.
+/// A kind of thing that is left out or changed. Notes are printed in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Left {
-    /// An extended attribute of a namespace that Linux does not know; the detail is its name.
+    /// An extended attribute in a namespace that Linux does not support; the detail is its name.
     Attribute,
-    /// An access control list that means nothing; the detail is its text, or its name.
+    /// An invalid access control list; the detail is its text, or its name.
     Acl,
-    /// An access control list in a form that ext4 does not know; the detail says which.
+    /// An access control list in a form that ext4 does not support; the detail says which one.
     ForeignAcl,
-    /// An entry of an access control list for a user or group that is not there; the detail is
-    /// `user:NAME` or `group:NAME`.
+    /// An entry of an access control list for a missing user or group; the detail is `user:NAME` or
+    /// `group:NAME`.
     AclName,
     /// File flags; the detail is their names.
     Flags,
-    /// An entry of an unknown type, taken for a file; the detail is its type flag.
+    /// An entry of an unknown type, read as a file; the detail is its type flag.
     Type,
     /// An entry that only other systems can use; the detail is its type flag.
     Extension,
@@ -25,20 +25,20 @@ pub(super) enum Left {
     Owner,
     /// An entry without a mode.
     Mode,
-    /// There is no end mark.
+    /// The end mark is missing.
     NoEnd,
-    /// Something behind the end mark; the detail is where.
+    /// Data after the end mark; the detail is its offset.
     BehindEnd,
-    /// Another tar behind the end mark; the detail is where.
+    /// Another tar after the end mark; the detail is its offset.
     AnotherTar,
-    /// Something behind the last compressed stream.
+    /// Data after the last compressed stream.
     BehindPacked,
 }
 
-/// How many details one note names.
+/// Most details in one note.
 const DETAILS: usize = 4;
 
-/// What was left out or changed so far.
+/// Everything that was left out or changed so far.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     cases: BTreeMap<Left, Case>,
@@ -56,7 +56,7 @@ struct Case {
 }
 
 impl Notes {
-    /// Counts one case: an entry's path, and what it is about.
+    /// Counts one case: the path of the entry, and the detail.
     pub(super) fn add(&mut self, left: Left, path: &[u8], detail: &[u8]) {
         let case = self.cases.entry(left).or_default();
         if case.count == 0 {
@@ -70,7 +70,7 @@ impl Notes {
         }
     }
 
-    /// The sentences.
+    /// The notes as sentences.
     pub(super) fn texts(&self) -> Vec<String> {
         let cases = self.cases.iter();
         cases.map(|(left, case)| case.text(*left)).collect()
@@ -120,7 +120,7 @@ impl Case {
         }
     }
 
-    /// The details, with commas between.
+    /// The details, separated by commas.
     fn details(&self) -> String {
         let each = self.details.iter().map(|d| d.escape_ascii().to_string());
         let mut all: Vec<String> = each.collect();
@@ -130,7 +130,7 @@ impl Case {
         all.join(", ")
     }
 
-    /// The first entry, and how many more.
+    /// The first entry, and the number of others.
     fn entries(&self) -> String {
         let first = self.example.escape_ascii();
         match self.count {

@@ -2,13 +2,13 @@
 
 use crate::rootfs::Time;
 
-/// The number in a header field; 0 if the field is blank. `None` if it is no number, or beyond
-/// 63 bits.
+/// The number in a header field; 0 if the field is blank. `None` if it is not a number, or needs
+/// more than 63 bits.
 ///
-/// Forms: octal digits (POSIX.1-2017, `pax`, "ustar Interchange Format"); GNU's base-256, where
-/// the first bit is set and the rest is one number in two's complement (GNU tar, "Basic Tar
-/// Format"). Writers differ in what is around the digits: spaces or NULs before them (GNU tar
-/// and Go read past those), a sign (Python), anything behind them (libarchive).
+/// Forms: octal digits (POSIX.1-2017, `pax`, "ustar Interchange Format"); GNU's base-256, where the
+/// first bit is set and the rest is one number in two's complement (GNU tar, "Basic Tar Format").
+/// Writers differ in what surrounds the digits: spaces or NULs before them (GNU tar and Go skip
+/// those), a sign (Python), anything after them (libarchive).
 pub(super) fn field(bytes: &[u8]) -> Option<i64> {
     let (first, rest) = bytes.split_first()?;
     if first & 0x80 != 0 {
@@ -29,7 +29,7 @@ pub(super) fn field(bytes: &[u8]) -> Option<i64> {
         _ => (false, text),
     };
     let len = digits.iter().take_while(|b| is_octal(**b)).count();
-    // A decimal number is not one in octal digits with something behind it.
+    // A decimal number must not be read as octal digits followed by something else.
     if len == 0 || matches!(digits.get(len), Some(b'8' | b'9')) {
         return None;
     }
@@ -40,7 +40,7 @@ pub(super) fn field(bytes: &[u8]) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
-/// Whether there is nothing in a header field.
+/// Whether a header field is empty.
 pub(super) fn is_blank(field: &[u8]) -> bool {
     field.iter().all(|b| is_blank_byte(*b))
 }
@@ -53,7 +53,7 @@ fn is_octal(byte: u8) -> bool {
     (b'0'..=b'7').contains(&byte)
 }
 
-/// The whole number of a PAX record.
+/// The integer in a PAX record.
 pub(super) fn decimal(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -62,14 +62,14 @@ pub(super) fn decimal(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// The number of a PAX record that cannot be negative.
+/// The integer in a PAX record that cannot be negative.
 pub(super) fn unsigned(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
     digits.then(|| std::str::from_utf8(text).ok()?.parse().ok())?
 }
 
-/// The time of a PAX record: seconds with a fraction, negative before 1970. One that is further
-/// away than 64 bits can tell becomes the furthest that they can.
+/// The time in a PAX record: seconds with a fraction, negative before 1970. A time outside the
+/// range of 64 bits becomes the nearest possible one.
 pub(super) fn time(text: &[u8]) -> Option<Time> {
     let text = std::str::from_utf8(text).ok()?;
     let (negative, digits) = match text.strip_prefix('-') {
@@ -83,10 +83,10 @@ pub(super) fn time(text: &[u8]) -> Option<Time> {
     }
     let secs: i64 = match whole {
         "" => 0,
-        // Nothing but too many digits is wrong with it.
+        // The only thing wrong is the number of digits.
         _ => whole.parse().unwrap_or(i64::MAX),
     };
-    // Digits past the ninth are finer than a nanosecond.
+    // Digits after the ninth are finer than a nanosecond.
     let nanos: u32 = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
     Some(match (negative, nanos) {
         (false, nanos) => Time { secs, nanos },

@@ -1,21 +1,21 @@
-//! Compression around a tar: what is read, and what is only known by its name.
+//! Compression of a tar: formats that are read, and formats that are only recognised.
 
 use crate::model::size::Size;
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
 
-/// How many bytes at the start of a file tell its form: the header of a .lzma file.
+/// Number of bytes at the start of a file that identify its form: the header of a .lzma file.
 pub(super) const HEAD: usize = 13;
 
-/// How much is read at once, in bytes.
+/// Bytes per read.
 const CHUNK: usize = 128 << 10;
 
-/// Most memory that an .xz, .lzma or .lz file may ask for, in bytes: their formats allow
-/// dictionaries of 4 GiB, `xz -9` makes them of 64 MiB.
+/// Most memory that an .xz, .lzma or .lz file may need, in bytes: their formats allow dictionaries
+/// of 4 GiB; `xz -9` uses 64 MiB.
 const XZ_MEMORY: u64 = 512 << 20;
 
-/// A form of compression that is read here.
+/// A compression that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Gzip,
@@ -37,7 +37,7 @@ impl Form {
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => Form::Bzip2,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Form::Xz,
             [b'L', b'Z', b'I', b'P', 1, ..] => Form::Lzip,
-            // The second is a frame that decoders skip: pzstd and others begin with one.
+            // The second is a frame that decoders skip: pzstd and others write one at the start.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Form::Zstd,
             _ if is_lzma(head) => Form::Lzma,
             _ => return None,
@@ -63,7 +63,7 @@ impl Form {
     }
 }
 
-/// A .lzma file has no magic number. Its header is the usual properties, the size of the
+/// A .lzma file has no magic number. Its header consists of the properties, the size of the
 /// dictionary, and the size of the content or -1 (LZMA specification, "LZMA file format").
 fn is_lzma(head: &[u8]) -> bool {
     let Some(head) = head.first_chunk::<HEAD>() else {
@@ -74,7 +74,7 @@ fn is_lzma(head: &[u8]) -> bool {
     head.starts_with(&[0x5d, 0, 0]) && head[3..5] != [0; 2] && sane
 }
 
-/// A compression that wants more memory than it gets.
+/// A compression that needs more memory than is allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("unpacking it needs more memory than {most}")]
 pub(in crate::rootfs) struct TooMuchMemory {
@@ -83,7 +83,7 @@ pub(in crate::rootfs) struct TooMuchMemory {
 }
 
 impl TooMuchMemory {
-    /// The same in an error of a stream.
+    /// Finds it in the error of a stream.
     pub(in crate::rootfs) fn of(error: &io::Error) -> Option<&TooMuchMemory> {
         error.get_ref()?.downcast_ref()
     }
@@ -104,7 +104,8 @@ impl TooMuchMemory {
     }
 }
 
-/// Says of an error of a decoder what it means, where the decoder's own words do not.
+/// Replaces an error of a decoder by one that says what it means, if the decoder's own text does
+/// not.
 fn explained(form: Option<Form>, error: io::Error) -> io::Error {
     let most = match form {
         // The library's own limit: a window of 2^27 bytes (zstd.h, `ZSTD_WINDOWLOG_LIMIT_DEFAULT`).
@@ -127,7 +128,7 @@ fn explained(form: Option<Form>, error: io::Error) -> io::Error {
     }
 }
 
-/// Where compressed bytes come from: what was looked at may be put back.
+/// Source of compressed bytes: peeked bytes can be put back.
 #[derive(Debug)]
 struct Source {
     head: Vec<u8>,
@@ -158,7 +159,7 @@ impl Source {
         }
     }
 
-    /// The next bytes, [`HEAD`] of them if there are so many, without taking them.
+    /// The next bytes, up to [`HEAD`] of them, without consuming them.
     fn peek(&mut self) -> io::Result<&[u8]> {
         self.head.drain(..self.at);
         self.at = 0;
@@ -167,7 +168,7 @@ impl Source {
         Ok(&self.head)
     }
 
-    /// Passes zeros: tapes and some programs fill up their last block with them.
+    /// Skips zeros: tapes and some programs pad their last block with them.
     fn skip_zeros(&mut self) -> io::Result<()> {
         loop {
             let buf = self.fill_buf()?;
@@ -216,9 +217,9 @@ impl BufRead for Source {
     }
 }
 
-/// One compressed stream of several that may follow each other.
+/// One compressed stream; several may follow each other.
 trait Member: Read {
-    /// What comes behind it.
+    /// What follows it.
     fn end(self: Box<Self>) -> Source;
 }
 
@@ -246,9 +247,9 @@ impl Member for zstd::Decoder<'static, Source> {
     }
 }
 
-/// A stream without its compression, if it has one that is known. Several members one behind
-/// the other count as one stream, and zeros behind them as nothing. What else is behind them
-/// is passed over, as by the programs that unpack them.
+/// Decompresses a stream, if its compression is known. Several members in sequence count as one
+/// stream, and zeros after them are ignored. Anything else after them is skipped, as by the
+/// programs that unpack these formats.
 pub(in crate::rootfs) struct Unpacked {
     form: Option<Form>,
     state: State,
@@ -258,13 +259,13 @@ pub(in crate::rootfs) struct Unpacked {
 enum State {
     Plain(Source),
     Member(Box<dyn Member>),
-    /// Behind the last member.
+    /// After the last member.
     Behind(Source),
     Changing,
 }
 
-/// Whether there was something behind the last compressed stream that is no such stream; known
-/// once everything was read.
+/// Says whether the last compressed stream was followed by something else; known after everything
+/// was read.
 #[derive(Debug, Clone, Default)]
 pub(in crate::rootfs) struct LeftOver(Rc<Cell<bool>>);
 
@@ -276,7 +277,7 @@ impl LeftOver {
 }
 
 impl Unpacked {
-    /// Looks at the start of `stream` for its compression.
+    /// Detects the compression from the start of `stream`.
     pub(in crate::rootfs) fn new(stream: impl Read + 'static) -> io::Result<Unpacked> {
         let mut source = Source::new(Box::new(stream));
         let form = Form::of(source.peek()?);
@@ -290,12 +291,12 @@ impl Unpacked {
         })
     }
 
-    /// Tells later whether anything was passed over.
+    /// Says later whether anything was skipped.
     pub(in crate::rootfs) fn left_over(&self) -> LeftOver {
         self.left_over.clone()
     }
 
-    /// What comes behind a member.
+    /// What follows a member.
     fn next(&mut self, mut source: Source) -> io::Result<State> {
         source.skip_zeros()?;
         let head = source.peek()?;
@@ -321,7 +322,7 @@ impl Read for Unpacked {
                     }
                 }
                 State::Behind(source) => {
-                    // To its end, so that its writer does not die of a closed pipe.
+                    // Reads to the end, so that the writer does not fail with a closed pipe.
                     return io::copy(source, &mut io::sink()).map(|_| 0);
                 }
                 State::Changing => return Err(io::Error::other("an earlier error")),

@@ -8,11 +8,11 @@ use super::sparse::Map;
 use bstr::BStr;
 use std::collections::BTreeMap;
 
-/// PAX records that hold for one entry, or for all that follow.
+/// PAX records that apply to one entry, or to all that follow.
 pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// The PAX records that hold for one entry; its own before the global ones. An empty value
-/// takes a record back.
+/// The PAX records that apply to one entry: its own come before the global ones. An empty value
+/// removes an earlier record.
 pub(super) struct Pax<'a> {
     pub local: Option<&'a Records>,
     pub globals: &'a Records,
@@ -27,13 +27,13 @@ impl Pax<'_> {
             .filter(|v| !v.is_empty())
     }
 
-    /// All records, an entry's own last, so that they win.
+    /// All records; those of the entry come last and so have priority.
     pub(super) fn all(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let all = self.globals.iter().chain(self.local.into_iter().flatten());
         all.map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 
-    /// Whether there is a record of that key, which need not be text.
+    /// Whether there is a record with that key; its value need not be text.
     pub(super) fn raw(&self, key: &[u8]) -> bool {
         self.local.is_some_and(|l| l.contains_key(key)) || self.globals.contains_key(key)
     }
@@ -44,8 +44,8 @@ impl Pax<'_> {
             .any(|k| self.get(k).is_some())
     }
 
-    /// The map of a sparse member, in any of GNU's forms. `Err(None)` stands for a map that
-    /// means nothing.
+    /// The map of a sparse member, in any of GNU's forms. `Err(None)` means that the map is not
+    /// valid.
     pub(super) fn sparse(&self, input: &mut dyn Input) -> Result<Map, Option<TarError>> {
         let size = self
             .get("GNU.sparse.realsize")
@@ -53,7 +53,7 @@ impl Pax<'_> {
             .and_then(number::unsigned)
             .ok_or(None)?;
         match self.get("GNU.sparse.major").map(number::unsigned) {
-            // Forms 0.0 and 0.1; a file of one hole may have no map.
+            // Forms 0.0 and 0.1. A file that is a single hole may have no map.
             None | Some(Some(0)) => {
                 let map = self.get("GNU.sparse.map").unwrap_or_default();
                 let text = std::str::from_utf8(map).map_err(|_| None)?;
@@ -70,11 +70,11 @@ impl Pax<'_> {
 }
 
 /// Most records of one PAX header. A record is a key of the standard or an extended attribute, and
-/// a file of an ext4 has room for some hundreds.
+/// ext4 has room for a few hundred of those per file.
 const MAX_RECORDS: usize = 10_000;
 
-/// The records in the content of a PAX header: `LENGTH KEY=VALUE\n`, where LENGTH counts the whole
-/// record. `name` and `at` are those of the header, for errors.
+/// Parses the records of a PAX header: `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record.
+/// `name` and `at` describe the header, for errors.
 pub(super) fn records(data: &[u8], name: &BStr, at: u64) -> Result<Records, TarError> {
     let wrong = || TarError::Field {
         field: "list of PAX records",
@@ -82,10 +82,10 @@ pub(super) fn records(data: &[u8], name: &BStr, at: u64) -> Result<Records, TarE
         at,
     };
     let mut out = Records::new();
-    // Form 0.0 of sparse members repeats two keys: gathered here into form 0.1's list.
+    // Form 0.0 of sparse members repeats two keys; they are collected as the list of form 0.1.
     let mut map: Vec<u8> = Vec::new();
     let mut rest = data;
-    // Some writers fill up with NULs (GNU tar and Python read past those).
+    // Some writers pad with NULs (GNU tar and Python skip them).
     while rest.first().is_some_and(|b| *b != 0) {
         let space = rest.iter().position(|b| *b == b' ').ok_or_else(wrong)?;
         let len = number::unsigned(&rest[..space])

@@ -3,24 +3,24 @@
 
 use crate::rootfs::Segment;
 
-/// Most runs of one member: a file with more is no longer a sparse one, and each takes memory.
+/// Most runs of one member: a file with more is hardly sparse, and each run needs memory.
 pub(super) const MAX_RUNS: usize = 1 << 20;
 
 /// The map of a sparse member.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Map {
-    /// Length of the file in bytes, holes included.
+    /// Length of the file in bytes, including holes.
     pub size: u64,
-    /// Runs that hold data as (offset in the file, length), in the order of the file.
+    /// The data as (offset in the file, length), in the order of the file.
     pub runs: Vec<(u64, u64)>,
-    /// Bytes of the stored content before the first run: where a form 1.0 map lies.
+    /// Bytes of the stored content before the first run: the map in form 1.0.
     pub skip: u64,
 }
 
 impl Map {
-    /// The runs with their places, if they are stored from byte `start` of the store on.
-    /// `None` if the map is impossible: runs that overlap, go back or leave the file, or that do
-    /// not take exactly the `len` bytes that are stored.
+    /// The runs with their location, if they are stored from byte `start` of the store on. `None`
+    /// if the map is not valid: runs overlap, are out of order or exceed the file, or their total
+    /// is not the `len` bytes that are stored.
     pub(super) fn segments(&self, start: u64, len: u64) -> Option<Box<[Segment]>> {
         let mut stored = 0_u64;
         let mut end = 0_u64;
@@ -42,8 +42,8 @@ impl Map {
         (stored == len).then(|| out.into())
     }
 
-    /// The map in front of the content (form 1.0): decimal numbers with a line feed behind
-    /// each, first the count of runs. `more` gives the next block of 512 bytes.
+    /// The map before the content (form 1.0): decimal numbers, each followed by a line feed; the
+    /// first one is the number of runs. `more` returns the next block of 512 bytes.
     pub(super) fn from_content<E>(
         size: u64,
         mut more: impl FnMut() -> Result<[u8; 512], E>,
@@ -93,7 +93,7 @@ impl Map {
         }))
     }
 
-    /// The map of a `GNU.sparse.map` record (form 0.1): numbers with commas between.
+    /// The map of a `GNU.sparse.map` record (form 0.1): numbers separated by commas.
     pub(super) fn from_record(size: u64, text: &str) -> Option<Map> {
         let numbers: Vec<u64> = match text {
             "" => Vec::new(),
