@@ -428,8 +428,8 @@ fn a_root_file_system_that_is_no_machine() {
     error: the root file system has no kernel: looked for /boot/vmlinuz* and /usr/lib/modules/*/vmlinuz; hint: install one in the Dockerfile, e.g. `apt-get install linux-image-amd64` or `apk add linux-virt`; the recipes debian and alpine show how
     error: the kernel /boot/vmlinuz-6.1 has no initrd: looked for /boot/initrd.img-6.1, /boot/initramfs-6.1.img, /boot/initramfs-6.1, /boot/initrd-6.1, /usr/lib/modules/6.1/initramfs.img, /usr/lib/modules/6.1/initrd.img, /usr/lib/modules/6.1/initrd, /lib/modules/6.1/initramfs.img, /lib/modules/6.1/initrd.img, /lib/modules/6.1/initrd; it needs one to find its root file system; hint: create one in the Dockerfile with Debian's initramfs-tools, Alpine's mkinitfs or dracut
     error: the root file system has no kernel that the machine can start: /boot/vmlinuz-6.1 is empty; hint: reinstall its package: the file was not written or copied completely
-    error: the root file system has no init: there is no /sbin/init; hint: install one in the Dockerfile, as `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how
-    error: the root file system has no init: /sbin/init is a symbolic link to /lib/nowhere, which leads nowhere in it; hint: install one in the Dockerfile, as `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how
+    error: the root file system has no init: there is no /sbin/init; hint: install one in the Dockerfile, e.g. `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how
+    error: the root file system has no init: /sbin/init is a symbolic link to /lib/nowhere, which does not exist; hint: install one in the Dockerfile, e.g. `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how
     error: the root file system's /lost+found is not empty (1 in it); a file system check of an earlier disk put that there, and the new file system makes this directory itself; hint: move what is needed out of it, and exclude the rest: `tar --exclude=./lost+found`, or `RUN rm -rf /lost+found` in the Dockerfile
     ");
 }

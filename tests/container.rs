@@ -282,12 +282,12 @@ fn what_is_asked_wrongly_is_told_at_once() {
         let container = format!("--container={image}");
         refused(
             &[&container],
-            &["--container", "cannot name a container image"],
+            &["--container", "is not a valid name for a container image"],
         );
         let base = format!("--base={image}");
         refused(
             &["debian", &base],
-            &["--base", "cannot name a container image"],
+            &["--base", "is not a valid name for a container image"],
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The base image: local, pulled, or made by the recipe's `bootstrap`.
+//! The base image: local, pulled, or built with the recipe's `bootstrap`.
 
 use super::build::host_arch;
 use super::names::check_image;
@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::Signal;
 use std::io::{Read, Seek, SeekFrom};
 
-/// How much of what a bootstrap says is looked at, in bytes.
+/// How much of a bootstrap's messages is examined, in bytes.
 const LOG: u64 = 1 << 20;
 
 /// A base image that the engine has.
@@ -19,8 +19,8 @@ const LOG: u64 = 1 << 20;
 pub struct Base {
     /// Its name.
     pub name: String,
-    /// What a build from it must be told, if it is for another architecture than the host's.
-    /// Nothing for an image that was imported here: the engine would look for it elsewhere.
+    /// The `--platform` option for a build from it, if it is for another architecture than the
+    /// host's. Empty for an image that was imported here: the engine would look for it elsewhere.
     pub platform: Option<Arch>,
 }
 
@@ -40,13 +40,13 @@ impl Base {
     }
 }
 
-/// Makes sure that the engine has the image `base` for `arch`, and returns the name it has
-/// there; `say` is told what happens.
+/// Makes sure that the engine has the image `base` for `arch`, and returns its name there. Reports
+/// progress to `say`.
 ///
-/// It is there, or can be pulled, or `bootstrap` (an executable; arguments: image name and
-/// architecture) writes a root file system as a tar to its standard output, which is imported
-/// under that name. For another architecture than the host's it gets a name of our own:
-/// `base` itself must go on meaning the host's.
+/// The image is there, or is pulled, or `bootstrap` (an executable; arguments: image name and
+/// architecture) writes a root file system as a tar to its standard output, which is imported under
+/// that name. For another architecture than the host's it gets a name of our own, so that `base`
+/// itself keeps its meaning for the host.
 pub fn ensure_base(
     engine: &Engine,
     base: &str,
@@ -59,7 +59,7 @@ pub fn ensure_base(
     if has_arch(engine, base, arch) {
         return Ok(Base::plain(base, arch));
     }
-    // Its name says what it is; older engines record an import as the host's architecture.
+    // The name shows its architecture; older engines record the host's for an import.
     if own != base && engine.has_image(&own) {
         return Ok(Base::imported(own));
     }
@@ -74,20 +74,20 @@ pub fn ensure_base(
         return Ok(Base::plain(base, arch));
     };
     let tried = format!(
-        "the base image {base} is not here and cannot be pulled ({})",
+        "the base image {base} is not available locally and cannot be pulled ({})",
         pulling.message
     );
     let Some(bootstrap) = bootstrap.filter(|b| b.is_file()) else {
         return Err(Report::failure(tried).hint(
-            "check the name and the network, `docker import` a root file system under that name, or give the recipe an executable `bootstrap` that writes one as a tar",
+            "check the name and the network; or `docker import` a root file system under that name; or add an executable `bootstrap` to the recipe, which writes a root file system as a tar",
         ));
     };
-    say(&format!("{tried}; making it by {bootstrap}"));
+    say(&format!("{tried}; building it with {bootstrap}"));
     run_bootstrap(engine, base, &own, arch, bootstrap, say)?;
     Ok(Base::imported(own))
 }
 
-/// What a base that a bootstrap made is called: `base` itself for the host's architecture.
+/// The name of a bootstrapped base image: `base` itself for the host's architecture.
 fn own_name(base: &str, arch: Arch) -> String {
     if arch == host_arch() {
         return base.to_owned();
@@ -117,18 +117,18 @@ fn run_bootstrap(
     bootstrap: &Utf8Path,
     say: &dyn Fn(&str),
 ) -> Result<(), Report> {
-    let doing = format!("making the base image {base} by {bootstrap}");
+    let doing = format!("building the base image {base} with {bootstrap}");
     let failed = |e: std::io::Error| Report::failure(doing.clone()).because(e);
     let program = bootstrap.canonicalize_utf8().map_err(failed)?;
     let own: Utf8PathBuf = std::env::current_exe()
         .map_err(failed)?
         .try_into()
         .map_err(|e: camino::FromPathBufError| Report::failure(doing.clone()).because(e))?;
-    // Nameless: nothing is left of it even if a signal ends the program.
+    // Unnamed, so nothing remains of it even if a signal ends the program.
     let mut log = tempfile::tempfile().map_err(failed)?;
     let arch_name = arch.to_string();
     let platform = format!("linux/{arch}");
-    // A bootstrap may need a hand with file systems that it cannot mount: XTASK names us.
+    // XTASK lets a bootstrap run this program, e.g. for file systems that it cannot mount.
     let own = [("XTASK", own.as_os_str())];
     let make = tool::expression(program.as_std_path(), [base, &arch_name], &own)
         .stdin_null()
@@ -137,14 +137,14 @@ fn run_bootstrap(
     if arch != host_arch() {
         import.extend(["--platform", &platform]);
     }
-    // Without a name: half a base must never look like a whole one, however this ends.
+    // Imported without a name, so that an incomplete base never looks like a complete one.
     import.push("-");
     let import = engine.command(import).stdout_capture().stderr_capture();
-    // The left side's status decides before the right one's: an import of half a tar fails
-    // too, but that is not the cause.
+    // Check the left side's status first: the import of an incomplete tar fails too, but is not the
+    // cause.
     let both = make.pipe(import).unchecked();
-    // The import would take the end of the bootstrap for the end of the tar, so it goes first
-    // and at once; its server drops what it has when it is gone. (Podman has no server.)
+    // The import would take the end of the bootstrap for the end of the tar, so kill it first and
+    // at once. Its server then drops what it has. (Podman has no server.)
     let import_end = match engine.kind() {
         Kind::Docker => Signal::KILL,
         Kind::Podman => Signal::TERM,
@@ -155,7 +155,7 @@ fn run_bootstrap(
             if matches!(running.try_wait(), Ok(None)) {
                 let pids = running.pids();
                 pids.iter().skip(1).for_each(|pid| send(*pid, import_end));
-                // A bootstrap can remove what it made so far.
+                // Gives a bootstrap the chance to clean up.
                 pids.iter().take(1).for_each(|pid| send(*pid, Signal::TERM));
             }
         },
@@ -163,7 +163,7 @@ fn run_bootstrap(
     .map_err(failed)?;
     let output = running.wait().map_err(failed)?;
     let mut said = Vec::new();
-    // Its end: what was said last tells why, and there may be any amount of it.
+    // Only the end of its output: it explains a failure, and the whole may have any length.
     let len = log.seek(SeekFrom::End(0)).map_err(failed)?;
     log.seek(SeekFrom::Start(len.saturating_sub(LOG)))
         .map_err(failed)?;
@@ -181,7 +181,7 @@ fn run_bootstrap(
         return Ok(());
     }
     if !output.stdout.is_empty() {
-        let _ = engine.run(["image", "rm", &id], "removing half a base image");
+        let _ = engine.run(["image", "rm", &id], "removing an incomplete base image");
     }
     let cause = if said.is_empty() {
         last_line(&output.stderr)
@@ -189,10 +189,10 @@ fn run_bootstrap(
         first_own_line(&said).unwrap_or_else(|| last_line(&said))
     };
     Err(Report::failure(format!("{doing}: {cause}"))
-        .hint("`cargo xtask setup` installs what the project's own bootstraps need; -v shows all of its output"))
+        .hint("`cargo xtask setup` installs what the project's own bootstraps need; use -v to see its whole output"))
 }
 
-/// What the bootstrap itself says is worth more than the last word of a program it ran.
+/// Prefers a message of the bootstrap itself to the last line of a program that it ran.
 fn first_own_line(said: &[u8]) -> Option<String> {
     said.rsplit(|b| *b == b'\n')
         .map(printable::output)

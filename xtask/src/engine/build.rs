@@ -10,28 +10,28 @@ use rustix::process::Signal;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader};
 
-/// What is to be built.
+/// The inputs of a build.
 #[derive(Debug, Clone)]
 pub struct Build<'a> {
     /// The context: the recipe's folder.
     pub context: &'a Utf8Path,
-    /// The Dockerfile; the context's own one if `None`.
+    /// The Dockerfile. Default: the one in the context.
     pub dockerfile: Option<Utf8PathBuf>,
     /// Build arguments.
     pub args: BTreeMap<String, String>,
-    /// Architecture to ask for, if it is not the base's or the host's own.
+    /// Target architecture, if it differs from that of the base or the host.
     pub platform: Option<Arch>,
     /// Tag of the image.
     pub tag: String,
-    /// Network of the build's containers; the engine's default if `None`.
+    /// Network of the build's containers. Default: the engine's.
     pub network: Option<&'a str>,
 }
 
-/// Longest line that is shown, in bytes. A program in a build may print one without an end.
+/// Longest line that is shown, in bytes. A program in a build may print an endless one.
 const MAX_LINE: usize = 64 << 10;
 
-/// Reads the next line into `line`, or its first [`MAX_LINE`] bytes and passes the rest; `false` at
-/// the end.
+/// Reads the next line into `line`, but only its first [`MAX_LINE`] bytes. Returns `false` at the
+/// end.
 fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let mut any = false;
@@ -55,14 +55,14 @@ fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     }
 }
 
-/// Lines of output that an error repeats.
+/// How many lines of output an error repeats.
 const TAIL: usize = 12;
 
-/// Builds an image and returns what this build made, whatever other runs give the same tag to.
-/// Every line that the engine prints goes to `show` as soon as it is there.
+/// Builds an image and returns the one from this build, even if another run uses the same tag at
+/// the same time. Passes each line of the engine's output to `show` immediately.
 ///
-/// Not by `--iidfile`: some builders write another digest there than the one that the engine calls
-/// the image by.
+/// Does not use `--iidfile`: some builders write another digest there than the image's ID in the
+/// engine.
 pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<Held, Report> {
     let doing = format!("building {}", what.context);
     let failed = |e: std::io::Error| Report::failure(doing.clone()).because(e);
@@ -100,7 +100,7 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<H
         arguments.push(format!("{name}={value}"));
     }
     arguments.extend(to_the_engine(engine));
-    // Never an option, standard input or a URL.
+    // The prefix keeps it from being read as an option, standard input or a URL.
     let context = what.context.as_str();
     let here = if context.starts_with('/') { "" } else { "./" };
     arguments.extend(["--".to_owned(), format!("{here}{context}")]);
@@ -111,8 +111,8 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<H
         .stdin_null()
         .stderr_to_stdout()
         .unchecked();
-    // A signal that only we get must not leave the build running. The engine's client is asked
-    // to end, not killed: it has to tell its server and its helpers.
+    // If only we get a signal, the build must stop too. The engine's client is asked to end instead
+    // of killed, so that it can tell its server and its helpers.
     let (output, _running) = guarded(
         || build.reader(),
         |running| {
@@ -146,17 +146,17 @@ pub fn build(engine: &Engine, what: &Build<'_>, show: &dyn Fn(&str)) -> Result<H
     }
     own.held(engine).map_err(|_| {
         Report::failure(format!(
-            "{doing}: the build went well, but the builder left no image in {}",
+            "{doing}: the build succeeded, but the builder did not store the image in {}",
             engine.kind().tool().name()
         ))
-        .hint("use the engine's own builder: `docker buildx use default`, and unset BUILDX_BUILDER")
+        .hint("use the engine's built-in builder: run `docker buildx use default` and unset BUILDX_BUILDER")
     })
 }
 
-/// What makes `docker build` put the image into the engine, where it builds by buildx: people
-/// may use a builder in a container of its own by default (the driver docker-container), which
-/// keeps its images to itself and does not see the engine's. The engine's own builder has the name
-/// of the context (docker buildx, "Builders"). The old builder knows neither option.
+/// The options that make `docker build` store the image in the engine if it uses buildx. The
+/// default builder may run in its own container (the driver docker-container), which keeps its
+/// images to itself and does not see the engine's. The engine's built-in builder has the name of
+/// the context (docker buildx, "Builders"). The old builder supports neither option.
 fn to_the_engine(engine: &Engine) -> Vec<String> {
     let help = engine.run(["build", "--help"], "asking for the options of the builder");
     let help = help.unwrap_or_default();
@@ -175,11 +175,11 @@ fn to_the_engine(engine: &Engine) -> Vec<String> {
 fn hint(tail: &[String]) -> &'static str {
     let said = |what: &str| tail.iter().any(|l| l.contains(what));
     if said("Temporary failure resolving") || said("Could not resolve") || said("bad address") {
-        "the build has no network: try --network host, or look at the engine's DNS settings"
+        "the build has no network: try --network host, or check the engine's DNS settings"
     } else if said("no space left on device") {
-        "free some space where the engine keeps its images, as by `docker system prune`"
+        "free some space where the engine stores its images, e.g. with `docker system prune`"
     } else {
-        "mend the Dockerfile and run this again; without -q the engine's own output is shown"
+        "fix the Dockerfile and try again; without -q you see the engine's own output"
     }
 }
 

@@ -1,4 +1,4 @@
-//! `docker create` and `docker export`: an image as a stream of tar.
+//! `docker create` and `docker export`: an image as a tar stream.
 
 use super::owner::{self, remove_leftovers};
 use super::{Engine, guarded, last_line, temporary_name};
@@ -10,29 +10,29 @@ use std::os::unix::process::CommandExt;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-/// The tar of a container's root file system. The container is removed when this is dropped.
+/// The tar of a container's root file system. Dropping it removes the container.
 #[derive(Debug)]
 pub struct Exported {
     handle: Arc<duct::ReaderHandle>,
     image: String,
-    // In this order: a container that is being read can not always be removed.
+    // Dropped in this order: engines may refuse to remove a container that is being read.
     _reading: Guard,
     _container: Guard,
 }
 
-/// How long a signal waits for a container that is just being made, or read.
+/// How long a signal handler waits for a container that is being created or read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A container that is never started. It is removed when this is dropped.
+/// A container that is never started. Dropping it removes the container.
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) name: String,
     guard: Guard,
 }
 
-/// Makes a container of an image, for the purpose that its name says.
+/// Creates a container from an image. Its name states the purpose.
 pub(super) fn make(engine: &Engine, image: &str, purpose: &str) -> Result<Made, Report> {
-    let doing = format!("making a container of {image}");
+    let doing = format!("creating a container from {image}");
     let failed = |e: io::Error| Report::failure(doing.clone()).because(e);
     let name = temporary_name(purpose);
     static ONCE: Once = Once::new();
@@ -43,7 +43,7 @@ pub(super) fn make(engine: &Engine, image: &str, purpose: &str) -> Result<Made, 
     let label = owner::label();
     let mut arguments = vec!["create", "--name", &name, "--network", "none"];
     arguments.extend(label.as_deref());
-    // The command is never started; an image without one would be refused.
+    // The command is never started, but engines refuse an image without one.
     arguments.extend([image, "/bin/true"]);
     let create = quiet(engine.command(arguments).stdout_null().stderr_capture());
     let remove = quiet(
@@ -61,13 +61,14 @@ pub(super) fn make(engine: &Engine, image: &str, purpose: &str) -> Result<Made, 
     let (created, guard) = guarded(
         || create.start(),
         move |created| {
-            // What is not there yet cannot be removed, and would be there a moment later.
+            // A container that is just being created cannot be removed yet.
             let begun = Instant::now();
             while matches!(created.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
                 std::thread::sleep(Duration::from_millis(10));
             }
-            // Also after a failed `create`: the engine may have got further than its client.
-            // And again: an engine that still reads the container says no for a moment.
+            // Also after a failed `create`, because the engine may have got further than its
+            // client. Retry, because an engine that still reads the container may refuse for a
+            // moment.
             while !succeeds(&remove) && succeeds(&inspect) && begun.elapsed() < PATIENCE {
                 std::thread::sleep(Duration::from_millis(100));
             }
@@ -82,7 +83,7 @@ pub(super) fn make(engine: &Engine, image: &str, purpose: &str) -> Result<Made, 
     Ok(Made { name, guard })
 }
 
-/// Starts to export an image's root file system.
+/// Starts exporting an image's root file system.
 pub fn export(engine: &Engine, image: &str) -> Result<Exported, Report> {
     let container = make(engine, image, "export")?;
     let export = engine
@@ -109,7 +110,7 @@ fn succeeds(command: &Expression) -> bool {
     command.run().is_ok_and(|o| o.status.success())
 }
 
-/// In a process group of its own: the terminal's Ctrl-C is for us, who then wait for it.
+/// In its own process group, so that Ctrl-C in the terminal reaches only us, and we wait for it.
 pub(super) fn apart(command: Expression) -> Expression {
     command.before_spawn(|command| {
         command.process_group(0);
@@ -118,7 +119,7 @@ pub(super) fn apart(command: Expression) -> Expression {
 }
 
 impl Read for Exported {
-    /// The end of the tar is only its end if the engine says that it went well.
+    /// The tar is only complete if the engine reports success.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = (&*self.handle).read(buf)?;
         if n == 0

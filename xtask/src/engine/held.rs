@@ -1,8 +1,8 @@
-//! Images under names that only one run knows.
+//! Images under names that are private to one run.
 //!
-//! A tag can be given to another image at any time, e.g. by a second run whose image has the same
-//! name. So a run goes on with the id of an image, and where an engine wants a name (`FROM`), with
-//! one that nobody else uses.
+//! A tag can be moved to another image at any time, e.g. by a second run whose image has the same
+//! name. So a run uses the ID of an image, and a private name where an engine needs a name
+//! (`FROM`).
 
 use super::export::apart;
 use super::owner::{self, OF_RUNS};
@@ -11,30 +11,30 @@ use crate::cleanup::Guard;
 use crate::error::Report;
 use std::io;
 
-/// Letters and digits that a name gets by chance.
+/// Number of random characters in a name.
 const RANDOM: usize = 16;
 
-/// An image that this run holds. Its name goes when this is dropped; the image stays if it has
-/// another name.
+/// An image that this run holds. Dropping it removes the name; the image stays if it has another
+/// name.
 #[derive(Debug)]
 pub struct Held {
-    /// What the engine calls it: by this it is the same image for ever.
+    /// Its ID in the engine, which never refers to another image.
     pub id: String,
-    /// Its name for this run, which a Dockerfile's `FROM` finds.
+    /// Its private name, which a Dockerfile's `FROM` can use.
     pub name: String,
     _guard: Guard,
 }
 
-/// A name that no image has yet, and the guard that removes it.
+/// A name that no image has yet, with the guard that removes it.
 pub(super) struct Name {
     pub(super) name: String,
     guard: Guard,
 }
 
 impl Name {
-    /// The name is free; whoever gives it to an image does so after this.
+    /// Returns an unused name for the caller to give to an image.
     pub(super) fn new(engine: &Engine) -> io::Result<Name> {
-        // Only the name is wanted: nothing is made in the file system.
+        // Only the name is needed: no file is created.
         let random = tempfile::Builder::new()
             .prefix("")
             .rand_bytes(RANDOM)
@@ -45,7 +45,7 @@ impl Name {
         let name = engine.local(&format!("{OF_RUNS}{tag}"));
         let mut remove = vec!["image", "rm"];
         if engine.kind == Kind::Docker {
-            // The old builder's cache is made of the image's untagged parents.
+            // The old builder's cache consists of the image's untagged parents.
             remove.push("--no-prune");
         }
         remove.push(&name);
@@ -57,12 +57,12 @@ impl Name {
         Ok(Name { name, guard })
     }
 
-    /// The image that has the name now.
+    /// The image that has this name now.
     pub(super) fn held(self, engine: &Engine) -> Result<Held, Report> {
         let Name { name, guard } = self;
         let id = engine.run(
             ["image", "inspect", "--format", "{{.Id}}", &name],
-            "asking for the id of an image",
+            "asking for the ID of an image",
         )?;
         Ok(Held {
             id,
@@ -73,7 +73,7 @@ impl Name {
 }
 
 impl Engine {
-    /// Holds the image that is called `image` now.
+    /// Holds the image that currently has the name `image`.
     pub fn hold(&self, image: &str) -> Result<Held, Report> {
         let doing = format!("naming {image}");
         let name = Name::new(self).map_err(|e| Report::failure(doing.clone()).because(e))?;

@@ -1,4 +1,4 @@
-//! What an image says of itself, and single files of it.
+//! An image's configuration, and single files from it.
 
 use super::Engine;
 use super::export::{Made, make};
@@ -6,20 +6,20 @@ use crate::error::Report;
 use crate::rootfs::oci::Config;
 use std::io::Read;
 
-/// Largest file that is looked at, in bytes.
+/// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
-/// Most names that are listed of one folder.
+/// Maximum number of names that are listed from one folder.
 const MAX_NAMES: usize = 10_000;
 
 impl Engine {
-    /// The command of an image and what belongs to it.
+    /// The command of an image and the settings that belong to it.
     pub fn config(&self, image: &str) -> Result<Config, Report> {
         let doing = format!("asking for the configuration of {image}");
         let text = self.run(["image", "inspect", image], &doing)?;
         let failed = |e| Report::failure(doing.clone()).because(e);
         let all: serde_json::Value = serde_json::from_str(&text).map_err(failed)?;
         let mut config = all[0]["Config"].clone();
-        // podman has it one level higher.
+        // podman stores it one level higher.
         for name in ["Healthcheck", "HealthCheck"] {
             let check = &all[0][name];
             if check.is_object() && config["Healthcheck"].is_null() {
@@ -33,16 +33,16 @@ impl Engine {
     }
 }
 
-/// What lies at a path of an image.
+/// The kind of file at a path of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// A regular file: its text, at most 1 MiB of it.
+    /// A regular file: at most the first 1 MiB of its text.
     File(String),
     /// A directory, a link, or something else.
     Other,
 }
 
-/// The files of an image, one by one. It is a container that is never started.
+/// Reads single files of an image, from a container that is never started.
 #[derive(Debug)]
 pub struct Files<'a> {
     engine: &'a Engine,
@@ -50,20 +50,20 @@ pub struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    /// Makes the container; it is removed when this is dropped.
+    /// Creates the container, which is removed when this is dropped.
     pub fn of(engine: &'a Engine, image: &str) -> Result<Files<'a>, Report> {
         let container = make(engine, image, "look")?;
         Ok(Files { engine, container })
     }
 
-    /// A tar of what lies at `path`; nothing if nothing is there.
+    /// A tar of the file or folder at `path`. `None` if it does not exist.
     fn tar(&self, path: &str) -> Option<duct::ReaderHandle> {
         let from = format!("{}:{path}", self.container.name);
         let copy = self.engine.command(["cp", &from, "-"]);
         copy.stdin_null().stderr_null().unchecked().reader().ok()
     }
 
-    /// What is at `path`; nothing if nothing is there. Links are not followed.
+    /// The file at `path`. `None` if it does not exist. Does not follow links.
     pub fn look(&self, path: &str) -> Option<Seen> {
         let mut archive = tar::Archive::new(self.tar(path)?);
         let entry = archive.entries().ok()?.next()?.ok()?;

@@ -1,7 +1,7 @@
 //! Container engines: docker and podman, through their command lines.
 //!
-//! Everything that is made in an engine carries a name of ours and has a guard, so it is
-//! removed however the program ends.
+//! Everything that is created in an engine has a unique name and a guard, so it is removed however
+//! the program ends.
 
 mod base;
 mod build;
@@ -37,13 +37,13 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Docker, or what answers to its name.
+    /// Docker, or a program that replaces it under its name.
     Docker,
     /// Podman.
     Podman,
 }
 
-/// An engine that was found and answers.
+/// An engine that is installed and answers.
 #[derive(Debug, Clone)]
 pub struct Engine {
     kind: Kind,
@@ -52,7 +52,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The engine `wanted`, else docker, else podman: the first that is installed and answers.
+    /// Returns the engine `wanted`, or else the first of docker and podman that is installed and
+    /// answers.
     pub fn find(wanted: Option<Kind>) -> Result<Engine, Report> {
         let kinds = match wanted {
             Some(kind) => vec![kind],
@@ -80,22 +81,22 @@ impl Engine {
         match wanted {
             Some(kind) => Err(match kind.tool().require() {
                 Err(report) => report,
-                // It was installed between two looks: rare enough to be told plainly.
-                Ok(_) => Report::failure("the container engine came and went; try again"),
+                // It was installed between two checks, which is rare.
+                Ok(_) => Report::failure("the container engine was installed just now; try again"),
             }),
             None => Err(Report::failure(
                 "a container engine is needed to build and export containers, and neither docker nor podman is installed",
             )
-            .hint("run `cargo xtask setup`, or give a root file system by --from rootfs.tar")),
+            .hint("run `cargo xtask setup`, or use a root file system with --from rootfs.tar")),
         }
     }
 
-    /// What it calls itself, with its version.
+    /// Its name and version.
     pub fn name(&self) -> String {
         format!("{} {}", self.kind.tool().name(), self.version)
     }
 
-    /// Where its program lies.
+    /// The path of its program.
     pub fn path(&self) -> &str {
         self.path.as_str()
     }
@@ -110,8 +111,8 @@ impl Engine {
         client(&self.path, arguments)
     }
 
-    /// Runs a command and returns its output without the last line feed; `doing` says what
-    /// for, should it fail.
+    /// Runs a command and returns its output without the last line feed. `doing` describes it in
+    /// errors.
     fn run<'a>(
         &self,
         arguments: impl IntoIterator<Item = &'a str>,
@@ -136,11 +137,11 @@ impl Engine {
             .to_owned())
     }
 
-    /// The name by which a Dockerfile finds an image of ours.
+    /// The name under which a Dockerfile finds an image that was built here.
     fn local(&self, name: &str) -> String {
         match self.kind {
             Kind::Docker => name.to_owned(),
-            // Without a host podman would ask registries for it.
+            // Without a host, podman would ask registries for it.
             Kind::Podman => format!("localhost/{name}"),
         }
     }
@@ -151,15 +152,15 @@ impl Engine {
             .is_ok()
     }
 
-    /// What names this image and no other: its digest in its registry, or the engine's own id
-    /// of it if it came from none. `None` if the engine does not tell.
+    /// Identifies exactly this image: its digest in its registry, or the engine's own ID of it if
+    /// it came from none. `None` if the engine does not report one.
     pub fn digest(&self, image: &str) -> Option<String> {
         let format = "{{if .RepoDigests}}{{index .RepoDigests 0}}{{else}}{{.Id}}{{end}}";
         let doing = "asking for an image's digest";
         let text = self
             .run(["image", "inspect", "--format", format, image], doing)
             .ok()?;
-        // `name@sha256:...`; podman's id has no algorithm in front.
+        // `name@sha256:...`; podman's ID lacks the algorithm.
         let digest = text.rsplit('@').next().unwrap_or_default();
         let digest = match digest.split_once(':') {
             Some(_) => digest.to_owned(),
@@ -168,7 +169,7 @@ impl Engine {
         (digest.len() > "sha256:".len()).then_some(digest)
     }
 
-    /// When the image was made, in seconds since 1970 (0 if the engine does not tell).
+    /// When the image was created, in seconds since 1970 (0 if the engine does not say).
     pub fn created(&self, image: &str) -> Result<i64, Report> {
         let text = self.run(
             ["image", "inspect", "--format", "{{.Created}}", image],
@@ -192,7 +193,7 @@ impl Kind {
     }
 }
 
-/// Every image that a recipe was built into.
+/// All images that were built from recipes.
 pub fn own_images(engine: &Engine) -> Result<Vec<String>, Report> {
     let all = engine.run(
         ["images", "--format", "{{.Repository}}:{{.Tag}}"],
@@ -200,7 +201,7 @@ pub fn own_images(engine: &Engine) -> Result<Vec<String>, Report> {
     )?;
     Ok(all
         .lines()
-        // podman puts `localhost/` in front.
+        // podman adds `localhost/`.
         .filter(|l| l.trim_start_matches("localhost/").starts_with(names::TAGS))
         .map(str::to_owned)
         .collect())
@@ -218,13 +219,13 @@ pub fn remove_image(engine: &Engine, image: &str) -> Result<(), Report> {
 
 /// A command of an engine's client.
 fn client<'a>(path: &Utf8Path, arguments: impl IntoIterator<Item = &'a str>) -> Expression {
-    // A server on another machine, DOCKER_HOST=ssh://..., is logged in to by an agent.
+    // A server on another machine (DOCKER_HOST=ssh://...) may need an SSH agent.
     let agent = std::env::var_os("SSH_AUTH_SOCK");
     let more: Vec<_> = agent.iter().map(|a| ("SSH_AUTH_SOCK", &**a)).collect();
     tool::expression(path.as_std_path(), arguments, &more)
 }
 
-/// The version of the engine's server; an error that says why it does not answer.
+/// The version of the engine's server, or an error that says why it does not answer.
 fn answer(kind: Kind, path: &Utf8Path) -> Result<String, Report> {
     let format = match kind {
         Kind::Docker => "{{.Server.Version}}",
@@ -243,25 +244,26 @@ fn answer(kind: Kind, path: &Utf8Path) -> Result<String, Report> {
     }
     let said = last_line(&output.stderr);
     let hint = if said.contains("permission denied") {
-        "your user may not use the engine: `sudo usermod -aG docker $USER`, then log in again; or use --engine podman"
+        "your user has no access to the engine: `sudo usermod -aG docker $USER`, then log in again; or use --engine podman"
     } else {
-        "start it, as `sudo systemctl start docker`, or name another by --engine"
+        "start it, e.g. with `sudo systemctl start docker`, or choose another one with --engine"
     };
     Err(Report::failure(format!("{name} is installed but does not answer: {said}")).hint(hint))
 }
 
-/// The last line that has something in it: where engines say what went wrong.
+/// The last line that is not empty: there engines say what went wrong.
 fn last_line(text: &[u8]) -> String {
     text.rsplit(|b| *b == b'\n')
         .map(printable::output)
         .find(|l| !l.is_empty())
-        .unwrap_or_else(|| "it said nothing".to_owned())
+        .unwrap_or_else(|| "it printed nothing".to_owned())
         .trim_start()
         .to_owned()
 }
 
-/// Starts children that `end` ends if a signal, an error or a panic comes before they are done;
-/// also when they are done, so it looks first. None is forgotten: see [`Guard::after`].
+/// Starts child processes, which `end` stops if a signal, an error or a panic comes before they are
+/// done. `end` also runs when they are done, so it checks first. No child is missed: see
+/// [`Guard::after`].
 fn guarded<H: Send + Sync + 'static>(
     start: impl FnOnce() -> io::Result<H>,
     end: impl FnOnce(&H) + Send + 'static,
@@ -282,7 +284,7 @@ fn send(pid: u32, signal: Signal) {
     }
 }
 
-/// A name for something temporary in the engine, unlike any other of this machine's.
+/// A name for something temporary in the engine, unique on this machine.
 fn temporary_name(what: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);

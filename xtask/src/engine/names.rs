@@ -1,21 +1,21 @@
-//! Names of images: what an engine takes, and what it must not be given.
+//! Names of images: which ones engines accept, and which must not reach them.
 
 use crate::error::Report;
 use crate::hex::hex;
 use crate::model::Arch;
 use sha2::{Digest, Sha256};
 
-/// Prefix of the tags of images that recipes are built into.
+/// Prefix of the tags of images that are built from recipes.
 pub(super) const TAGS: &str = "docker-to-linux/";
 
-/// Longest name of a recipe in a tag; the whole may have 255 characters.
+/// Longest name of a recipe in a tag, in characters; a whole name can have 255.
 const MAX_NAME: usize = 100;
 
-/// The tag of the image that a recipe is built into.
+/// The tag of an image that is built from a recipe.
 ///
-/// Engines take lower-case letters and digits, and between them one `.`, one or two `_`, or any
-/// number of `-` (distribution's reference grammar, "path-component"). A name that is not like
-/// that is changed, and gets a digest of itself, so that two never share a tag by it.
+/// Engines accept lower-case letters and digits, and between them one `.`, one or two `_`, or any
+/// number of `-` (distribution's reference grammar, "path-component"). Any other name is changed
+/// and gets a digest of itself, so that two recipes never share a tag.
 pub fn tag(name: &str, arch: Arch) -> String {
     let lower = name.to_ascii_lowercase();
     let last = lower.rsplit('/').next().unwrap_or_default();
@@ -27,7 +27,7 @@ pub fn tag(name: &str, arch: Arch) -> String {
     format!("{TAGS}{}-{digest}:{arch}", parts.join("/"))
 }
 
-/// Whether a text can be a part of a name between slashes.
+/// Whether a text is a valid part of a name between slashes.
 fn is_component(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let between = |s: &&str| !s.is_empty();
@@ -39,7 +39,7 @@ fn is_component(text: &str) -> bool {
             .all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
 }
 
-/// The nearest text that can be one.
+/// The closest text that is a valid part.
 fn component(text: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let words: Vec<&str> = text
@@ -54,34 +54,35 @@ fn component(text: &str) -> String {
     }
 }
 
-/// Refuses a text that cannot name an image. It would reach the engine as an option, or be
-/// refused there in words that do not say where it came from. `whose` says that, e.g.
+/// Refuses a text that is not a valid image name. The engine would read it as an option, or refuse
+/// it with a message that does not say where it came from. `whose` names its origin, e.g.
 /// `--container`.
 pub fn check_image(text: &str, whose: &str) -> Result<(), Report> {
     let why = if text.is_empty() {
         "is empty"
     } else if text.starts_with('-') {
-        "begins with `-`, as an option does"
+        "begins with `-`, like an option"
     } else if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        "has a space or a control character in it"
+        "contains a space or a control character"
     } else if !text.is_ascii() {
-        "has other characters than those of ASCII in it"
+        "contains characters other than ASCII"
     } else if text.contains("://") {
         "is a URL"
     } else if is_upper(text) {
-        "has upper-case letters in it"
+        "contains upper-case letters"
     } else if text.len() > 512 {
         "is longer than 512 characters"
     } else {
         return Ok(());
     };
     Err(Report::mistake(format!(
-        "{whose} {text:?} cannot name a container image: it {why}"
+        "{whose} {text:?} is not a valid name for a container image: it {why}"
     ))
-    .hint("write NAME, NAME:TAG, HOST/NAME:TAG or NAME@sha256:DIGEST, e.g. debian:trixie-slim"))
+    .hint("use NAME, NAME:TAG, HOST/NAME:TAG or NAME@sha256:DIGEST, e.g. debian:trixie-slim"))
 }
 
-/// Whether the part of a name that must be lower-case is not: all but host, tag and digest.
+/// Whether the part of a name that must be lower-case is not: everything except the host, tag and
+/// digest.
 fn is_upper(text: &str) -> bool {
     let name = text.split('@').next().unwrap_or_default();
     let slash = name.rfind('/').map_or(0, |at| at + 1);

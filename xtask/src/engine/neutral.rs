@@ -1,9 +1,9 @@
-//! An image that a build can start from, of one whose settings would get in its way.
+//! Makes a copy of an image without the settings that would interfere with a build.
 //!
-//! What an image says of its own containers holds for every build that starts from it as well:
-//! `ONBUILD` triggers run, `SHELL` reads the `RUN` lines, `ENV` is the environment of all programs
-//! and wins over `ARG`, and what is written below a `VOLUME` is lost. Such an image is exported and
-//! imported again with its files and what is not in the way.
+//! Settings of an image affect every build that starts from it: `ONBUILD` triggers run, `SHELL`
+//! interprets the `RUN` lines, `ENV` is the environment of all programs and overrides `ARG`, and
+//! files written below a `VOLUME` are lost. Such an image is exported and imported again with its
+//! files and the harmless settings.
 
 use super::names::tag;
 use super::{Engine, Kind, guarded, last_line};
@@ -13,7 +13,7 @@ use crate::model::Arch;
 use crate::rootfs::oci::Config;
 use sha2::{Digest, Sha256};
 
-/// Environment variables that change how the programs of a build work, by their names.
+/// Environment variables that change how programs of a build work.
 const VARIABLES: [&str; 21] = [
     "ENV",
     "BASH_ENV",
@@ -37,9 +37,9 @@ const VARIABLES: [&str; 21] = [
     "SOURCE_DATE_EPOCH",
     "USER",
 ];
-/// The same, by how their names begin.
+/// The same, as prefixes of names.
 const FAMILIES: [&str; 6] = ["LD_", "PERL5", "DPKG_", "APT_", "APK_", "DEB_"];
-/// Folders that a build writes into: what it writes below a volume is lost.
+/// Folders that a build writes into: writes below a volume are lost.
 const WRITTEN: [&str; 12] = [
     "/boot",
     "/etc",
@@ -54,23 +54,23 @@ const WRITTEN: [&str; 12] = [
     "/var/lib/dpkg",
     "/root",
 ];
-/// The folders that package managers want in PATH; `/usr` in front serves as well.
+/// The folders that package managers need in PATH; the same folders below `/usr` also count.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Whose build starts from an image. It tells which settings of the image get in the way.
+/// What kind of build starts from an image. It decides which settings of the image interfere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Starts {
-    /// A recipe's, from somebody's container (`--container`). The machine knows the image's settings
-    /// already, so none of them is kept.
+    /// A recipe's build from a given container (`--container`). No settings are kept, because the
+    /// machine's plan already has them.
     Container,
-    /// A recipe's, from another image than its own base (`--base`). The recipe sets `PATH` and
-    /// `SHELL`, but was not written for the rest.
+    /// A recipe's build from another image than its own base (`--base`). The recipe sets `PATH` and
+    /// `SHELL`, but does not expect other settings.
     OtherBase,
-    /// A recipe's, from its own base: only what nobody can mean is in the way.
+    /// A recipe's build from its own base. Only settings that cannot be intended interfere.
     OwnBase,
 }
 
-/// A setting that gets in the way of a build.
+/// A setting that interferes with a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Setting<'a> {
     OnBuild,
@@ -90,8 +90,7 @@ impl std::fmt::Display for Setting<'_> {
     }
 }
 
-/// What in the settings of an image gets in the way of a build that has the arguments `arguments`;
-/// nothing if nothing does.
+/// The settings of an image that interfere with a build with the arguments `arguments`.
 fn in_the_way<'a>(config: &'a Config, starts: Starts, arguments: &[&str]) -> Vec<Setting<'a>> {
     let mut found = Vec::new();
     if !config.triggers().is_empty() && starts != Starts::OwnBase {
@@ -123,11 +122,11 @@ fn in_the_way<'a>(config: &'a Config, starts: Starts, arguments: &[&str]) -> Vec
     found
 }
 
-/// The name of an image with the files of `image` and without those of its settings that get in the
-/// way of a build with these arguments; nothing if there are none. `called` is what people call the
-/// image; `say` is told what happens.
+/// Returns the name of an image with the files of `image`, but without the settings that interfere
+/// with a build with these arguments. `None` if there are none. `called` is the image's name for
+/// messages; progress is reported to `say`.
 ///
-/// It costs one question to the engine where nothing is in the way.
+/// Needs only one query to the engine if nothing interferes.
 pub fn neutral(
     engine: &Engine,
     (image, called): (&str, &str),
@@ -142,10 +141,10 @@ pub fn neutral(
     }
     let id = engine.run(
         ["image", "inspect", "--format", "{{.Id}}", image],
-        &format!("asking for the id of {called}"),
+        &format!("asking for the ID of {called}"),
     )?;
     let short: String = id.trim_start_matches("sha256:").chars().take(24).collect();
-    // What is kept is a part of what the copy is; a container's keeps nothing.
+    // The kept settings are part of the copy's identity; a container's copy keeps none.
     let (kept, name) = match starts {
         Starts::Container => (vec![format!("ENV PATH={PATH}")], short),
         Starts::OtherBase | Starts::OwnBase => {
@@ -156,11 +155,11 @@ pub fn neutral(
         }
     };
     let name = engine.local(&tag(&format!("neutral/{name}"), arch));
-    // The same image has the same files: builds on it find what they did before.
+    // The same image has the same files, so builds find their cache again.
     if !engine.has_image(&name) {
         let found: Vec<String> = found.iter().map(Setting::to_string).collect();
         say(&format!(
-            "taking the files of {called} without its {}, which would get in the way of the build",
+            "using the files of {called} without its {}, which would interfere with the build",
             found.join(", ")
         ));
         let doing = format!("copying the files of {called}");
@@ -170,7 +169,7 @@ pub fn neutral(
     Ok(Some(name))
 }
 
-/// The settings of an image that are not in the way, as instructions for `import --change`.
+/// The harmless settings of an image, as instructions for `import --change`.
 fn kept(config: &Config, found: &[Setting<'_>], kind: Kind) -> Vec<String> {
     let mut kept = Vec::new();
     for (name, value) in config.env() {
@@ -179,7 +178,7 @@ fn kept(config: &Config, found: &[Setting<'_>], kind: Kind) -> Vec<String> {
             continue;
         }
         kept.push(match kind {
-            // A word of a Dockerfile, in which these characters mean something else.
+            // A word of a Dockerfile, where these characters have a meaning.
             Kind::Docker => {
                 let quoted: String = value
                     .chars()
@@ -190,12 +189,12 @@ fn kept(config: &Config, found: &[Setting<'_>], kind: Kind) -> Vec<String> {
                     .collect();
                 format!("ENV {name}=\"{quoted}\"")
             }
-            // All up to the end, as it is.
+            // Everything up to the end, unquoted.
             Kind::Podman => format!("ENV {name}={value}"),
         });
     }
     let json = |words: &[String]| serde_json::Value::from(words.to_vec()).to_string();
-    // In this order: an entry point removes the command.
+    // In this order, because setting an entry point removes the command.
     for (instruction, words) in [("ENTRYPOINT", config.entrypoint()), ("CMD", config.cmd())] {
         if !words.is_empty() {
             kept.push(format!("{instruction} {}", json(words)));
@@ -211,14 +210,14 @@ fn kept(config: &Config, found: &[Setting<'_>], kind: Kind) -> Vec<String> {
     if !found.contains(&Setting::OnBuild) {
         kept.extend(config.triggers().iter().map(|t| format!("ONBUILD {t}")));
     }
-    // podman's import does not know it.
+    // podman's import does not support it.
     let check = config.healthcheck().filter(|_| kind == Kind::Docker);
     kept.extend(check.map(|c| format!("HEALTHCHECK CMD {}", json(&c))));
     kept.retain(|line| !line.contains('\n'));
     kept
 }
 
-/// Exports the image and imports it again. Returns the id of the copy.
+/// Exports the image and imports it again. Returns the ID of the copy.
 fn copy(
     engine: &Engine,
     image: &str,
@@ -236,7 +235,7 @@ fn copy(
     if arch != super::host_arch() {
         import.push(&platform);
     }
-    // Without a name: another run must never take half a copy for a whole one.
+    // Imported without a name, so that another run never uses an incomplete copy.
     import.push("-");
     let import = engine.command(import).stdout_capture().stderr_capture();
     let export = engine.command(["export", &container.name]).stdin_null();
@@ -254,7 +253,7 @@ fn copy(
         return Ok(id);
     }
     if !output.stdout.is_empty() {
-        let _ = engine.run(["image", "rm", &id], "removing half an image");
+        let _ = engine.run(["image", "rm", &id], "removing an incomplete image");
     }
     Err(Report::failure(format!(
         "{doing}: {}",
@@ -299,7 +298,8 @@ mod tests {
             assert_eq!(found(json), wanted, "{json}");
         }
     }
-    /// What a recipe's build of its own base may mean, `--base` does not, and what nobody does.
+    /// Settings that a recipe may want from its own base, those that `--base` drops, and those that
+    /// are never wanted.
     #[test]
     fn a_base_keeps_what_is_not_in_the_way() {
         let config: Config = serde_json::from_str(

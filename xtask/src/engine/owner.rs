@@ -1,32 +1,32 @@
-//! Whose a container or a name of an image is: so that those of a program that was killed are found
-//! and removed.
+//! Who owns a container or a name of an image, so that those of a killed program can be found and
+//! removed.
 
 use super::{Engine, own_images, remove_image};
 use crate::hex::hex;
 use sha2::{Digest, Sha256};
 
-/// How the names begin that only one run knows, up to the tag.
+/// The prefix of names that are private to one run, up to the tag.
 pub(super) const OF_RUNS: &str = "docker-to-linux/run:";
 
-/// The label of the containers that are made here. It says whose they are.
+/// The label of containers that are created here. It contains their owner.
 const LABEL: &str = "docker-to-linux.owner";
 
-/// Whose a container is: a process of this host or of another one.
+/// The owner of a container: a process of this host or of another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Owner {
     host: String,
-    /// The start of the kernel (proc_sys_kernel(5), "random/boot_id").
+    /// The boot ID of the kernel (proc_sys_kernel(5), "random/boot_id").
     boot: String,
-    /// The PID namespace that the number counts in.
+    /// The PID namespace of the process ID.
     namespace: String,
     pid: u32,
-    /// When the process started, in clock ticks since the kernel did (proc_pid_stat(5), field 22):
-    /// numbers are used again.
+    /// When the process started, in clock ticks since boot (proc_pid_stat(5), field 22), because
+    /// process IDs are reused.
     start: u64,
 }
 
 impl Owner {
-    /// This process; nothing where /proc does not tell.
+    /// This process. `None` if /proc is not available.
     fn this() -> Option<Owner> {
         let pid = std::process::id();
         let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
@@ -51,7 +51,7 @@ impl Owner {
         parts.next().is_none().then_some(owner)
     }
 
-    /// The same as a tag can hold it: texts become digests of themselves.
+    /// The same in a form that a tag can hold: texts become digests.
     fn short(&self) -> Owner {
         let short = |text: &str| hex(&Sha256::digest(text)[..5]);
         Owner {
@@ -62,8 +62,8 @@ impl Owner {
         }
     }
 
-    /// Whether it surely does not run any more, as `this` process sees it. Of another host, and
-    /// of another container of this host, nobody can tell from here.
+    /// Whether it has certainly ended, as far as `this` process can see. That is unknown for
+    /// another host, and for another container on this host.
     fn is_gone(&self, this: &Owner) -> bool {
         if self.host != this.host {
             return false;
@@ -92,20 +92,20 @@ fn read(path: &str) -> Option<String> {
     Some(std::fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
-/// When a process started; nothing if there is none of that number.
+/// When a process started. `None` if there is no process with that ID.
 fn started(pid: u32) -> Option<u64> {
     let stat = read(&format!("/proc/{pid}/stat"))?;
-    // The name in parentheses may hold anything; after it comes field 3.
+    // The name in parentheses may contain anything; field 3 follows it.
     let rest = stat.rsplit_once(") ")?.1;
     rest.split(' ').nth(19)?.parse().ok()
 }
 
-/// The label for a container that this process makes.
+/// The label for a container that this process creates.
 pub(super) fn label() -> Option<String> {
     Some(format!("--label={LABEL}={}", Owner::this()?))
 }
 
-/// The tag of an image that this process holds; `random` tells it from others.
+/// The tag of an image that this process holds. `random` makes it unique.
 pub(super) fn tag(random: &str) -> String {
     match Owner::this() {
         Some(this) => format!("{}.{random}", this.short().to_string().replace('/', ".")),
@@ -113,7 +113,8 @@ pub(super) fn tag(random: &str) -> String {
     }
 }
 
-/// Whether a name of an image is that of a run that surely ended, as `this` process sees it.
+/// Whether a name of an image belongs to a run that has certainly ended, as far as `this` process
+/// can see.
 fn is_left_behind(image: &str, this: &Owner) -> bool {
     let tag = image.trim_start_matches("localhost/").strip_prefix(OF_RUNS);
     let owner = tag.and_then(|tag| tag.rsplit_once('.'));
@@ -122,15 +123,15 @@ fn is_left_behind(image: &str, this: &Owner) -> bool {
         .is_some_and(|owner| owner.is_gone(&this.short()))
 }
 
-/// Removes the containers of processes that were killed before they could do it, and the names that
-/// they gave to images. Returns how many containers.
+/// Removes the containers of processes that were killed before they could clean up, and the names
+/// that they gave to images. Returns the number of removed containers.
 pub fn remove_leftovers(engine: &Engine) -> usize {
     let Some(this) = Owner::this() else {
         return 0;
     };
     let filter = format!("label={LABEL}");
     let format = format!("{{{{.ID}}}} {{{{.Label \"{LABEL}\"}}}}");
-    let doing = "looking for containers that were left behind";
+    let doing = "looking for leftover containers";
     let list = [
         "ps",
         "--all",
@@ -181,17 +182,17 @@ mod tests {
             change(&mut owner);
             owner.is_gone(&this)
         };
-        // The number was used again; there is no such process; the host was started again.
+        // The ID was reused; there is no such process; the host was rebooted.
         assert!(other(|o| o.start += 1));
         assert!(other(|o| o.pid = u32::MAX));
         assert!(other(|o| o.boot = "x".into()));
-        // Nobody can tell.
+        // Unknown.
         assert!(!other(|o| o.host = "x".into()));
         assert!(!other(|o| {
             o.pid = u32::MAX;
             o.namespace = "pid:[1]".into()
         }));
-        // As a tag has it.
+        // The form for a tag.
         let name = |owner: &Owner| {
             let tag = owner.short().to_string().replace('/', ".");
             format!("localhost/{OF_RUNS}{tag}.x1")

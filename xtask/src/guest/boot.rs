@@ -1,23 +1,23 @@
-//! Kernel upgrades inside the machine: the boot loaders follow them.
+//! Kernel upgrades in the machine: keeps the boot loaders up to date.
 //!
-//! systemd-boot reads nothing but FAT, so the EFI system partition (ESP) holds copies of the
-//! kernels and initrds of the root file system. A program in the machine keeps them in step,
-//! and hooks of the machine's own tools call it:
+//! systemd-boot can read only FAT, so the EFI system partition (ESP) holds copies of the root file
+//! system's kernels and initrds. A program in the machine keeps them in sync, and hooks of the
+//! machine's own tools call it:
 //!
-//! * `/etc/kernel/postinst.d` and `postrm.d`, which kernel packages of Debian's family run after
-//!   a kernel came or went (Debian Linux Kernel Handbook, "Kernel hooks"), and
-//!   `/etc/initramfs/post-update.d`, which update-initramfs(8) runs after each initrd.
+//! * `/etc/kernel/postinst.d` and `postrm.d`, which kernel packages of Debian's family run after a
+//! kernel was installed or removed (Debian Linux Kernel Handbook, "Kernel hooks"), and
+//! `/etc/initramfs/post-update.d`, which update-initramfs(8) runs after each initrd.
 //! * `/etc/apk/commit_hooks.d`, which apk runs with `post-commit` after the triggers of all
-//!   packages (apk-tools, `apk_solver_commit_changeset`). It is there without any package;
-//!   `/etc/kernel-hooks.d` takes the package kernel-hooks, and its trigger may run before the one
-//!   that makes the initrd, so it is not used.
-//! * mkinitfs knows no hook. Where OpenRC is, a service calls the program at shutdown, so that an
-//!   initrd made by hand is on the ESP when the machine boots again.
+//! packages (apk-tools, `apk_solver_commit_changeset`). It exists without any package;
+//! `/etc/kernel-hooks.d` needs the package kernel-hooks, and its trigger may run before the one
+//! that builds the initrd, so it is not used.
+//! * mkinitfs has no hook. With OpenRC, a service calls the program at shutdown, so that an initrd
+//! that was built by hand is on the ESP at the next boot.
 
 use super::{Init, Report, Rootfs, edit};
 use crate::plan::BootUpdate;
 
-/// The program that does it.
+/// The program that copies kernels and initrds.
 pub const PROGRAM: &str = "/usr/lib/docker-to-linux/update-boot";
 /// Its settings.
 pub const SETTINGS: &str = "/etc/docker-to-linux/boot.conf";
@@ -27,12 +27,12 @@ const HOOK_TEXT: &str = include_str!("files/boot-hook.sh");
 const APK_HOOK_TEXT: &str = include_str!("files/apk-hook.sh");
 const SERVICE_TEXT: &str = include_str!("files/update-boot.initd");
 
-/// Name of a hook among others: run-parts(8) takes letters, digits, `-` and `_` only, and runs
-/// them in the order of their names; this one comes after those that make initrds.
+/// File name of a hook. run-parts(8) accepts only letters, digits, `-` and `_`, and runs hooks in
+/// the order of their names: this one runs after those that build initrds.
 const HOOK: &str = "zz-docker-to-linux";
 
-/// Adds the program, its settings and the hooks that the machine's tools call. Returns a note
-/// if nothing in the machine would call it.
+/// Adds the program, its settings and the hooks. Returns a note if nothing in the machine would
+/// call it.
 pub(super) fn add(
     rootfs: &mut Rootfs,
     init: Init,
@@ -59,12 +59,12 @@ pub(super) fn add(
     }
     Ok(hooks.is_empty().then(|| {
         format!(
-            "nothing in this root file system calls {PROGRAM} when its kernel is upgraded: run it by hand then, or UEFI goes on booting the old kernel"
+            "nothing in this root file system calls {PROGRAM} when its kernel is upgraded: run it by hand then, or UEFI continues to boot the old kernel"
         )
     }))
 }
 
-/// The hooks that this root file system's tools would run, by the tools and folders that it has.
+/// The hooks that this root file system's tools would run, judging by its tools and folders.
 fn hooks(rootfs: &Rootfs) -> Vec<(String, &'static str)> {
     let exists = |paths: &[&str]| paths.iter().any(|p| rootfs.tree.exists(p));
     let mut hooks = Vec::new();
@@ -81,7 +81,7 @@ fn hooks(rootfs: &Rootfs) -> Vec<(String, &'static str)> {
     hooks
 }
 
-/// The settings as the program reads them: assignments of a shell.
+/// The settings in the form of shell assignments.
 fn settings(update: &BootUpdate) -> String {
     let mut text = format!(
         "# Written by docker-to-linux: settings of {PROGRAM},\n\

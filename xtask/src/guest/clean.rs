@@ -1,8 +1,8 @@
-//! Takes out of a root file system what does not belong to the machine: what a container engine
-//! left, and what remained of an earlier life ([`super::old`]).
+//! Removes from a root file system what does not belong to the machine: leftovers of a container
+//! engine, and of an earlier machine ([`super::old`]).
 //!
-//! It comes before the digest of the tree is taken, so none of it may make two exports of one
-//! image differ, and before the recipe's `files/` are laid over it: what the recipe brings stays.
+//! Runs before the digest of the tree is computed, so that leftovers cannot make two exports of an
+//! image differ, and before the recipe's `files/` are added, so that those stay.
 
 use super::{Report, Rootfs, edit, old};
 use crate::model::size::Size;
@@ -10,17 +10,17 @@ use crate::rootfs::tree::Prune;
 use crate::rootfs::{Kind, Meta, NodeId, Time, Tree};
 use bstr::{BString, ByteSlice};
 
-/// A folder that a machine starts with empty.
+/// A folder that is empty when a machine starts.
 struct Place {
     path: &'static str,
     mode: u16,
-    /// Why what lies there cannot stay.
+    /// Why its content cannot stay.
     why: &'static str,
-    /// What packages and engines put there, below it: nobody misses it.
+    /// What packages and engines put into it, which needs no note.
     leftovers: &'static [&'static str],
 }
 
-const MOUNTED: &str = "a machine mounts a file system of its own over it";
+const MOUNTED: &str = "a machine mounts its own file system there";
 
 const PLACES: [Place; 5] = [
     Place {
@@ -66,10 +66,11 @@ const PLACES: [Place; 5] = [
     },
 ];
 
-/// Cleans `rootfs`. Returns what people should know of it, a line each.
+/// Cleans `rootfs`. Returns notes for the user.
 pub fn clean(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
     let epoch = rootfs.epoch;
-    // First: what is made here is root's, and would hide that nothing else is.
+    // Must be first: folders that are created below belong to root, and would hide that nothing
+    // else does.
     let mut notes = old::owners(rootfs);
     for marker in ["/.dockerenv", "/.dockerinit"] {
         rootfs.tree.remove(marker);
@@ -78,7 +79,7 @@ pub fn clean(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
         notes.extend(empty(rootfs, place)?);
     }
     let tree = &mut rootfs.tree;
-    // The engine mounts its own over these: an empty one is only where it was mounted.
+    // Engines mount their own file systems over these: an empty one is only a mount point.
     for file in ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"] {
         let empty = tree
             .lookup(file)
@@ -91,7 +92,7 @@ pub fn clean(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
         }
     }
     notes.extend(old::clean(rootfs)?);
-    // Everything that was touched above got a new time in its directory.
+    // Every change above updated the modification time of its directory.
     let tree = &mut rootfs.tree;
     for dir in ["/", "/etc"] {
         if let Some(id) = tree.resolve(dir) {
@@ -107,8 +108,8 @@ pub fn clean(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
     Ok(notes)
 }
 
-/// Makes `place` an empty folder of root's. What a link there leads to is never touched. Returns a
-/// note if something was there that somebody may miss.
+/// Makes `place` an empty folder owned by root. The target of a link there is never changed.
+/// Returns a note if something was there that might be needed.
 fn empty(rootfs: &mut Rootfs, place: &Place) -> Result<Option<String>, Report> {
     let Place {
         path, mode, why, ..
@@ -128,17 +129,17 @@ fn empty(rootfs: &mut Rootfs, place: &Place) -> Result<Option<String>, Report> {
                     return Ok(temporary(tree, real, &target));
                 }
                 let why = match path {
-                    "/tmp" => "what it led to is not there when the machine starts",
+                    "/tmp" => "its target does not exist when the machine starts",
                     _ => why,
                 };
                 note = Some(format!(
-                    "{path} was a link to {target}, which stays as it is; {path} is a folder now: {why}"
+                    "{path} was a link to {target}, which is unchanged; {path} is now a folder: {why}"
                 ));
                 tree.remove(path);
             }
             other => {
                 note = Some(format!(
-                    "{path} was a {}; it is a folder now: {why}",
+                    "{path} was a {}; it is now a folder: {why}",
                     other.name()
                 ));
                 tree.remove(path);
@@ -150,35 +151,35 @@ fn empty(rootfs: &mut Rootfs, place: &Place) -> Result<Option<String>, Report> {
     Ok(note)
 }
 
-/// Where the link /tmp leads, if that is a folder. The others cannot be links: the kernel and the
-/// initrd mount their file systems there, and would follow it into a folder with data.
+/// The target of the link /tmp, if it is a folder. The others cannot be links: the kernel and the
+/// initrd mount their file systems there, and would follow the link into a folder with data.
 fn folder_of_link(tree: &Tree, path: &str) -> Option<NodeId> {
     let id = tree.resolve(path).filter(|_| path == "/tmp")?;
     matches!(tree.node(id).kind, Kind::Dir(_)).then_some(id)
 }
 
-/// /tmp is a link to the folder `id`, which keeps what it has. Returns a note if programs could
-/// not use it.
+/// /tmp is a link to the folder `id`, whose content stays. Returns a note if programs could not use
+/// it.
 fn temporary(tree: &mut Tree, id: NodeId, target: &str) -> Option<String> {
     let real = tree.canonical("/tmp").unwrap_or_default();
     let meta = &mut tree.node_mut(id).meta;
     if meta.mode & 0o1777 == 0o1777 {
         return None;
     }
-    // A folder of that name is meant for it.
+    // A folder of that name is meant as its target.
     if real.ends_with("/tmp") {
         meta.mode |= 0o1777;
         return None;
     }
     Some(format!(
-        "/tmp is a link to {target}, which has the mode {:04o}: programs that are not root's cannot write there; give it 1777 in the Dockerfile, or remove the link",
+        "/tmp is a link to {target}, which has the mode {:04o}, so only root's programs can write there; set its mode to 1777 in the Dockerfile, or remove the link",
         meta.mode
     ))
 }
 
-/// What goes with the contents of the folder `dir`, if it is more than leftovers: bytes of files.
+/// Removes the content of the folder `dir`, and returns a note if it is more than leftovers.
 fn lost(tree: &Tree, dir: NodeId, place: &Place) -> Option<String> {
-    // Longer ones are not told whole; a hostile tar decides how deep a tree is.
+    // Stop at a limit, because a hostile tar decides how deep a tree is.
     const LONGEST: usize = 200;
     let (mut files, mut bytes) = (0_u64, 0_u64);
     let mut example: Option<BString> = None;
@@ -187,7 +188,7 @@ fn lost(tree: &Tree, dir: NodeId, place: &Place) -> Option<String> {
         match &tree.node(id).kind {
             Kind::Dir(children) => {
                 let at_top = id == dir;
-                // The first name is looked at first.
+                // Visit the names in ascending order.
                 for (name, id) in children.iter().rev() {
                     let known = |n: &&str| n.as_bytes() == name.as_bytes();
                     if at_top && place.leftovers.iter().any(known) {
@@ -212,14 +213,14 @@ fn lost(tree: &Tree, dir: NodeId, place: &Place) -> Option<String> {
     let example = example?;
     let many = if files == 1 { "file" } else { "files" };
     Some(format!(
-        "removed {files} {many} ({}) from {}, as {example}: {}; keep them in another folder if the machine needs them",
+        "removed {files} {many} ({}) from {}, e.g. {example}: {}; keep them in another folder if the machine needs them",
         Size(bytes),
         place.path,
         place.why
     ))
 }
 
-/// Whether it is the number of a process that is gone.
+/// Whether it is the ID of a process that has ended.
 fn is_pid(path: &BString) -> bool {
     path.ends_with(b".pid") || path.ends_with(b".lock")
 }

@@ -2,7 +2,7 @@
 
 use super::{Init, Report, Rootfs, Settings, edit, read, rewrite, units};
 
-/// Adds the prompts. Returns a note if a console asks for no login at all.
+/// Adds the prompts. Returns a note if a console gives a shell without a login.
 pub(super) fn add(
     rootfs: &mut Rootfs,
     init: Init,
@@ -15,8 +15,8 @@ pub(super) fn add(
     open_shell(rootfs)
 }
 
-/// The first terminal of the screen: where systemd or the distribution's /etc/inittab do not
-/// start its prompt already.
+/// The first terminal of the screen, unless systemd or the distribution's /etc/inittab already
+/// starts a prompt there.
 fn screen(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
     const UNIT: &str = "getty@tty1.service";
     if init == Init::Systemd {
@@ -39,7 +39,7 @@ fn screen(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
     inittab(rootfs, "tty1", None)
 }
 
-/// Whether somebody at a console gets a shell without a login.
+/// Whether a console gives a shell without a login.
 fn open_shell(rootfs: &Rootfs) -> Result<Option<String>, Report> {
     let busybox = rootfs
         .tree
@@ -55,10 +55,10 @@ fn open_shell(rootfs: &Rootfs) -> Result<Option<String>, Report> {
         let shell = ["sh", "ash", "bash"].contains(&program.rsplit('/').next().unwrap_or_default());
         !line.starts_with('#') && shell && ["respawn", "askfirst"].contains(&action)
     };
-    // Without the file busybox's init does just that (busybox, init/init.c, parse_inittab).
+    // This is also busybox init's default without the file (busybox, init/init.c, parse_inittab).
     let open = (busybox && text.is_empty()) || text.lines().any(opens);
     Ok(open.then(|| {
-        "whoever sits at the console of this machine is root without a password: its /etc/inittab starts a shell where it should start a getty, or is missing".into()
+        "anyone at the console of this machine is root without a password: its /etc/inittab starts a shell instead of a getty, or is missing".into()
     }))
 }
 
@@ -68,8 +68,8 @@ fn serial(rootfs: &mut Rootfs, init: Init, settings: &Settings) -> Result<(), Re
     securetty(rootfs, port)?;
     match init {
         Init::Systemd => {
-            // systemd-getty-generator does the same where the kernel's last console is this
-            // port; the link also holds where somebody changes the kernel arguments.
+            // systemd-getty-generator does the same if this port is the kernel's last console. The
+            // link also works after somebody changes the kernel arguments.
             let epoch = rootfs.epoch;
             let link =
                 format!("/etc/systemd/system/getty.target.wants/serial-getty@{port}.service");
@@ -86,8 +86,8 @@ fn serial(rootfs: &mut Rootfs, init: Init, settings: &Settings) -> Result<(), Re
     }
 }
 
-/// A line for a terminal in /etc/inittab (busybox init or sysvinit), in place of one that is
-/// there; with the speed of a serial one.
+/// Sets the line for a terminal in /etc/inittab (busybox init or sysvinit), replacing an existing
+/// one. Serial ones have a speed.
 fn inittab(rootfs: &mut Rootfs, port: &str, baud: Option<u32>) -> Result<(), Report> {
     const FILE: &str = "/etc/inittab";
     let old = read(rootfs, FILE)?;
@@ -109,8 +109,8 @@ fn inittab(rootfs: &mut Rootfs, port: &str, baud: Option<u32>) -> Result<(), Rep
         Some(baud) => format!("{program} -L {baud} {port} vt100"),
         None => format!("{program} 38400 {port} linux"),
     };
-    // busybox takes the port as the first field, sysvinit takes an id of four letters there
-    // and wants run levels.
+    // busybox expects the port in the first field; sysvinit expects an ID of up to four letters and
+    // run levels.
     let busybox = rootfs
         .tree
         .canonical("/sbin/init")
@@ -121,14 +121,14 @@ fn inittab(rootfs: &mut Rootfs, port: &str, baud: Option<u32>) -> Result<(), Rep
         let id: String = port.chars().skip(port.len().saturating_sub(2)).collect();
         format!("{id}:2345:respawn:{getty}\n")
     };
-    // A commented line of the same words must not count.
+    // Ignore a commented line with the same text.
     if !text.lines().any(|l| l == line.trim_end()) {
         text.push_str(&line);
     }
     rewrite(rootfs, FILE, text)
 }
 
-/// Where root's logins are limited to listed terminals, this one is listed.
+/// Adds this terminal to the list of terminals where root may log in, if there is one.
 fn securetty(rootfs: &mut Rootfs, port: &str) -> Result<(), Report> {
     const FILE: &str = "/etc/securetty";
     let old = read(rootfs, FILE)?;

@@ -1,8 +1,8 @@
-//! How the machine gets its addresses: by DHCP and router advertisements on every wired interface,
-//! by the means that the root file system has. What its author configured stays.
+//! How the machine gets its addresses: with DHCP and router advertisements on every wired
+//! interface, using a network manager of the root file system. Existing configuration stays.
 //!
-//! Names of wired interfaces are `en*` where udev gives predictable ones (systemd.net-naming-scheme(7))
-//! and `eth*` where the kernel's stay.
+//! Wired interfaces are named `en*` if udev assigns predictable names
+//! (systemd.net-naming-scheme(7)), and `eth*` if the kernel's names stay.
 
 use super::{Init, Report, Rootfs, Settings, edit, read, rewrite, units};
 use crate::rootfs::Kind;
@@ -10,7 +10,7 @@ use crate::rootfs::Kind;
 mod ifupdown;
 mod static_config;
 
-/// What keeps the network up.
+/// A network manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Means {
     NetworkManager,
@@ -19,7 +19,7 @@ pub(super) enum Means {
     Ifupdown,
 }
 
-/// Its service, by systemd's name and by OpenRC's, and where OpenRC starts it.
+/// Its service in systemd and OpenRC, and the runlevel in OpenRC.
 fn service(means: Means, init: Init) -> (&'static str, &'static str) {
     match (means, init) {
         (Means::NetworkManager, Init::Systemd) => ("NetworkManager.service", "multi-user.target"),
@@ -32,8 +32,7 @@ fn service(means: Means, init: Init) -> (&'static str, &'static str) {
     }
 }
 
-/// In the order of preference: the first two and dhcpcd take every interface that comes, also
-/// those that nobody knows of today.
+/// In order of preference: the first two and dhcpcd handle every interface, including future ones.
 const ALL: [Means; 4] = [
     Means::NetworkManager,
     Means::Networkd,
@@ -41,8 +40,7 @@ const ALL: [Means; 4] = [
     Means::Ifupdown,
 ];
 
-/// Configures the network, unless the root file system's author did. Returns what people should
-/// know.
+/// Configures the network, unless it is already configured. Returns notes for the user.
 pub(super) fn configure(
     rootfs: &mut Rootfs,
     init: Init,
@@ -52,7 +50,7 @@ pub(super) fn configure(
     let means = ALL.into_iter().find(|m| is_on(rootfs, init, *m));
     let means = match means {
         Some(means) => Some(means),
-        // Nothing is on: the author's configuration tells what it is for.
+        // Nothing is enabled: the existing configuration shows which one it is for.
         None => ALL
             .into_iter()
             .find(|m| is_there(rootfs, init, *m) && is_configured(rootfs, *m))
@@ -76,8 +74,8 @@ fn is_there(rootfs: &Rootfs, init: Init, means: Means) -> bool {
         && !(init == Init::Systemd && units::is_masked(rootfs, name))
 }
 
-/// Whether it starts by itself. `networking` alone is not enough: it brings up the loopback
-/// interface beside any other means.
+/// Whether it starts by itself. `networking` alone is not enough, because it brings up the loopback
+/// interface for every other network manager.
 fn is_on(rootfs: &Rootfs, init: Init, means: Means) -> bool {
     let (name, _) = service(means, init);
     is_there(rootfs, init, means)
@@ -85,7 +83,7 @@ fn is_on(rootfs: &Rootfs, init: Init, means: Means) -> bool {
         && (means != Means::Ifupdown || is_configured(rootfs, means))
 }
 
-/// Whether somebody told it what to do.
+/// Whether it is configured.
 fn is_configured(rootfs: &Rootfs, means: Means) -> bool {
     let holds = |dir: &str, ending: &str| {
         rootfs
@@ -98,7 +96,7 @@ fn is_configured(rootfs: &Rootfs, means: Means) -> bool {
         Means::Networkd => {
             holds("/etc/systemd/network", ".network") || holds("/etc/netplan", ".yaml")
         }
-        // It does the right thing without.
+        // It works without configuration.
         Means::Dhcpcd => false,
         Means::Ifupdown => {
             let mut files = vec!["/etc/network/interfaces".to_owned()];
@@ -117,7 +115,7 @@ fn is_configured(rootfs: &Rootfs, means: Means) -> bool {
 
 fn set_up(rootfs: &mut Rootfs, init: Init, means: Means) -> Result<(), Report> {
     match means {
-        // Both of them ask on every wired interface unless they are told otherwise.
+        // By default, both use DHCP on every wired interface.
         Means::NetworkManager => {}
         Means::Dhcpcd => loopback(rootfs, init)?,
         Means::Networkd => networkd(rootfs)?,
@@ -128,7 +126,7 @@ fn set_up(rootfs: &mut Rootfs, init: Init, means: Means) -> Result<(), Report> {
     units::enable(rootfs, init, name, at).map(drop)
 }
 
-/// DHCPv4, and whatever the routers say of IPv6: addresses of their own making (SLAAC), DHCPv6.
+/// DHCPv4, and for IPv6 whatever the routers announce: SLAAC or DHCPv6.
 fn networkd(rootfs: &mut Rootfs) -> Result<(), Report> {
     if !is_configured(rootfs, Means::Networkd) {
         rewrite(
@@ -137,7 +135,7 @@ fn networkd(rootfs: &mut Rootfs) -> Result<(), Report> {
             "# Written by docker-to-linux; see systemd.network(5).\n[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\nIPv6AcceptRA=yes\n".into(),
         )?;
     }
-    // What `systemctl enable` does besides.
+    // The other links of `systemctl enable`.
     let epoch = rootfs.epoch;
     for (name, at) in [
         ("systemd-networkd.socket", "sockets.target"),
@@ -154,9 +152,10 @@ fn networkd(rootfs: &mut Rootfs) -> Result<(), Report> {
     online_by_one(rootfs)
 }
 
-/// The machine is online when one of its interfaces is: without this, one without a cable lets
-/// everything wait for two minutes that waits for the network (systemd-networkd-wait-online(8),
-/// "--any"). NetworkManager and dhcpcd do so by themselves. Who changed the unit means it.
+/// The machine is online when one of its interfaces is. Without this, an interface without a cable
+/// delays everything that waits for the network by two minutes (systemd-networkd-wait-online(8),
+/// "--any"). NetworkManager and dhcpcd behave like this by default. An existing change of the unit
+/// stays.
 fn online_by_one(rootfs: &mut Rootfs) -> Result<(), Report> {
     const UNIT: &str = "systemd-networkd-wait-online.service";
     let own = format!("/etc/systemd/system/{UNIT}");
@@ -168,7 +167,7 @@ fn online_by_one(rootfs: &mut Rootfs) -> Result<(), Report> {
     }
     let text = read(rootfs, &file)?;
     let start = text.lines().find_map(|l| l.strip_prefix("ExecStart="));
-    // It lies elsewhere where /lib is not a part of /usr.
+    // The path differs if /lib is not part of /usr.
     let Some(program) = start.and_then(|s| s.split_whitespace().next()) else {
         return Ok(());
     };
@@ -190,7 +189,7 @@ fn alias_of(rootfs: &mut Rootfs, alias: &str, unit: &str, epoch: i64) -> Result<
     Ok(())
 }
 
-/// OpenRC's `networking` brings up the loopback interface, which dhcpcd leaves alone.
+/// OpenRC's `networking` brings up the loopback interface, which dhcpcd does not.
 fn loopback(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
     if init != Init::OpenRc {
         return Ok(());
@@ -204,9 +203,10 @@ fn loopback(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
     Ok(())
 }
 
-/// /etc/resolv.conf: systemd-resolved's stub where that runs, else a file that the DHCP client
-/// fills. A link of the image stays, and what lies in files/. A file stays where nothing would fill
-/// it again and somebody wrote it; otherwise it may be the build host's and goes.
+/// Sets up /etc/resolv.conf: a link to systemd-resolved's stub if that runs, else a file that the
+/// DHCP client fills. An existing link stays, as do the recipe's files. An existing file stays if
+/// nothing would fill it again and it has usable servers; otherwise it may be the build host's and
+/// is replaced.
 fn resolv_conf(
     rootfs: &mut Rootfs,
     init: Init,
@@ -217,7 +217,7 @@ fn resolv_conf(
     const RESOLVED: &str = "systemd-resolved.service";
     let epoch = rootfs.epoch;
     let resolved = init == Init::Systemd && units::find(rootfs, init, RESOLVED).is_some();
-    // networkd hands its name servers to nobody else.
+    // networkd passes its name servers only to resolved.
     if resolved && means == Some(Means::Networkd) {
         units::enable(rootfs, init, RESOLVED, "multi-user.target")?;
         let alias = "/etc/systemd/system/dbus-org.freedesktop.resolve1.service";
@@ -234,7 +234,7 @@ fn resolv_conf(
         return Ok(None);
     }
     let asks = means.is_some_and(|means| static_config::asks_for_addresses(rootfs, means));
-    // systemd-resolved takes the servers of a file that is not its own (resolved.conf(5)).
+    // systemd-resolved uses the servers of a foreign file (resolved.conf(5)).
     if !asks && static_config::has_servers(&read(rootfs, FILE)?) {
         return Ok(None);
     }

@@ -3,8 +3,8 @@
 use super::{Init, Report, Rootfs, edit, read, rewrite};
 use crate::plan::Mount;
 
-/// Writes our mounts in front of those that the image has; lines of the image for the same
-/// places go, comments stay.
+/// Writes our mounts before the existing ones. Existing lines for the same mount points are
+/// removed, and comments stay.
 pub(super) fn write(rootfs: &mut Rootfs, init: Init, mounts: &[Mount]) -> Result<(), Report> {
     const FSTAB: &str = "/etc/fstab";
     let old = read(rootfs, FSTAB)?;
@@ -33,7 +33,7 @@ pub(super) fn write(rootfs: &mut Rootfs, init: Init, mounts: &[Mount]) -> Result
         let ours = |at: &str| mounts.iter().any(|m| same(&m.at, at));
         let replaced =
             !line.trim_start().starts_with('#') && line.split_whitespace().nth(1).is_some_and(ours);
-        // What a Debian base says in a file that nobody filled yet.
+        // The text of an unused fstab in a Debian base.
         let unconfigured = line.contains("UNCONFIGURED FSTAB");
         if !replaced && !unconfigured && !line.trim().is_empty() {
             text.push_str(line);

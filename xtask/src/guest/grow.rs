@@ -1,8 +1,8 @@
-//! The first boot: partition and file system grow to the size of the disk.
+//! The first boot: the partition and the file system grow to the size of the disk.
 //!
-//! A small program of ours does it with sfdisk and resize2fs, which every distribution has:
-//! systemd-repart is not everywhere where systemd is, and growpart is nowhere unless it is
-//! installed. What it does, and why it may be cut off, stands in the program.
+//! A small program does this with sfdisk and resize2fs, which every distribution has: not every
+//! systemd includes systemd-repart, and growpart must be installed. How it works, and why it may be
+//! interrupted, is described in the program.
 
 use super::{Init, Report, Rootfs, edit, units};
 
@@ -11,7 +11,7 @@ const PROGRAM_TEXT: &str = include_str!("files/grow-root.sh");
 const UNIT_TEXT: &str = include_str!("files/grow-root.service");
 const SERVICE_TEXT: &str = include_str!("files/grow-root.initd");
 
-/// Adds the program and what starts it. Returns a note where it could not work.
+/// Adds the program and its service. Returns a note if it could not work.
 pub(super) fn add(rootfs: &mut Rootfs, init: Init) -> Result<Option<String>, Report> {
     let has = |name: &str| {
         ["/sbin", "/usr/sbin", "/bin", "/usr/bin"]
@@ -45,7 +45,7 @@ pub(super) fn add(rootfs: &mut Rootfs, init: Init) -> Result<Option<String>, Rep
         ),
         Init::Other => {
             return Ok(Some(
-                "the root file system does not grow to a larger disk by itself: that takes systemd or OpenRC".into(),
+                "the root file system does not grow to a larger disk by itself: that needs systemd or OpenRC".into(),
             ));
         }
     };

@@ -1,9 +1,9 @@
-//! Whether a root file system holds password hashes: then its image is for its owner's eyes.
+//! Whether a root file system contains password hashes, so that its image must be kept private.
 
 use std::io;
 
 /// Files with passwords in the second field of their lines: passwd(5), shadow(5) and gshadow(5),
-/// the copies that shadow-utils makes of them, and Debian's daily ones.
+/// the backups of shadow-utils, and Debian's daily ones.
 const FILES: [&str; 9] = [
     "/etc/shadow",
     "/etc/shadow-",
@@ -19,8 +19,8 @@ const FILES: [&str; 9] = [
 /// The largest of these files that is read, in bytes.
 pub const LARGEST: u64 = 16 << 20;
 
-/// Whether one of those files has a password hash in it. `read` gives the content of a file, or
-/// nothing if there is no such file; one that cannot be read counts as one with a hash.
+/// Whether one of those files contains a password hash. `read` returns the content of a file, or
+/// `None` if it does not exist. A file that cannot be read counts as one with a hash.
 pub fn found(mut read: impl FnMut(&str) -> io::Result<Option<Vec<u8>>>) -> bool {
     FILES.iter().any(|path| match read(path) {
         Ok(Some(text)) => text.split(|b| *b == b'\n').any(has_hash),
@@ -29,8 +29,8 @@ pub fn found(mut read: impl FnMut(&str) -> io::Result<Option<Vec<u8>>>) -> bool 
     })
 }
 
-/// The names in an /etc/shadow of those who get in by a password: who has a hash that no mark
-/// locks, or an empty field, which lets them in without one (shadow(5)).
+/// The users in an /etc/shadow who can log in with a password: those with an unlocked hash or an
+/// empty field, which allows login without a password (shadow(5)).
 pub fn let_in(shadow: &[u8]) -> Vec<String> {
     let lines = shadow.split(|b| *b == b'\n');
     let open = lines.filter(|line| {
@@ -45,19 +45,19 @@ pub fn let_in(shadow: &[u8]) -> Vec<String> {
 
 fn has_hash(line: &[u8]) -> bool {
     let field = line.split(|b| *b == b':').nth(1).unwrap_or_default();
-    // passwd(1) and usermod(8) lock an account by a mark in front of its hash.
+    // passwd(1) and usermod(8) lock an account with a mark before its hash.
     let marks = field.iter().take_while(|b| b"!*".contains(b)).count();
     let field = &field[marks..];
     let by_des = |len| {
         let letter = |b: &u8| b.is_ascii_alphanumeric() || b"./".contains(b);
         field.len() == len && field.iter().all(letter)
     };
-    // What systemd writes for an account that nobody has set up (PASSWORD_UNPROVISIONED of its
+    // What systemd writes for an account that was not set up (PASSWORD_UNPROVISIONED in its
     // user-util.h).
     if field == b"unprovisioned" {
         return false;
     }
-    // crypt(5): all kinds of today begin with `$`; BSDi's is `_` and 19 letters, DES has 13.
+    // crypt(5): current kinds begin with `$`, BSDi's has `_` and 19 characters, DES has 13.
     field.starts_with(b"$") || (field.starts_with(b"_") && field.len() == 20) || by_des(13)
 }
 

@@ -1,19 +1,19 @@
-//! Whether the machine's init can be started: where it is, its mode, and what it needs.
+//! Whether the machine's init can be started: its path, its mode, and what it needs.
 //!
-//! Only what surely fails is refused. The rules are Linux's: fs/exec.c, fs/binfmt_script.c and
+//! Only what certainly fails is refused. The rules are Linux's: fs/exec.c, fs/binfmt_script.c and
 //! fs/binfmt_elf.c.
 
 use crate::error::Report;
 use crate::rootfs::program::{ELF, Elf, Machine, is_text};
 use crate::rootfs::{Content, Kind, Rootfs};
 
-/// How much of a script Linux looks at for its interpreter, in bytes (`BINPRM_BUF_SIZE`).
+/// How much of a script Linux reads to find its interpreter, in bytes (`BINPRM_BUF_SIZE`).
 const SCRIPT_HEAD: usize = 256;
 
-/// How many interpreters of interpreters Linux follows.
+/// How many nested interpreters Linux allows.
 const DEPTH: u32 = 5;
 
-/// Where the kernel looks for the init that its arguments name; the last `init=` counts.
+/// The init paths that the kernel tries, after the one in its arguments; the last `init=` counts.
 pub(super) fn path(kernel_arguments: &[String]) -> &str {
     let named = kernel_arguments.iter().rev();
     named
@@ -22,18 +22,18 @@ pub(super) fn path(kernel_arguments: &[String]) -> &str {
         .unwrap_or("/sbin/init")
 }
 
-/// The canonical path of the init. Fails if there is none, or it is no file.
+/// The canonical path of the init. Fails if there is none, or it is not a file.
 pub(super) fn real(rootfs: &Rootfs, kernel_arguments: &[String]) -> Result<String, Report> {
     let tree = &rootfs.tree;
     let path = path(kernel_arguments);
     let wrong = |what: String| {
         Err(Report::mistake(format!("the root file system has no init: {what}"))
-            .hint("install one in the Dockerfile, as `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how"))
+            .hint("install one in the Dockerfile, e.g. `apt-get install systemd-sysv` or `apk add openrc`; the recipes debian and alpine show how"))
     };
     let (Some(real), Some(id)) = (tree.canonical(path), tree.resolve(path)) else {
         return match tree.lookup(path).map(|id| &tree.node(id).kind) {
             Some(Kind::Symlink(to)) => wrong(format!(
-                "{path} is a symbolic link to {to}, which leads nowhere in it"
+                "{path} is a symbolic link to {to}, which does not exist"
             )),
             _ => wrong(format!("there is no {path}")),
         };
@@ -44,8 +44,8 @@ pub(super) fn real(rootfs: &Rootfs, kernel_arguments: &[String]) -> Result<Strin
     }
 }
 
-/// Fails if a kernel for `kernel` could not start the init, or the system's programs are for
-/// another processor. Returns a note if they are for its 32-bit mode.
+/// Fails if a kernel for `kernel` could not start the init, or if the system's programs are for
+/// another processor. Returns a note if they need its 32-bit mode.
 pub fn check(
     rootfs: &Rootfs,
     kernel_arguments: &[String],
@@ -64,15 +64,15 @@ pub fn check(
     libraries(rootfs, kernel)?;
     Ok(machine.filter(|m| *m != kernel).map(|machine| {
         let with = match kernel {
-            Machine::Arm64 => ", which not every processor for it can",
+            Machine::Arm64 => ", which not every such processor supports",
             _ => "",
         };
         format!("the init {shown} is for {machine}: the kernel, for {kernel}, runs it{with}")
     }))
 }
 
-/// Fails if the program at the canonical path `path` could not be started; `what` is what to
-/// call it. Returns the processor that it is for, if it tells.
+/// Fails if the program at the canonical path `path` could not be started; errors call it `what`.
+/// Returns the processor that it is for, if known.
 fn runs(
     rootfs: &Rootfs,
     what: &str,
@@ -81,10 +81,10 @@ fn runs(
     depth: u32,
 ) -> Result<Option<Machine>, Report> {
     let mistake = |why: String| Report::mistake(format!("{what} {why}"));
-    let install = "install its package again in the Dockerfile";
+    let install = "reinstall its package in the Dockerfile";
     let Some(content) = executable(rootfs, path) else {
-        return Err(mistake("has no executable bit".into()).hint(format!(
-            "give it one in the Dockerfile: `chmod 0755 {path}`"
+        return Err(mistake("is not executable".into()).hint(format!(
+            "make it executable in the Dockerfile: `chmod 0755 {path}`"
         )));
     };
     let head = head(rootfs, path, &content, SCRIPT_HEAD)?;
@@ -92,7 +92,7 @@ fn runs(
         return Err(mistake("is empty".into()).hint(install));
     }
     if head.iter().all(|b| *b == 0) {
-        return Err(mistake("starts with nothing but zeros".into()).hint(install));
+        return Err(mistake("starts with only zero bytes".into()).hint(install));
     }
     if head.starts_with(ELF) {
         let elf = right_machine(rootfs, what, path, kernel)?;
@@ -105,25 +105,25 @@ fn runs(
         };
         let Some(real) = rootfs.tree.canonical(&loader) else {
             return Err(
-                mistake(format!("needs {loader}, which is not there")).hint(format!(
-                    "install the C library in the Dockerfile that brings {loader}, or an init that is linked to the one that is there"
+                mistake(format!("needs {loader}, which does not exist")).hint(format!(
+                    "install the C library that contains {loader} in the Dockerfile, or an init that is linked with the installed one"
                 )),
             );
         };
         if executable(rootfs, &real).is_none() {
-            return Err(mistake(format!(
-                "needs {loader}, which is no file with an executable bit"
-            ))
-            .hint("install the C library again in the Dockerfile"));
+            return Err(
+                mistake(format!("needs {loader}, which is not an executable file"))
+                    .hint("reinstall the C library in the Dockerfile"),
+            );
         }
         right_machine(rootfs, &format!("the C library's {loader}"), &real, kernel)?;
         return Ok(machine);
     }
     let Some(line) = head.strip_prefix(b"#!") else {
-        // A text of one word may be anything.
+        // A text without blanks or line feeds may be anything.
         return match is_text(&head) && head.iter().any(|b| b" \n".contains(b)) {
             true => Err(mistake("is a text file without `#!` at its start".into())
-                .hint("give it a first line that names its shell, as `#!/bin/sh`")),
+                .hint("add a first line with its shell, e.g. `#!/bin/sh`")),
             false => Ok(None),
         };
     };
@@ -138,12 +138,12 @@ fn runs(
     else {
         let cure = match interpreter.ends_with('\r') {
             true => {
-                "its lines end as on Windows: take the carriage returns out, as `sed -i 's/\\r$//'`"
+                "it has Windows line endings: remove the carriage returns, e.g. with `sed -i 's/\\r$//'`"
             }
-            false => "install that program in the Dockerfile, or mend the script's first line",
+            false => "install that program in the Dockerfile, or fix the script's first line",
         };
         return Err(mistake(format!(
-            "is a script for {interpreter:?}, which is not there"
+            "is a script for {interpreter:?}, which does not exist"
         ))
         .hint(cure));
     };
@@ -155,13 +155,13 @@ fn runs(
             kernel,
             depth,
         ),
-        None => Err(mistake("is a script of a script of a script".into())
-            .hint("let its first line name a program")),
+        None => Err(mistake("has too many nested script interpreters".into())
+            .hint("use a program in its first line")),
     }
 }
 
-/// Fails if an ELF file is for another processor than the kernel runs programs for. Nothing if
-/// it is no ELF file.
+/// Fails if an ELF file is for a processor that the kernel cannot run programs for. Accepts files
+/// that are not ELF.
 fn right_machine(
     rootfs: &Rootfs,
     what: &str,
@@ -181,12 +181,12 @@ fn right_machine(
 
 fn foreign(what: &str, machine: Machine, kernel: Machine) -> Report {
     Report::mistake(format!(
-        "{what} is for {machine}, and the machine's kernel is for {kernel}"
+        "{what} is for {machine}, but the machine's kernel is for {kernel}"
     ))
-    .hint("take a container for the machine's architecture (`docker build --platform`), or make the image for the container's with --arch")
+    .hint("use a container for the machine's architecture (`docker build --platform`), or build the image for the container's with --arch")
 }
 
-/// Directories of libraries; those for several architectures have one more level.
+/// Directories of libraries. Multi-architecture ones have one more level.
 const LIBRARIES: [&str; 7] = [
     "/lib",
     "/lib64",
@@ -197,8 +197,8 @@ const LIBRARIES: [&str; 7] = [
     "/usr/local/lib",
 ];
 
-/// Fails if there are C libraries, and none is for a processor that the kernel runs programs
-/// for. Others beside the right one are what cross-compilers and emulators need.
+/// Fails if there are C libraries, but none that the kernel can run. Additional ones belong to
+/// cross-compilers and emulators.
 fn libraries(rootfs: &Rootfs, kernel: Machine) -> Result<(), Report> {
     let tree = &rootfs.tree;
     let is_libc = |name: &str| {
@@ -234,7 +234,7 @@ fn libraries(rootfs: &Rootfs, kernel: Machine) -> Result<(), Report> {
     }
 }
 
-/// The content of the file at `path`, links followed.
+/// The content of the file at `path`, following links.
 fn file(rootfs: &Rootfs, path: &str) -> Option<Content> {
     match &rootfs.tree.node(rootfs.tree.resolve(path)?).kind {
         Kind::File(content) => Some(content.clone()),
@@ -242,8 +242,7 @@ fn file(rootfs: &Rootfs, path: &str) -> Option<Content> {
     }
 }
 
-/// The content of the file at `path` if it has an executable bit: without one not even root may
-/// start it.
+/// The content of the file at `path` if it is executable: otherwise not even root may start it.
 fn executable(rootfs: &Rootfs, path: &str) -> Option<Content> {
     let id = rootfs.tree.resolve(path)?;
     file(rootfs, path).filter(|_| rootfs.tree.node(id).meta.mode & 0o111 != 0)

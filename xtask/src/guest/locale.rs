@@ -1,10 +1,10 @@
-//! Where in the world the machine stands: its time zone and its language.
+//! The machine's time zone and locale.
 
 use super::{Init, Report, Rootfs, edit, read, rewrite};
 use crate::rootfs::Kind;
 
-/// The time zone by its name, in the places where systems look for it: `/etc/localtime` (the C
-/// libraries, systemd) and `/etc/timezone` (Debian's family, some programs).
+/// Sets the time zone in all places where systems look for it: `/etc/localtime` (the C libraries,
+/// systemd) and `/etc/timezone` (Debian's family, some programs).
 pub(super) fn timezone(rootfs: &mut Rootfs, zone: &str) -> Result<(), Report> {
     let data = format!("/usr/share/zoneinfo/{zone}");
     let epoch = rootfs.epoch;
@@ -12,14 +12,14 @@ pub(super) fn timezone(rootfs: &mut Rootfs, zone: &str) -> Result<(), Report> {
     if tree.resolve(&data).is_some() {
         tree.symlink("/etc/localtime", &data, epoch).map_err(edit)?;
     } else if ["UTC", "Etc/UTC", "GMT"].contains(&zone) {
-        // What every C library does without the file.
+        // Every C library uses UTC without the file.
         tree.remove("/etc/localtime");
     } else {
         let report = Report::mistake(format!(
-            "the root file system does not know the time zone {zone}: it has no {data}"
+            "the root file system does not have the time zone {zone}: {data} does not exist"
         ));
         return Err(if tree.resolve("/usr/share/zoneinfo/Etc").is_some() {
-            report.hint("names are those of the IANA database, as Europe/Berlin")
+            report.hint("use a name from the IANA database, e.g. Europe/Berlin")
         } else {
             report.hint("install tzdata in the Dockerfile")
         });
@@ -27,19 +27,19 @@ pub(super) fn timezone(rootfs: &mut Rootfs, zone: &str) -> Result<(), Report> {
     rewrite(rootfs, "/etc/timezone", format!("{zone}\n"))
 }
 
-/// The language for all sessions and, where systemd is, all services.
+/// Sets the locale for all sessions and, with systemd, all services.
 pub(super) fn locale(rootfs: &mut Rootfs, init: Init, locale: &str) -> Result<(), Report> {
     if !knows(rootfs, locale)? {
         return Err(Report::mistake(format!(
-            "the root file system does not know the locale {locale}"
+            "the root file system does not have the locale {locale}"
         ))
         .hint(format!(
-            "make it in the Dockerfile, on Debian by `apt-get install locales && localedef -i {} -f UTF-8 {locale}`, or use C.UTF-8",
+            "create it in the Dockerfile, on Debian with `apt-get install locales && localedef -i {} -f UTF-8 {locale}`, or use C.UTF-8",
             locale.split('.').next().unwrap_or_default()
         )));
     }
     let text = format!("LANG={locale}\n");
-    // locale.conf(5); PAM of Debian's family reads the other one, which may be a link to it.
+    // locale.conf(5). PAM in Debian's family reads the other file, which may be a link to this one.
     if init == Init::Systemd {
         rewrite(rootfs, "/etc/locale.conf", text.clone())?;
     }
@@ -47,7 +47,7 @@ pub(super) fn locale(rootfs: &mut Rootfs, init: Init, locale: &str) -> Result<()
         rewrite(rootfs, "/etc/default/locale", text)?;
     }
     if init != Init::Systemd && rootfs.tree.exists("/etc/profile.d") {
-        // `locale` sorts behind the distribution's own file, so it has the last word.
+        // This name sorts after the distribution's own file, so it wins.
         rewrite(
             rootfs,
             "/etc/profile.d/locale.sh",
@@ -57,17 +57,17 @@ pub(super) fn locale(rootfs: &mut Rootfs, init: Init, locale: &str) -> Result<()
     Ok(())
 }
 
-/// Whether the C library can find the locale.
+/// Whether the C library has the locale.
 fn knows(rootfs: &Rootfs, locale: &str) -> Result<bool, Report> {
     let tree = &rootfs.tree;
-    // musl takes every name and speaks UTF-8 always.
+    // musl accepts every name and always uses UTF-8.
     let musl = tree
         .entries("/lib")
         .any(|(name, _)| name.starts_with("ld-musl-"));
     if musl || ["C", "POSIX"].contains(&locale) {
         return Ok(true);
     }
-    // glibc compares codesets without their dashes and capitals (its _nl_normalize_codeset).
+    // glibc compares codesets without dashes and case (its _nl_normalize_codeset).
     let normal = match locale.split_once('.') {
         Some((language, codeset)) => {
             let letters = codeset.chars().filter(char::is_ascii_alphanumeric);
@@ -85,7 +85,7 @@ fn knows(rootfs: &Rootfs, locale: &str) -> Result<bool, Report> {
     if has_folder {
         return Ok(true);
     }
-    // One file for many locales; the names stand in it as they are, each with a NUL behind it.
+    // One file for many locales. It contains their names verbatim, each followed by a NUL.
     const ARCHIVE: &str = "/usr/lib/locale/locale-archive";
     const MOST: u64 = 512 << 20;
     let archive = rootfs
@@ -97,7 +97,7 @@ fn knows(rootfs: &Rootfs, locale: &str) -> Result<bool, Report> {
     Ok(windows.any(|w| w == name.as_bytes()))
 }
 
-/// systemd asks nobody at the first boot: without a terminal's owner it would wait there.
+/// Disables systemd's questions at the first boot, which would wait for an answer on the console.
 pub(super) fn ask_nothing(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
     const UNIT: &str = "systemd-firstboot.service";
     let has = |lib: &str| rootfs.tree.exists(format!("{lib}/systemd/system/{UNIT}"));
@@ -110,7 +110,7 @@ pub(super) fn ask_nothing(rootfs: &mut Rootfs, init: Init) -> Result<(), Report>
         .tree
         .symlink(&mask, "/dev/null", epoch)
         .map_err(edit)?;
-    // It would ask for what is missing; so would some programs.
+    // systemd would ask for what is missing, and so would some programs.
     let has_locale = rootfs
         .tree
         .lookup("/etc/locale.conf")

@@ -1,7 +1,8 @@
-//! Who may log in: what the recipe and the command line say, read before anything is built.
+//! The users who can log in, according to the recipe and the command line. Read before anything is
+//! built.
 //!
-//! Passwords and their hashes go from here into the tree and nowhere else: no plan, no manifest,
-//! no layer of a container has them, and nothing here prints them.
+//! Passwords and hashes go from here into the tree and nowhere else: they are in no plan, manifest
+//! or container layer, and are never printed.
 
 use super::accounts;
 use super::accounts::hash::Secret;
@@ -15,27 +16,27 @@ use uuid::Uuid;
 
 /// Longest file with a password or keys, in bytes.
 const LIMIT: u64 = 1 << 20;
-/// Longest password that every crypt() takes, in bytes (musl: `KEY_MAX`).
+/// Longest password that every crypt() supports, in bytes (musl: `KEY_MAX`).
 const LONGEST: usize = 255;
 
-/// What the command line says of root's login.
+/// The command-line options for root's login.
 #[derive(Debug, Clone, Default)]
 pub struct RootLogin {
-    /// A file with the password in its only line.
+    /// A file whose only line is the password.
     pub password_file: Option<Utf8PathBuf>,
-    /// The password as shadow(5) has it.
+    /// A password hash in the form of shadow(5).
     pub password_hash: Option<PasswordHash>,
     /// Files with public keys.
     pub ssh_keys: Vec<Utf8PathBuf>,
 }
 
-/// Everybody who may log in.
+/// All users who can log in.
 #[derive(Debug, Clone, Default)]
 pub struct Logins(Vec<Account>);
 
 impl Logins {
-    /// Puts together what the recipe in the folder `dir` and the command line say. Reads the
-    /// files that they name.
+    /// Combines the users of the recipe in the folder `dir` with those of the command line. Reads
+    /// the files that they refer to.
     pub fn read(recipe: &Recipe, dir: &Utf8Path, root: &RootLogin) -> Result<Logins, Report> {
         let mut accounts = recipe
             .users
@@ -68,7 +69,7 @@ impl Logins {
         Ok(Logins(accounts))
     }
 
-    /// Makes or adapts the accounts. `image` is what salts of passwords come from.
+    /// Creates or updates the accounts. `image` is the image's ID, used for the salts of passwords.
     pub(super) fn apply(&self, rootfs: &mut Rootfs, image: Uuid) -> Result<(), Report> {
         for account in &self.0 {
             let home = accounts::add(rootfs, account, image)?;
@@ -80,7 +81,7 @@ impl Logins {
         accounts::hide_passwords(rootfs)
     }
 
-    /// The names of those who have keys for ssh.
+    /// The names of the users who have ssh keys.
     pub fn with_keys(&self) -> Vec<&str> {
         let with = self.0.iter().filter(|a| !a.keys.is_empty());
         with.map(|a| a.name.as_str()).collect()
@@ -93,7 +94,7 @@ fn account(user: &User, dir: &Utf8Path) -> Result<Account, Report> {
         all.extend(if keys::is_meant_as_key(text) {
             keys::parse(text, &format!("an ssh key of {} in the recipe", user.name))?
         } else {
-            // Of somebody else's recipe nothing is waited for.
+            // The recipe may be untrusted, so do not block on e.g. a pipe.
             key_file(&dir.join(text), small::regular)?
         });
     }
@@ -113,37 +114,37 @@ fn key_file(file: &Utf8Path, read: Reader) -> Result<Vec<PublicKey>, Report> {
     keys::parse(&text, file.as_str())
 }
 
-/// The only line of a file.
+/// Reads the only line of a file.
 fn password(file: &Utf8Path) -> Result<Secret, Report> {
     let text = small_text(file, "password", small::given)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     let wrong = |why: &str| {
         Err(Report::mistake(format!("the password file {file} {why}"))
-            .hint("write the password, in one line, and nothing else"))
+            .hint("it must contain only the password, on one line"))
     };
     if line.is_empty() {
-        return wrong("is empty: anybody could log in");
+        return wrong("is empty, so anyone could log in");
     }
     if line.contains('\n') {
         return wrong("has more than one line");
     }
     if line.chars().any(char::is_control) {
-        return wrong("has a control character in it, which nobody can type");
+        return wrong("contains a control character, which cannot be typed");
     }
     if line.len() > LONGEST {
-        return wrong("has more than 255 bytes, which some systems cut off");
+        return wrong("has more than 255 bytes, and some systems truncate longer passwords");
     }
     Ok(Secret::new(line.to_owned()))
 }
 
-/// How a small file is read: its path, and the most bytes of it.
+/// How a small file is read: its path, and the size limit in bytes.
 type Reader = fn(&Utf8Path, u64) -> std::io::Result<String>;
 
 fn small_text(file: &Utf8Path, what: &str, read: Reader) -> Result<String, Report> {
     read(file, LIMIT).map_err(|e| {
         Report::mistake(format!("reading the {what} file {file}"))
             .because(e)
-            .hint("name a file that you may read, with text in UTF-8")
+            .hint("use a readable file with UTF-8 text")
     })
 }

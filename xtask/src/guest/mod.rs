@@ -1,6 +1,6 @@
-//! What a container lacks to be a machine, as edits of its tree.
+//! Turns a container into a machine, as edits of its tree.
 //!
-//! Nothing here knows a distribution by name; it knows families of facts: which init there is,
+//! Nothing here depends on the name of a distribution, only on facts: which init is installed,
 //! which files exist.
 
 mod accounts;
@@ -39,7 +39,7 @@ use uuid::Uuid;
 /// Largest configuration file that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-/// What the machine is to be.
+/// The settings of the machine.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Its host name.
@@ -48,31 +48,31 @@ pub struct Settings {
     pub arch: Arch,
     /// Its serial console.
     pub serial: SerialConsole,
-    /// What it mounts, the root first.
+    /// The file systems that it mounts, the root first.
     pub mounts: Vec<Mount>,
-    /// Kernel arguments of the recipe: an `init=` there makes every other init needless.
+    /// Kernel arguments of the recipe. With an `init=`, no other init is needed.
     pub kernel_arguments: Vec<String>,
-    /// How its boot loaders follow upgrades of its kernel; nothing where they read the root
-    /// file system themselves.
+    /// How its boot loaders follow kernel upgrades. `None` if they read the root file system
+    /// themselves.
     pub boot_update: Option<BootUpdate>,
-    /// Time zone, by its name.
+    /// Time zone, as a name from the IANA database.
     pub timezone: Option<String>,
-    /// Language, by the name of its locale.
+    /// Locale, e.g. `C.UTF-8`.
     pub locale: Option<String>,
-    /// Size of a swap file.
+    /// Size of a swap file, if any.
     pub swap: Option<Size>,
     /// Whether the root file system grows to the size of the disk.
     pub grow: bool,
-    /// What lies beside the recipe, and who may log in.
+    /// The recipe's files, and the users who can log in.
     pub given: Given,
-    /// Identity of the image, from which salts and ids of what is made here come.
+    /// ID of the image. Salts and other IDs are derived from it.
     pub image: Uuid,
-    /// What it keeps of its container.
+    /// The settings that it keeps from its container.
     pub container: Option<Container>,
 }
 
 impl Settings {
-    /// A machine that has nothing but a name.
+    /// A machine with only a name.
     pub fn new(hostname: &str, arch: Arch) -> Settings {
         Settings {
             hostname: hostname.to_owned(),
@@ -92,18 +92,18 @@ impl Settings {
     }
 }
 
-/// What people give besides a container: read before anything is built, so that a mistake costs
-/// no time.
+/// User input besides the container. It is read before anything is built, so that mistakes show
+/// early.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
-    /// Files that are laid over the root file system.
+    /// Files to add to the root file system.
     pub overlay: Overlay,
-    /// Who may log in.
+    /// The users who can log in.
     pub logins: Logins,
 }
 
 impl Given {
-    /// Reads what the recipe in the folder `dir` and the command line name.
+    /// Reads the files of the recipe in the folder `dir`, and those named on the command line.
     pub fn read(recipe: &Recipe, dir: &Utf8Path, root: &RootLogin) -> Result<Given, Report> {
         Ok(Given {
             overlay: Overlay::read(&dir.join("files"), &recipe.files)?,
@@ -112,7 +112,7 @@ impl Given {
     }
 }
 
-/// What runs as process 1.
+/// The kind of init, i.e. process 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
     /// systemd.
@@ -124,7 +124,7 @@ pub enum Init {
 }
 
 impl Init {
-    /// Finds out. Fails if there is none.
+    /// Detects the init. Fails if there is none.
     pub fn of(rootfs: &Rootfs, kernel_arguments: &[String]) -> Result<Init, Report> {
         let tree = &rootfs.tree;
         let real = init::real(rootfs, kernel_arguments)?;
@@ -138,7 +138,7 @@ impl Init {
     }
 }
 
-/// Makes a machine of a container. Returns what people should know of it, a line each.
+/// Turns a container into a machine. Returns notes for the user.
 pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, Report> {
     let mut notes = Vec::new();
     let init = Init::of(rootfs, &settings.kernel_arguments)?;
@@ -181,8 +181,8 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
     Ok(notes)
 }
 
-/// An empty machine-id: the first boot fills it, each machine with its own
-/// (machine-id(5), "First Boot Semantics").
+/// Writes an empty machine-id: each machine fills it with its own at the first boot (machine-id(5),
+/// "First Boot Semantics").
 fn machine_id(rootfs: &mut Rootfs, init: Init, settings: &Settings) -> Result<(), Report> {
     const ID: &str = "/etc/machine-id";
     const DBUS: &str = "/var/lib/dbus/machine-id";
@@ -199,16 +199,16 @@ fn machine_id(rootfs: &mut Rootfs, init: Init, settings: &Settings) -> Result<()
         if init == Init::Systemd {
             tree.symlink(DBUS, ID, epoch).map_err(edit)?;
         } else {
-            // dbus-uuidgen makes a new one where the file is missing.
+            // dbus-uuidgen creates a new one if the file is missing.
             tree.remove(DBUS);
         }
     }
     Ok(())
 }
 
-/// Replaces the text of a file and keeps its owner and mode; a new file is root's, 0644. A link to
-/// a file is followed. What is no file, and a link that leads to none, is replaced: the mode of a
-/// link or a device says nothing of a file's.
+/// Replaces the text of a file and keeps its owner and mode; a new file belongs to root and has the
+/// mode 0644. Follows a link to a file. Anything else, and a link that leads to no file, is
+/// replaced with a new file.
 fn rewrite(rootfs: &mut Rootfs, path: &str, text: String) -> Result<(), Report> {
     let epoch = rootfs.epoch;
     let tree = &mut rootfs.tree;
@@ -223,7 +223,7 @@ fn rewrite(rootfs: &mut Rootfs, path: &str, text: String) -> Result<(), Report> 
         && matches!(tree.node(id).kind, Kind::Dir(_))
     {
         return Err(Report::mistake(format!(
-            "{path} of the root file system is a folder, where a file is needed"
+            "{path} of the root file system is a folder, but must be a file"
         ))
         .hint("remove it in the Dockerfile"));
     }
@@ -234,7 +234,7 @@ fn rewrite(rootfs: &mut Rootfs, path: &str, text: String) -> Result<(), Report> 
     Ok(())
 }
 
-/// Reads a configuration file; an absent one is empty.
+/// Reads a configuration file. A missing one is empty.
 fn read(rootfs: &Rootfs, path: &str) -> Result<String, Report> {
     rootfs
         .read_text(path, LIMIT)
@@ -243,7 +243,7 @@ fn read(rootfs: &Rootfs, path: &str) -> Result<String, Report> {
 }
 
 fn edit(error: TreeError) -> Report {
-    Report::failure("making a machine of the container")
+    Report::failure("turning the container into a machine")
         .because(error)
-        .hint("remove in the Dockerfile what is in the way there")
+        .hint("remove the conflicting file in the Dockerfile")
 }

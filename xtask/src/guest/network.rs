@@ -1,4 +1,4 @@
-//! Who the machine is: hostname and hosts.
+//! The machine's host name and its hosts file.
 
 use super::{Report, Rootfs, Settings, read, rewrite};
 
@@ -6,7 +6,7 @@ const LOCALHOST: &str = "127.0.0.1\tlocalhost\n";
 const LOCALHOST_6: &str =
     "::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
-/// Writes both. Returns what people should know.
+/// Writes both. Returns notes for the user.
 pub(super) fn write(rootfs: &mut Rootfs, settings: &Settings) -> Result<Option<String>, Report> {
     let hostname = settings.hostname.as_str();
     if !settings.given.overlay.has("/etc/hostname") {
@@ -15,13 +15,13 @@ pub(super) fn write(rootfs: &mut Rootfs, settings: &Settings) -> Result<Option<S
     hosts(rootfs, settings)
 }
 
-/// The machine finds its own name, at the address that Debian gave such names first (Debian
-/// reference, 5.1.1), and `localhost`. The image's own file is its author's, and gets no more than
-/// what is missing; the engine's is gone already.
+/// Lets the machine resolve its own name, to the address that Debian uses for this (Debian
+/// reference, 5.1.1), and `localhost`. Only missing entries are added to the image's own file; the
+/// engine's file is already removed.
 fn hosts(rootfs: &mut Rootfs, settings: &Settings) -> Result<Option<String>, Report> {
     const FILE: &str = "/etc/hosts";
     let name = settings.hostname.as_str();
-    // The whole name first, as hosts(5) wants it; then the first part, if it has several.
+    // The full name first, as hosts(5) requires, then its first part if it has several.
     let names = match name.split_once('.') {
         Some((short, _)) => format!("{name} {short}"),
         None => name.to_owned(),
@@ -36,7 +36,7 @@ fn hosts(rootfs: &mut Rootfs, settings: &Settings) -> Result<Option<String>, Rep
         return rewrite(rootfs, FILE, text).map(|()| None);
     }
     let mut note = None;
-    // A carriage return would be the last letter of a name.
+    // A carriage return would become part of a name.
     let mut text = old.replace('\r', "");
     if !text.ends_with('\n') {
         text.push('\n');
@@ -49,7 +49,7 @@ fn hosts(rootfs: &mut Rootfs, settings: &Settings) -> Result<Option<String>, Rep
                 words.next().is_some_and(address) && words.any(|word| word == name)
             })
     };
-    // Who has it for IPv4 only may have meant that.
+    // A file with only the IPv4 entry may be intentional.
     if !has(&text, &|a| a.starts_with("127."), "localhost") {
         let six = has(&text, &|a| a == "::1", "localhost");
         text.push_str(LOCALHOST);
@@ -57,7 +57,7 @@ fn hosts(rootfs: &mut Rootfs, settings: &Settings) -> Result<Option<String>, Rep
             text.push_str(LOCALHOST_6);
         }
         note = Some(format!(
-            "added localhost to {FILE}: programs look for each other there"
+            "added localhost to {FILE}: programs use it to reach each other"
         ));
     }
     if !has(&text, &|_| true, name) {

@@ -1,7 +1,7 @@
-//! The folder `files` beside a recipe: laid over the root file system.
+//! The recipe's `files` folder, which is added to the root file system.
 //!
-//! What it holds stands where it will lie in the machine. It is root's unless the recipe says
-//! otherwise; of the host's modes only "executable" counts, for git keeps no more.
+//! The paths in it are those in the machine. Files belong to root unless the recipe says otherwise.
+//! Of the host's modes only "executable" counts, because git stores nothing else.
 
 use super::accounts::Names;
 use super::{Report, Rootfs, edit};
@@ -16,17 +16,17 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::PermissionsExt;
 
-/// Files to lay over a root file system, with what the recipe says of them.
+/// Files to add to a root file system, with the recipe's options for them.
 #[derive(Debug, Clone, Default)]
 pub struct Overlay {
     entries: Vec<Entry>,
-    /// The bytes of all files, one behind the other.
+    /// The bytes of all files, one after the other.
     store: Option<Store>,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
-    /// Where it lies in the machine, as `/etc/app.conf`.
+    /// Its path in the machine, e.g. `/etc/app.conf`.
     path: String,
     kind: EntryKind,
     mode: Option<u16>,
@@ -37,11 +37,11 @@ struct Entry {
 enum EntryKind {
     Dir,
     File {
-        /// First byte in the store.
+        /// Its offset in the store, in bytes.
         start: u64,
         /// Length in bytes, holes included.
         len: u64,
-        /// The runs that hold data, if there are holes between.
+        /// The ranges that hold data, if the file has holes.
         runs: Option<Box<[Segment]>>,
         executable: bool,
     },
@@ -49,10 +49,10 @@ enum EntryKind {
 }
 
 impl Overlay {
-    /// Reads the folder `dir`; none at all is an empty overlay. Links are kept as they are, so
-    /// nothing outside of the folder is read; `dir` itself may be a link to another folder of
-    /// the recipe. Fails on whatever is no file, folder or link, and
-    /// on options for what is not there.
+    /// Reads the folder `dir`; a missing one gives an empty overlay. Links are kept as they are, so
+    /// nothing outside of the folder is read; `dir` itself may be a link to another folder of the
+    /// recipe. Fails if there is anything other than files, folders and links, or an option for a
+    /// missing path.
     pub fn read(
         dir: &Utf8Path,
         options: &BTreeMap<String, FileOptions>,
@@ -64,7 +64,7 @@ impl Overlay {
             let spool = tempfile::tempfile().map_err(|e| {
                 Report::failure(format!("making a temporary file for the contents of {dir}"))
                     .because(e)
-                    .hint("TMPDIR names the folder for it")
+                    .hint("set TMPDIR to a folder with enough space")
             })?;
             let mut reader = Reader {
                 spool: spool.try_clone().map_err(|e| unreadable(dir, e))?,
@@ -76,8 +76,8 @@ impl Overlay {
             overlay.entries = reader.entries;
             overlay.store = Some(Store::new(spool));
         } else if dir.exists() {
-            return Err(Report::mistake(format!("{dir} is no folder"))
-                .hint("what lies in it is laid over the root file system of the machine"));
+            return Err(Report::mistake(format!("{dir} is not a folder"))
+                .hint("its content is added to the machine's root file system"));
         }
         overlay.set_options(dir, options)?;
         Ok(overlay)
@@ -94,18 +94,18 @@ impl Overlay {
             let Some(entry) = self.entries.iter_mut().find(|e| e.path == path) else {
                 let known = self.entries.iter().map(|e| e.path.as_str());
                 let report = Report::mistake(format!(
-                    "the recipe's `files:` names {name}, but there is no {dir}{path}"
+                    "the recipe's `files:` lists {name}, but {dir}{path} does not exist"
                 ));
                 return Err(match closest(&path, known) {
                     Some(known) => report.hint(format!("did you mean {}?", &known[1..])),
-                    None => report.hint(format!("put the file into {dir}, or remove the entry")),
+                    None => report.hint(format!("add the file to {dir}, or remove the entry")),
                 });
             };
             if options.mode.is_some() && matches!(entry.kind, EntryKind::Symlink(_)) {
                 return Err(Report::mistake(format!(
-                    "the recipe's `files:` gives a mode to {name}, a symbolic link"
+                    "the recipe's `files:` sets a mode for {name}, which is a symbolic link"
                 ))
-                .hint("Linux has no modes for links: give it to the file that it leads to"));
+                .hint("links have no mode on Linux: set the mode of its target"));
             }
             entry.mode = options.mode.map(|FileMode(mode)| mode);
             entry.owner = options.owner.clone();
@@ -113,13 +113,13 @@ impl Overlay {
         Ok(())
     }
 
-    /// Whether something in it will lie at `path`.
+    /// Whether it contains something at `path`.
     pub fn has(&self, path: &str) -> bool {
         self.entries.iter().any(|e| e.path == path)
     }
 
-    /// Lays it over the root file system: a file or link in place of what was there, a folder
-    /// into the one that was there. Everything is root's until [`Overlay::give`].
+    /// Adds it to the root file system: a file or link replaces what was there, and a folder is
+    /// merged with an existing one. Everything belongs to root until [`Overlay::give`].
     pub fn apply(&self, rootfs: &mut Rootfs) -> Result<(), Report> {
         let Some(store) = &self.store else {
             return Ok(());
@@ -191,7 +191,7 @@ impl Overlay {
             .map_err(edit)
     }
 
-    /// Gives everything to whom the recipe says; users and groups must be there by now.
+    /// Sets the owners from the recipe. Users and groups must exist by now.
     pub(super) fn give(&self, rootfs: &mut Rootfs) -> Result<(), Report> {
         let mut names = None;
         for entry in &self.entries {
@@ -202,11 +202,11 @@ impl Overlay {
             };
             let (uid, gid) = names.owner(owner).ok_or_else(|| {
                 Report::mistake(format!(
-                    "the recipe's `files:` gives {} to {}, whom the root file system does not know",
+                    "the recipe's `files:` sets the owner of {} to {}, which the root file system does not have",
                     &entry.path[1..],
                     text(owner)
                 ))
-                .hint("make the user or group in the Dockerfile or by `users:`, or use numbers")
+                .hint("create the user or group in the Dockerfile or with `users:`, or use numeric IDs")
             })?;
             let id: Option<NodeId> = match entry.kind {
                 EntryKind::Dir => rootfs.tree.resolve(&entry.path),
@@ -231,19 +231,19 @@ fn text(owner: &Owner) -> String {
 fn unreadable(path: &Utf8Path, error: io::Error) -> Report {
     Report::mistake(format!("reading {path} of the recipe"))
         .because(error)
-        .hint("everything in files/ must be readable for you, and named in UTF-8")
+        .hint("files/ must contain only readable files with names in UTF-8")
 }
 
 struct Reader {
     spool: std::fs::File,
     end: u64,
-    /// Bytes of holes so far.
+    /// Total size of holes so far, in bytes.
     holes: u64,
     entries: Vec<Entry>,
 }
 
 impl Reader {
-    /// Reads the whole folder, a folder before what is in it, in the order of names.
+    /// Reads the whole folder in the order of names, folders before their content.
     fn folder(&mut self, root: &Utf8Path) -> Result<(), Report> {
         let mut todo = vec![(root.to_owned(), String::new())];
         while let Some((host, path)) = todo.pop() {
@@ -268,9 +268,9 @@ impl Reader {
                     self.file(host).map_err(failed)?
                 } else {
                     return Err(Report::mistake(format!(
-                        "{host} of the recipe is no file, folder or symbolic link"
+                        "{host} of the recipe is not a file, folder or symbolic link"
                     ))
-                    .hint("devices, pipes and sockets are made by the machine when it runs"));
+                    .hint("remove it: the machine creates devices, pipes and sockets itself"));
                 };
                 self.entries.push(Entry {
                     path: below,
@@ -290,13 +290,13 @@ impl Reader {
         let (start, len) = (self.end, meta.len());
         if len > MAX_FILE {
             return Err(io::Error::other(format!(
-                "it has {len} bytes, more than the {MAX_FILE} that ext4 takes"
+                "it has {len} bytes, more than ext4's limit of {MAX_FILE}"
             )));
         }
         let mut runs = Vec::new();
         let mut at = 0;
         while at < len {
-            // Holes stay holes: a file may be far larger than every disk.
+            // Keep holes: a file may be far larger than any disk.
             let (from, to) = next_data(&file, at, len)?;
             at = to;
             if from == to {
@@ -315,7 +315,7 @@ impl Reader {
             (&file).seek(io::SeekFrom::Start(from))?;
             let copied = io::copy(&mut (&file).take(to - from), &mut self.spool)?;
             if copied < to - from {
-                return Err(io::Error::other("it became shorter while it was read"));
+                return Err(io::Error::other("it was truncated while it was read"));
             }
             self.end += copied;
         }
@@ -323,7 +323,7 @@ impl Reader {
         self.holes += len.saturating_sub(data);
         if self.holes > MAX_HOLES {
             return Err(io::Error::other(format!(
-                "the files in files/ have holes of more than {}; a large sparse file is better made in the machine, e.g. by truncate(1)",
+                "the files in files/ have holes of more than {}; create a large sparse file in the machine instead, e.g. with truncate(1)",
                 Size(MAX_HOLES)
             )));
         }
@@ -337,15 +337,15 @@ impl Reader {
     }
 }
 
-/// Most bytes of holes in all files. They take no space, but the manifest has a hash of every
-/// file, which covers its zeros.
+/// Limit for the holes of all files, in bytes. They need no space, but the manifest has a hash of
+/// every file, which covers its zeros.
 const MAX_HOLES: u64 = 8 << 30;
 
-/// Most holes in one file: each takes memory.
+/// Maximum number of holes in a file, because each needs memory.
 const MAX_RUNS: usize = 1 << 20;
 
-/// Fails if the folder is a link that leads out of the recipe: what lies there would go into the
-/// image of whoever builds somebody else's recipe.
+/// Fails if the folder is a link that leads out of the recipe: its target would end up in the image
+/// of anyone who builds an untrusted recipe.
 fn stays_inside(dir: &Utf8Path) -> Result<(), Report> {
     if !dir.is_symlink() {
         return Ok(());
@@ -358,7 +358,7 @@ fn stays_inside(dir: &Utf8Path) -> Result<(), Report> {
         return Ok(());
     }
     Err(Report::mistake(format!(
-        "{dir} is a symbolic link that leads out of the recipe, to {}",
+        "{dir} is a symbolic link to {}, outside of the recipe",
         real.display()
     ))
     .hint("copy the folder into the recipe"))

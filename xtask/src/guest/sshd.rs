@@ -1,13 +1,13 @@
-//! OpenSSH's server: keys of its own for each machine, and root's login by a key.
+//! OpenSSH's server: a machine's own host keys, and root's login with a key.
 
 use super::{Init, Report, Rootfs, Settings, edit, read, units};
 
-/// Makes the keys that are missing.
+/// Creates missing host keys.
 const KEYS_UNIT: &str = "docker-to-linux-ssh-keys.service";
 const KEYS_TEXT: &str = include_str!("files/ssh-keys.service");
 
-/// Takes the host keys of the container away, and sees to it that the first boot makes new ones.
-/// Lets those in who have keys. Returns what people should know.
+/// Removes the container's host keys, and makes sure that the first boot creates new ones. Enables
+/// the server for users with keys. Returns notes for the user.
 pub(super) fn prepare(
     rootfs: &mut Rootfs,
     init: Init,
@@ -19,7 +19,7 @@ pub(super) fn prepare(
     if !sshd.iter().any(|p| rootfs.tree.resolve(p).is_some()) {
         if !people.is_empty() {
             notes.push(format!(
-                "the ssh keys of {} open nothing yet: there is no ssh server in the root file system; install openssh-server (on Alpine openssh) in the Dockerfile",
+                "the ssh keys of {} have no effect yet: the root file system has no ssh server; install openssh-server (on Alpine openssh) in the Dockerfile",
                 people.join(", ")
             ));
         }
@@ -40,7 +40,7 @@ pub(super) fn prepare(
         ],
         _ => &[("sshd", "default")],
     };
-    // Either way of starting it will do, if there is one already.
+    // Any existing way of starting it is fine.
     let on = services
         .iter()
         .any(|(name, _)| units::is_enabled(rootfs, init, name));
@@ -59,7 +59,7 @@ pub(super) fn prepare(
     Ok(notes)
 }
 
-/// No two machines may have one key: whoever owns one could play the other.
+/// Machines must not share a host key: the owner of one could impersonate the other.
 fn own_host_keys(
     rootfs: &mut Rootfs,
     init: Init,
@@ -72,7 +72,7 @@ fn own_host_keys(
         .filter(|name| name.starts_with("ssh_host_"))
         .filter(|name| name.ends_with("_key") || name.ends_with("_key.pub"))
         .map(|name| format!("/etc/ssh/{name}"))
-        // Who puts a key into files/ means it.
+        // Keys in files/ are intentional.
         .filter(|path| !settings.given.overlay.has(path))
         .collect();
     for key in keys {
@@ -88,14 +88,14 @@ fn own_host_keys(
         units::enable(rootfs, init, KEYS_UNIT, "multi-user.target")?;
         return Ok(None);
     }
-    // The script of OpenRC's distributions makes missing keys itself.
+    // The script of OpenRC's distributions creates missing keys itself.
     let makes_them = read(rootfs, "/etc/init.d/sshd")?.contains("ssh-keygen");
     Ok((!makes_them).then(|| {
-        "the ssh server's keys were removed, for no two machines may share them: run `ssh-keygen -A` when the machine starts".into()
+        "the ssh server's keys were removed, because machines must not share them: run `ssh-keygen -A` when the machine starts".into()
     }))
 }
 
-/// Root logs in by a key, never by a password.
+/// Lets root log in with a key, but never with a password.
 fn let_root_in(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     const DIR: &str = "/etc/ssh/sshd_config.d";
     let config = read(rootfs, "/etc/ssh/sshd_config")?;
@@ -107,7 +107,7 @@ fn let_root_in(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     let includes = |(key, value): (String, String)| key == "include" && value.starts_with(DIR);
     if config.lines().filter_map(setting).any(includes) {
         let epoch = rootfs.epoch;
-        // sshd keeps the first value that it reads of each setting.
+        // sshd uses the first value that it reads for each setting.
         rootfs
             .tree
             .write(
@@ -119,11 +119,11 @@ fn let_root_in(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
             .map_err(edit)?;
         return Ok(None);
     }
-    // Without the line sshd does the same by itself.
+    // Without the line this is sshd's default.
     let other = settings.find(|(key, _)| key == "permitrootlogin");
     Ok(other.filter(|(_, value)| value == "no").map(|_| {
         format!(
-            "root's ssh key opens nothing: /etc/ssh/sshd_config says PermitRootLogin no, and it does not read {DIR}"
+            "root's ssh key has no effect: /etc/ssh/sshd_config says PermitRootLogin no, and it does not read {DIR}"
         )
     }))
 }

@@ -1,8 +1,8 @@
-//! A swap file, ready in the image.
+//! A swap file that is ready in the image.
 //!
-//! It is a file of the tree like any other, and no work for the first boot: nothing can be
-//! interrupted, and the room for it is part of the disk. ext4 has every block of it (the kernel
-//! takes no holes), while the image file stays sparse where the blocks are zero.
+//! It is a normal file of the tree, not a task for the first boot: nothing can be interrupted, and
+//! its space is part of the disk. ext4 allocates all of its blocks (the kernel does not support
+//! holes), while the image file stays sparse where they are zero.
 
 use super::{Init, Report, Rootfs, edit, read, rewrite, units};
 use crate::model::size::Size;
@@ -10,13 +10,13 @@ use crate::rootfs::{Content, Kind, Meta, Node, Store};
 use std::os::unix::fs::FileExt;
 use uuid::Uuid;
 
-/// Where it lies.
+/// Its path.
 const FILE: &str = "/swapfile";
-/// Size of a page, in bytes, on every architecture that can be built for.
+/// Page size in bytes, which is the same on all supported architectures.
 const PAGE: u64 = 4096;
 
-/// Adds a swap file of `size` bytes, rounded down to whole pages; the machine uses it from its
-/// first boot on.
+/// Adds a swap file of `size` bytes, rounded down to whole pages. The machine uses it from the
+/// first boot.
 pub(super) fn add(
     rootfs: &mut Rootfs,
     init: Init,
@@ -39,7 +39,7 @@ pub(super) fn add(
     rootfs.tree.insert(FILE, node).map_err(edit)?;
 
     let fstab = read(rootfs, "/etc/fstab")?;
-    // systemd refuses a file that is named twice.
+    // systemd rejects a duplicate entry.
     let mut text: String = fstab
         .lines()
         .filter(|line| line.split_whitespace().next() != Some(FILE))
@@ -47,12 +47,12 @@ pub(super) fn add(
         .collect();
     text.push_str(&format!("{FILE} none swap defaults 0 0\n"));
     rewrite(rootfs, "/etc/fstab", text)?;
-    // systemd makes a unit of the line.
+    // systemd generates a unit from the line.
     if init == Init::Systemd || units::enable(rootfs, init, "swap", "boot")? {
         return Ok(None);
     }
     Ok(Some(format!(
-        "nothing in this root file system turns on {FILE}: run `swapon -a` when it starts"
+        "nothing in this root file system enables {FILE}: run `swapon -a` when it starts"
     )))
 }
 

@@ -1,9 +1,9 @@
-//! Services of systemd and OpenRC: whether they are there, and turning them on.
+//! Services of systemd and OpenRC: whether they exist, and how to enable them.
 
 use super::{Init, Report, Rootfs, edit};
 use crate::rootfs::Kind;
 
-/// The unit file of systemd (`ssh.service`), or the script of OpenRC (`sshd`), with its path.
+/// The path of a systemd unit file (`ssh.service`) or an OpenRC script (`sshd`).
 pub(super) fn find(rootfs: &Rootfs, init: Init, name: &str) -> Option<String> {
     let dirs: &[&str] = match init {
         Init::Systemd => &[
@@ -18,8 +18,8 @@ pub(super) fn find(rootfs: &Rootfs, init: Init, name: &str) -> Option<String> {
         .find(|path| rootfs.tree.resolve(path).is_some())
 }
 
-/// Whether the author of the root file system forbade the service: `systemctl mask` links it to
-/// /dev/null, and an empty file does the same (systemd.unit(5)).
+/// Whether the service is masked: `systemctl mask` links it to /dev/null, and an empty file has the
+/// same effect (systemd.unit(5)).
 pub(super) fn is_masked(rootfs: &Rootfs, name: &str) -> bool {
     let mask = format!("/etc/systemd/system/{name}");
     let tree = &rootfs.tree;
@@ -31,7 +31,7 @@ pub(super) fn is_masked(rootfs: &Rootfs, name: &str) -> bool {
         })
 }
 
-/// Whether something starts the service by itself.
+/// Whether something starts the service automatically.
 pub(super) fn is_enabled(rootfs: &Rootfs, init: Init, name: &str) -> bool {
     let tree = &rootfs.tree;
     let (roots, ending): (&[&str], &str) = match init {
@@ -52,8 +52,8 @@ pub(super) fn is_enabled(rootfs: &Rootfs, init: Init, name: &str) -> bool {
     })
 }
 
-/// Turns the service on: in systemd's target or OpenRC's runlevel `at`. `false` if it is not
-/// there or its author forbade it.
+/// Enables the service in systemd's target or OpenRC's runlevel `at`. Returns `false` if it does
+/// not exist or is masked.
 pub(super) fn enable(
     rootfs: &mut Rootfs,
     init: Init,

@@ -1,4 +1,4 @@
-//! Passwords, and how they are hidden.
+//! Passwords and their hashes.
 
 use crate::error::Report;
 use sha_crypt::{Algorithm, Params, PasswordHasher, ShaCrypt};
@@ -6,12 +6,12 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use uuid::Uuid;
 
-/// A text that is never printed.
+/// A secret text, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
 impl Secret {
-    /// Takes a text.
+    /// Wraps a text.
     pub(crate) fn new(text: String) -> Secret {
         Secret(text)
     }
@@ -23,15 +23,15 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How often SHA-512 is repeated: a tenth of a second of a PC, twenty times the usual number.
+/// Rounds of SHA-512: 0.1 seconds on a PC, and twenty times the default.
 const ROUNDS: u32 = 100_000;
 
-/// The password as crypt(5) hides it by SHA-512, which every C library and busybox knows.
+/// Hashes the password with SHA-512 as in crypt(5), which every C library and busybox support.
 ///
-/// The salt comes from the image's id, which names its content, and the user's name: the same
-/// root file system gives the same bytes, and another one, or another user of it, another salt. It
-/// must not come from the password: by a salt that is a fast digest of it, guesses could be tried
-/// without the slow one. Who wants a salt by chance gives a hash instead of a password.
+/// The salt comes from the image's ID, which identifies its content, and from the user's name: the
+/// same root file system gives the same bytes, and another one, or another user, has another salt.
+/// It must not come from the password, because a salt that is a fast digest of the password would
+/// allow fast guesses. For a random salt, supply a hash instead of a password.
 pub(crate) fn sha512(password: &Secret, image: Uuid, user: &str) -> Result<String, Report> {
     let mut digest = Sha256::new();
     digest.update(b"docker-to-linux: salt of a password\0");
@@ -40,7 +40,7 @@ pub(crate) fn sha512(password: &Secret, image: Uuid, user: &str) -> Result<Strin
     let failed = |e: String| Report::failure(format!("hashing the password of {user}: {e}"));
     let params = Params::new(ROUNDS).map_err(|e| failed(e.to_string()))?;
     ShaCrypt::new(Algorithm::Sha512Crypt, params)
-        // 12 bytes are the 16 letters that a salt has at most.
+        // 12 bytes give 16 characters, the maximum length of a salt.
         .hash_password_with_salt(password.0.as_bytes(), &digest.finalize()[..12])
         .map(|hash| hash.as_str().to_owned())
         .map_err(|e| failed(e.to_string()))
@@ -66,7 +66,7 @@ mod tests {
         for other in [hash(2, "root"), hash(1, "anna")] {
             assert_ne!(salt(&one), salt(&other));
         }
-        // What we make is what we take.
+        // We accept our own hashes.
         one.parse::<PasswordHash>().unwrap();
         let check = |text: &str| ShaCrypt::SHA512.verify_password(text.as_bytes(), one.as_str());
         check("correct horse").unwrap();
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "Secret(…)");
     }
 
-    /// Two passwords have one salt: it tells nothing of them.
+    /// Two passwords have the same salt, so it reveals nothing about them.
     #[test]
     fn the_salt_does_not_depend_on_the_password() {
         let hash = |text: &str| sha512(&Secret::new(text.into()), Uuid::nil(), "root").unwrap();

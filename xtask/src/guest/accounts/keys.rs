@@ -1,10 +1,10 @@
-//! Public keys for ssh, as sshd(8) describes them under "AUTHORIZED_KEYS FILE FORMAT".
+//! SSH public keys, as described in sshd(8), "AUTHORIZED_KEYS FILE FORMAT".
 
 use crate::error::Report;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Kinds of keys that today's sshd takes.
+/// Kinds of keys that current versions of sshd accept.
 const KINDS: [&str; 7] = [
     "ssh-ed25519",
     "ssh-rsa",
@@ -20,31 +20,31 @@ const KINDS: [&str; 7] = [
 pub(crate) struct PublicKey(String);
 
 impl PublicKey {
-    /// The line, without its end.
+    /// The line, without its line feed.
     pub(crate) fn line(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether a text is meant to be a key and not the name of a file with some.
+/// Whether a text is a key rather than the name of a file with keys.
 pub(crate) fn is_meant_as_key(text: &str) -> bool {
     is_private(text) || text.split_whitespace().any(|word| KINDS.contains(&word))
 }
 
 fn is_private(text: &str) -> bool {
-    // PEM and OpenSSH's own form, and PuTTY's.
+    // PEM and OpenSSH's own format, and PuTTY's.
     (text.contains("-----BEGIN") && text.contains("PRIVATE KEY"))
         || text.contains("PuTTY-User-Key-File")
 }
 
-/// All keys of a text: one for each line that is neither empty nor a comment. `from` is what
-/// errors call it; they never quote it, for it might be a private key.
+/// Parses the keys of a text: one per line, except empty lines and comments. `from` names the text
+/// in errors, which never quote it because it might be a private key.
 pub(crate) fn parse(text: &str, from: &str) -> Result<Vec<PublicKey>, Report> {
     if is_private(text) {
-        return Err(Report::mistake(format!(
-            "{from} is a private key, which must stay with its owner"
-        ))
-        .hint("give the public one, which lies beside it and ends with .pub"));
+        return Err(
+            Report::mistake(format!("{from} is a private key, which must stay secret"))
+                .hint("use the public key, the file next to it that ends with .pub"),
+        );
     }
     let mut keys = Vec::new();
     for (n, line) in text.lines().enumerate() {
@@ -54,41 +54,41 @@ pub(crate) fn parse(text: &str, from: &str) -> Result<Vec<PublicKey>, Report> {
         }
         check(line).map_err(|why| {
             Report::mistake(format!("{from}, line {}: {why}", n + 1)).hint(
-                "a line of a public key is as `ssh-ed25519 AAAAC3… name`, made by `ssh-keygen -t ed25519`",
+                "a public key is a line like `ssh-ed25519 AAAAC3… name`, e.g. from `ssh-keygen -t ed25519`",
             )
         })?;
         keys.push(PublicKey(line.to_owned()));
     }
     if keys.is_empty() {
-        return Err(Report::mistake(format!("{from} has no ssh key in it"))
-            .hint("give a public key, as ~/.ssh/id_ed25519.pub"));
+        return Err(Report::mistake(format!("{from} contains no ssh key"))
+            .hint("use a public key, e.g. ~/.ssh/id_ed25519.pub"));
     }
     Ok(keys)
 }
 
 fn check(line: &str) -> Result<(), &'static str> {
     if line.contains(|c: char| c.is_control() && c != '\t') {
-        return Err("a control character in it");
+        return Err("it contains a control character");
     }
-    let words = words(line).ok_or("quotes that are not closed")?;
-    // Options may stand in front.
+    let words = words(line).ok_or("it has unclosed quotes")?;
+    // Options may precede the key.
     let at = words
         .iter()
         .take(2)
         .position(|word| KINDS.contains(word))
-        .ok_or("it is no public key of a kind that sshd takes today")?;
+        .ok_or("it is not a public key of a kind that current sshd accepts")?;
     let data = words.get(at + 1).ok_or("the key itself is missing")?;
     let bytes = STANDARD
         .decode(data)
-        .map_err(|_| "the key is damaged: no base 64")?;
-    let fields = fields(&bytes).ok_or("the key is damaged or cut off")?;
+        .map_err(|_| "the key is damaged: it is not base64")?;
+    let fields = fields(&bytes).ok_or("the key is damaged or truncated")?;
     if fields.first() != Some(&words[at].as_bytes()) {
-        return Err("the key is of another kind than the line says");
+        return Err("the key is of a different kind than the line says");
     }
     let lengths: Vec<usize> = fields.iter().map(|f| f.len()).collect();
     let right = match words[at] {
         "ssh-ed25519" => lengths.len() == 2 && lengths[1] == 32,
-        // Exponent and modulus: today's sshd takes 1024 bits and more (RequiredRSASize).
+        // Exponent and modulus: current sshd needs at least 1024 bits (RequiredRSASize).
         "ssh-rsa" => lengths.len() == 3 && lengths[2] >= 128,
         _ => lengths.len() >= 3,
     };
@@ -99,7 +99,8 @@ fn check(line: &str) -> Result<(), &'static str> {
     }
 }
 
-/// The words of a line; blanks in double quotes part none. `None` if a quote is not closed.
+/// The words of a line. Blanks in double quotes do not separate words. `None` if a quote is not
+/// closed.
 fn words(line: &str) -> Option<Vec<&str>> {
     let mut words = Vec::new();
     let mut quoted = false;
@@ -122,7 +123,7 @@ fn words(line: &str) -> Option<Vec<&str>> {
     (!quoted).then_some(words)
 }
 
-/// The texts of a key: each has its length before it, 4 bytes, big endian (RFC 4253, 6.6).
+/// The fields of a key. Each has a 4-byte big-endian length before it (RFC 4253, 6.6).
 fn fields(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
@@ -144,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// Made by `ssh-keygen -t ed25519`, and thrown away.
+    /// Created with `ssh-keygen -t ed25519` for this test.
     const KEY: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMYHRKkc2uJG0Et/N/LGI0/I8mbBbM3Rs8pgfuFFfVPk test";
 
@@ -174,8 +175,8 @@ mod tests {
         assert!(refusal("PuTTY-User-Key-File-3: ssh-ed25519\n").contains("private"));
         assert!(refusal("# none\n").contains("no ssh key"));
         assert!(refusal("hello\n").contains("line 1"));
-        assert!(refusal("ssh-dss AAAAB3NzaC1kc3MAAACB x\n").contains("today"));
-        assert!(refusal(&KEY.replace("ssh-ed25519 ", "ssh-rsa ")).contains("another kind"));
+        assert!(refusal("ssh-dss AAAAB3NzaC1kc3MAAACB x\n").contains("current sshd"));
+        assert!(refusal(&KEY.replace("ssh-ed25519 ", "ssh-rsa ")).contains("a different kind"));
         assert!(refusal(&KEY[..60]).contains("damaged"));
         assert!(refusal("ssh-ed25519").contains("missing"));
         assert!(refusal(&format!("from=\"x {KEY}")).contains("quotes"));

@@ -15,7 +15,7 @@ use hash::Secret;
 use keys::PublicKey;
 use table::Table;
 
-/// Somebody who may log in.
+/// A user who can log in.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Account {
     pub(super) name: String,
@@ -33,7 +33,7 @@ pub(super) enum Password {
     Hash(PasswordHash),
 }
 
-/// Where hashes of passwords are, and the copies that passwd(1) and its like keep.
+/// Files with password hashes, including the backups of passwd(1) and similar programs.
 const SECRETS: [&str; 4] = [
     "/etc/shadow",
     "/etc/gshadow",
@@ -41,8 +41,8 @@ const SECRETS: [&str; 4] = [
     "/etc/gshadow-",
 ];
 
-/// Lets nobody read the hashes of passwords but root and the group that is there for it, whatever
-/// the files were before. Stricter modes stay.
+/// Makes password hashes readable only for root and the group that exists for this purpose.
+/// Stricter modes stay.
 pub(super) fn hide_passwords(rootfs: &mut Rootfs) -> Result<(), Report> {
     let groups = Table::read(rootfs, "/etc/group")?;
     let group = groups
@@ -69,11 +69,11 @@ pub(super) fn hide_passwords(rootfs: &mut Rootfs) -> Result<(), Report> {
     Ok(())
 }
 
-/// Locks every account whose password is empty: on a container's console nobody comes by, on
-/// a machine's anybody does. Returns a note that names them.
+/// Locks every account that has an empty password: nobody can reach a container's console, but a
+/// machine's may be reachable. Returns a note with the names.
 pub(super) fn lock_empty_passwords(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     let mut locked = Vec::new();
-    // /etc/passwd: an `x` there refers to shadow(5), an empty field lets everybody in.
+    // /etc/passwd: `x` refers to shadow(5), and an empty field allows login without a password.
     for file in ["/etc/shadow", "/etc/passwd"] {
         let old = read(rootfs, file)?;
         let mut found = false;

@@ -1,9 +1,9 @@
-//! Files of accounts: lines of fields with colons between.
+//! Account files: lines with fields separated by colons.
 
 use super::super::{Report, Rootfs, read, rewrite};
 use crate::recipe::{Id, Owner, is_reserved_id};
 
-/// One such file. Lines that nobody changes stay as they are.
+/// An account file. Unchanged lines keep their text.
 pub(super) struct Table {
     path: &'static str,
     lines: Vec<String>,
@@ -12,7 +12,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Reads the file; an absent one has no lines.
+    /// Reads the file. A missing one has no lines.
     pub(super) fn read(rootfs: &Rootfs, path: &'static str) -> Result<Table, Report> {
         Ok(Table {
             path,
@@ -22,24 +22,24 @@ impl Table {
         })
     }
 
-    /// Whether the file is there.
+    /// Whether the file exists.
     pub(super) fn is_there(&self) -> bool {
         self.is_there
     }
 
-    /// The number of the line of that name.
+    /// The index of the line with this name.
     pub(super) fn row(&self, name: &str) -> Option<usize> {
         self.lines
             .iter()
             .position(|line| line.split(':').next() == Some(name))
     }
 
-    /// The number of the line that has this text in a field.
+    /// The index of the line that has this text in a field.
     pub(super) fn row_with(&self, field: usize, text: &str) -> Option<usize> {
         (0..self.lines.len()).find(|row| self.get(*row, field) == text)
     }
 
-    /// A field of a line, from 0; an absent one is empty.
+    /// A field of a line, counted from 0. A missing field is empty.
     pub(super) fn get(&self, row: usize, field: usize) -> &str {
         let line = self.lines.get(row).map_or("", String::as_str);
         line.split(':').nth(field).unwrap_or_default()
@@ -60,7 +60,7 @@ impl Table {
         *line = new;
     }
 
-    /// Adds a name to a field that lists names with commas between.
+    /// Adds a name to a comma-separated field.
     pub(super) fn list(&mut self, row: usize, field: usize, name: &str) {
         let mut names: Vec<&str> = self.get(row, field).split(',').collect();
         names.retain(|n| !n.is_empty());
@@ -71,14 +71,14 @@ impl Table {
         self.set(row, field, &text);
     }
 
-    /// Adds a line and returns its number.
+    /// Adds a line and returns its index.
     pub(super) fn add(&mut self, line: String) -> usize {
         self.lines.push(line);
         self.is_changed = true;
         self.lines.len() - 1
     }
 
-    /// Writes the file back if it was changed.
+    /// Writes the file back if it has changed.
     pub(super) fn write(self, rootfs: &mut Rootfs) -> Result<(), Report> {
         if !self.is_changed {
             return Ok(());
@@ -87,7 +87,7 @@ impl Table {
     }
 }
 
-/// Who is who in the root file system.
+/// The users and groups of the root file system.
 pub(crate) struct Names {
     passwd: Table,
     group: Table,
@@ -102,8 +102,8 @@ impl Names {
         })
     }
 
-    /// Numbers of the user and the group; `None` for names that nobody has. Without a group it is
-    /// the user's own, and for an unknown number the group of that number.
+    /// IDs of the user and the group; `None` for unknown names. The default group is the user's
+    /// primary group, or for an unknown user ID the group with the same ID.
     pub(crate) fn owner(&self, owner: &Owner) -> Option<(u32, u32)> {
         let number = |table: &Table, id: &Id| match id {
             Id::Number(n) => Some(*n),

@@ -1,4 +1,4 @@
-//! Users who may log in.
+//! Users who can log in.
 
 use super::super::{Report, Rootfs, edit, read};
 use super::hash;
@@ -9,22 +9,22 @@ use crate::rootfs::{Kind, Meta, Node, Time};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// The first number for people (login.defs(5), `UID_MIN`).
+/// The first ID for regular users (login.defs(5), `UID_MIN`).
 const FIRST_UID: u32 = 1000;
 
-/// Where a user is at home.
+/// The home directory of a user.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
-    /// The folder.
+    /// Its path.
     pub(crate) path: String,
-    /// The user's number.
+    /// The user's ID.
     pub(crate) uid: u32,
-    /// The number of the user's own group.
+    /// The ID of the user's primary group.
     pub(crate) gid: u32,
 }
 
-/// Adds a user, or adapts one who is there: shell, groups, password. Returns where the user's
-/// home is, which is made if it is missing.
+/// Adds a user, or updates an existing one: shell, groups, password. Creates the home directory if
+/// it is missing, and returns it.
 pub(crate) fn add(rootfs: &mut Rootfs, account: &Account, image: Uuid) -> Result<Home, Report> {
     let name = account.name.as_str();
     let mut passwd = Table::read(rootfs, "/etc/passwd")?;
@@ -42,9 +42,9 @@ pub(crate) fn add(rootfs: &mut Rootfs, account: &Account, image: Uuid) -> Result
     }
     let damaged = |what: &str| {
         Report::mistake(format!(
-            "the line of {name} in /etc/passwd of the root file system has no {what} that a user can have"
+            "the line of {name} in /etc/passwd of the root file system has no valid {what}"
         ))
-        .hint("repair it in the Dockerfile")
+        .hint("fix it in the Dockerfile")
     };
     let number = |field: usize, what: &str| {
         let number = passwd.get(row, field).parse().ok();
@@ -74,9 +74,9 @@ fn adapt(passwd: &mut Table, row: usize, account: &Account, rootfs: &Rootfs) -> 
         && has != uid.to_string()
     {
         return Err(Report::mistake(format!(
-            "the recipe gives the user {name} the number {uid}, but the root file system has {name} as {has}"
+            "the recipe gives the user {name} the ID {uid}, but in the root file system {name} has the ID {has}"
         ))
-        .hint("leave `uid:` out: files of the root file system belong to that number"));
+        .hint("remove `uid:`, because files of the root file system may belong to the existing ID"));
     }
     let old = passwd.get(row, 6);
     let lets_nobody_in = old.ends_with("/nologin") || old.ends_with("/false");
@@ -104,9 +104,9 @@ fn create(
     let uid = match account.uid {
         Some(uid) if taken(passwd, uid) => {
             return Err(Report::mistake(format!(
-                "the recipe gives the user {name} the number {uid}, which another user of the root file system has"
+                "the recipe gives the user {name} the ID {uid}, which another user of the root file system has"
             ))
-            .hint("leave `uid:` out, or choose another number"));
+            .hint("remove `uid:`, or choose another ID"));
         }
         Some(uid) => uid,
         None => free(passwd).unwrap_or(FIRST_UID),
@@ -134,10 +134,10 @@ fn shell(rootfs: &Rootfs, account: &Account) -> Result<String, Report> {
     match &account.shell {
         Some(shell) if has(shell) => Ok(shell.clone()),
         Some(shell) => Err(Report::mistake(format!(
-            "the root file system has no {shell}, the shell of {}",
+            "the root file system does not have {shell}, the shell of {}",
             account.name
         ))
-        .hint("install it in the Dockerfile, or leave `shell:` out")),
+        .hint("install it in the Dockerfile, or remove `shell:`")),
         None if has("/bin/bash") => Ok("/bin/bash".into()),
         None => Ok("/bin/sh".into()),
     }
@@ -146,7 +146,7 @@ fn shell(rootfs: &Rootfs, account: &Account) -> Result<String, Report> {
 fn join(group: &mut Table, gshadow: &mut Table, wanted: &str, name: &str) -> Result<(), Report> {
     let Some(row) = group.row(wanted) else {
         let report = Report::mistake(format!(
-            "the root file system has no group {wanted}, which {name} is to be in"
+            "the root file system has no group {wanted}, which the user {name} should be in"
         ));
         let known: BTreeSet<String> = (0..)
             .map(|row| group.get(row, 0).to_owned())
@@ -154,7 +154,7 @@ fn join(group: &mut Table, gshadow: &mut Table, wanted: &str, name: &str) -> Res
             .collect();
         return Err(match closest(wanted, known.iter().map(String::as_str)) {
             Some(known) => report.hint(format!("did you mean {known}?")),
-            None => report.hint("make it in the Dockerfile, by `groupadd` or `addgroup`"),
+            None => report.hint("create it in the Dockerfile with `groupadd` or `addgroup`"),
         });
     };
     group.list(row, 3, name);
@@ -164,7 +164,7 @@ fn join(group: &mut Table, gshadow: &mut Table, wanted: &str, name: &str) -> Res
     Ok(())
 }
 
-/// The password for shadow(5), if there is one.
+/// The password field for shadow(5), if the user has one.
 fn hidden(rootfs: &Rootfs, account: &Account, image: Uuid) -> Result<Option<String>, Report> {
     match &account.password {
         None => Ok(None),
@@ -173,10 +173,10 @@ fn hidden(rootfs: &Rootfs, account: &Account, image: Uuid) -> Result<Option<Stri
             let mut lib = rootfs.tree.entries("/lib");
             if hash.takes_libxcrypt() && lib.any(|(name, _)| name.starts_with("ld-musl-")) {
                 return Err(Report::mistake(format!(
-                    "the root file system cannot check the password of {}: its C library, musl, does not know this kind of hash",
+                    "the root file system cannot check the password of {}: its C library, musl, does not support this kind of hash",
                     account.name
                 ))
-                .hint("use SHA-512, as `openssl passwd -6` makes it"));
+                .hint("use SHA-512, e.g. from `openssl passwd -6`"));
             }
             Ok(Some(hash.reveal().to_owned()))
         }
@@ -191,12 +191,12 @@ fn set_password(
     hidden: Option<String>,
     epoch: i64,
 ) {
-    // 0 would mean that it must be changed at once.
+    // 0 would force a change at the next login.
     let day = (epoch / 86_400).max(1);
     let at = match shadow.row(name) {
         Some(at) => at,
         None => {
-            // What passwd(5) has itself counts on until somebody changes it.
+            // A password in passwd(5) itself stays valid until it is changed.
             let old = match passwd.get(row, 1) {
                 "" | "x" => "*",
                 old => old,
@@ -209,13 +209,13 @@ fn set_password(
         shadow.set(at, 1, &hidden);
         shadow.set(at, 2, &day.to_string());
     } else if shadow.get(at, 1).starts_with('!') {
-        // For sshd without PAM an account with `!` is locked altogether, keys included; `*` only
-        // means that no password fits.
+        // sshd without PAM locks an account with `!` completely, even for keys. `*` only means that
+        // no password matches.
         shadow.set(at, 1, "*");
     }
 }
 
-/// Makes the home of a user if it is missing, with what `/etc/skel` has for new ones.
+/// Creates a user's home directory if it is missing, with the content of `/etc/skel`.
 fn make_home(rootfs: &mut Rootfs, name: &str, home: &Home) -> Result<(), Report> {
     let epoch = rootfs.epoch;
     match rootfs
@@ -227,10 +227,10 @@ fn make_home(rootfs: &mut Rootfs, name: &str, home: &Home) -> Result<(), Report>
         None if home.path.starts_with('/') && !rootfs.tree.exists(&home.path) => {}
         _ => {
             return Err(Report::mistake(format!(
-                "the home of {name} in the root file system, {:?}, is no folder",
+                "the home of {name} in the root file system, {:?}, is not a folder",
                 home.path
             ))
-            .hint("give the login to another user, or repair /etc/passwd in the Dockerfile"));
+            .hint("choose another user, or fix /etc/passwd in the Dockerfile"));
         }
     }
     let own = |mode| Meta {
@@ -259,7 +259,7 @@ fn make_home(rootfs: &mut Rootfs, name: &str, home: &Home) -> Result<(), Report>
     Ok(())
 }
 
-/// Gives a user keys for ssh, besides those that the root file system has for them.
+/// Adds keys to those that the root file system already has for a user.
 pub(crate) fn authorize(rootfs: &mut Rootfs, account: &Account, home: &Home) -> Result<(), Report> {
     if account.keys.is_empty() {
         return Ok(());
@@ -285,7 +285,7 @@ pub(crate) fn authorize(rootfs: &mut Rootfs, account: &Account, home: &Home) -> 
             nanos: 0,
         },
     };
-    // sshd takes no keys that others could write to (sshd_config(5), StrictModes).
+    // sshd ignores keys that others could modify (sshd_config(5), StrictModes).
     let (dir_meta, file_meta) = (own(0o700), own(0o600));
     let tree = &mut rootfs.tree;
     tree.insert(&dir, Node::new(Kind::dir(), dir_meta))
@@ -295,14 +295,14 @@ pub(crate) fn authorize(rootfs: &mut Rootfs, account: &Account, home: &Home) -> 
     Ok(())
 }
 
-/// Lets a user become root: without a password where the user has none to give.
+/// Lets a user become root: without a password if the user has none.
 pub(crate) fn let_be_root(rootfs: &mut Rootfs, account: &Account) -> Result<(), Report> {
     let name = &account.name;
     let epoch = rootfs.epoch;
     let free = account.password.is_none();
     let has = |paths: &[&str]| paths.iter().any(|p| rootfs.tree.resolve(p).is_some());
     let (file, text, mode) = if has(&["/usr/bin/sudo", "/usr/local/bin/sudo"]) {
-        // sudo passes over names with a dot in them.
+        // sudo ignores file names that contain a dot.
         let file = format!("/etc/sudoers.d/docker-to-linux-{}", name.replace('.', "_"));
         let tag = if free { "NOPASSWD: " } else { "" };
         (file, format!("{name} ALL=(ALL:ALL) {tag}ALL\n"), 0o440)
@@ -312,9 +312,9 @@ pub(crate) fn let_be_root(rootfs: &mut Rootfs, account: &Account) -> Result<(), 
         (file, format!("permit {option}{name}\n"), 0o600)
     } else {
         return Err(Report::mistake(format!(
-            "{name} is to become root by sudo, but the root file system has neither sudo nor doas"
+            "the user {name} has `sudo:`, but the root file system has neither sudo nor doas"
         ))
-        .hint("install sudo in the Dockerfile, or leave `sudo:` out"));
+        .hint("install sudo in the Dockerfile, or remove `sudo:`"));
     };
     rootfs
         .tree

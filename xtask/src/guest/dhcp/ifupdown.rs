@@ -1,4 +1,4 @@
-//! ifupdown's configuration, where nobody wrote one.
+//! The configuration of ifupdown, if there is none yet.
 
 use super::super::{Init, Report, Rootfs, edit, rewrite, units};
 use crate::rootfs::{Kind, Meta, Node};
@@ -7,23 +7,23 @@ const FILE: &str = "/etc/network/interfaces";
 const LOOPBACK: &str =
     "# Written by docker-to-linux; see interfaces(5).\nauto lo\niface lo inet loopback\n";
 
-/// Tells ifup(8) the name of the configuration of a wired interface, whatever its own name is.
+/// The script that maps every wired interface to one configuration (ifup(8)).
 const SCRIPT: &str = "/usr/lib/docker-to-linux/wired";
 const SCRIPT_TEXT: &str =
     "#!/bin/sh\n# Written by docker-to-linux; see interfaces(5), \"mapping\".\necho wired\n";
 
 const WAIT: &str = "ifupdown-wait-online.service";
 
-/// The loopback interface alone.
+/// Only the loopback interface.
 pub(super) fn loopback(rootfs: &mut Rootfs) -> Result<(), Report> {
     rewrite(rootfs, FILE, LOOPBACK.into())
 }
 
 /// DHCP on all wired interfaces with systemd, and on `eth0` with another init.
 ///
-/// Where udev starts them, each gets its addresses on its own, and the machine is online when one
-/// has some. `ifup -a` at boot asks on one after the other: each without a cable lets the boot wait
-/// for minutes.
+/// With udev, each interface is configured separately, and the machine is online when one has an
+/// address. At boot, `ifup -a` handles one after the other, and each without a cable delays the
+/// boot by minutes.
 pub(super) fn wired(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
     let stanza = if init != Init::Systemd {
         "auto eth0\niface eth0 inet dhcp\n".to_owned()
@@ -47,7 +47,8 @@ pub(super) fn wired(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
     rewrite(rootfs, FILE, format!("{LOOPBACK}\n{stanza}"))
 }
 
-/// Whether udev starts interfaces as they come, and something waits for the first that is up.
+/// Whether udev configures interfaces when they appear, and something waits for the first one that
+/// is up.
 fn by_udev(rootfs: &Rootfs) -> bool {
     let helper = [
         "/usr/lib/udev/ifupdown-hotplug",

@@ -1,11 +1,11 @@
-//! Addresses and name servers that somebody fixed.
+//! Static addresses and name servers.
 
 use super::Means;
 use crate::guest::LIMIT;
 use crate::rootfs::Rootfs;
 
-/// Whether a DHCP client runs with what the root file system has: it would fill /etc/resolv.conf.
-/// Where nothing is configured, all means ask.
+/// Whether a DHCP client will run with the root file system's configuration: it would fill
+/// /etc/resolv.conf. Unconfigured networks use DHCP.
 pub(super) fn asks_for_addresses(rootfs: &Rootfs, means: Means) -> bool {
     let (dirs, endings): (&[&str], &[&str]) = match means {
         Means::NetworkManager => (
@@ -43,8 +43,7 @@ pub(super) fn asks_for_addresses(rootfs: &Rootfs, means: Means) -> bool {
     !fixed
 }
 
-/// What one line of a configuration says: that addresses are asked for, that they are fixed, or
-/// nothing of it.
+/// Whether a line of a configuration enables DHCP, sets a static address, or neither.
 fn line_says(means: Means, line: &str) -> Option<bool> {
     let words: Vec<&str> = line
         .split(|c: char| c.is_whitespace() || "=:".contains(c))
@@ -74,14 +73,14 @@ fn line_says(means: Means, line: &str) -> Option<bool> {
     }
 }
 
-/// Name servers that only programs on the build host, and its containers, can ask.
+/// Name servers that only the build host's programs and containers can reach.
 const OF_HOSTS: [&str; 8] = [
-    // Docker's in a network of its own, and systemd-resolved's two.
+    // Docker's in user-defined networks, and systemd-resolved's two.
     "127.0.0.11",
     "127.0.0.53",
     "127.0.0.54",
     // Docker Desktop's two, slirp4netns's (rootless engines) and gvisor-tap-vsock's (podman
-    // machine); podman's own network, where aardvark-dns answers.
+    // machine). podman's own network, where aardvark-dns answers.
     "192.168.65.5",
     "192.168.65.7",
     "10.0.2.3",
@@ -89,8 +88,8 @@ const OF_HOSTS: [&str; 8] = [
     "169.254.1.1",
 ];
 
-/// Whether a resolv.conf(5) has name servers that somebody wrote: not those of an engine, and not
-/// the stub of the build host's systemd-resolved, which answer nobody on the machine.
+/// Whether a resolv.conf(5) has usable name servers: neither an engine's nor the stub of the build
+/// host's systemd-resolved, which the machine cannot reach.
 pub(super) fn has_servers(text: &str) -> bool {
     let of_an_engine = text.lines().filter(|l| l.starts_with('#')).any(|l| {
         let l = l.to_ascii_lowercase();

@@ -1,10 +1,10 @@
-//! Disks of the old machine: what waits for them at every start, or ends it in emergency mode.
+//! Disks of an earlier machine: entries that delay every start, or end it in emergency mode.
 
 use super::super::{Init, Report, Rootfs, rewrite, units};
 use super::glance;
 use super::mounts::{Fate, Wanted};
 
-/// How long systemd waits in the background for a disk that may come, instead of 90 s.
+/// How long systemd waits in the background for an optional disk, instead of 90 s.
 const PATIENCE: &str = "x-systemd.device-timeout=30s";
 
 pub(super) fn clean(rootfs: &mut Rootfs, init: Init) -> Result<Vec<String>, Report> {
@@ -17,8 +17,8 @@ pub(super) fn clean(rootfs: &mut Rootfs, init: Init) -> Result<Vec<String>, Repo
     Ok(notes)
 }
 
-/// The fields of a line of fstab(5), the first four at least by their defaults; nothing for a
-/// comment or a line that is none.
+/// The fields of a line of fstab(5), the first four completed with defaults. `None` for a comment
+/// or an invalid line.
 fn fields(line: &str) -> Option<Vec<&str>> {
     let line = line.trim();
     let fields: Vec<&str> = line.split_whitespace().collect();
@@ -39,8 +39,8 @@ fn wanted<'a>(fields: &[&'a str]) -> Wanted<'a> {
     }
 }
 
-/// Lines for devices that the new disk does not have: those of the old disk's boot files and swap
-/// go, others become optional.
+/// Handles lines for devices that the new disk does not have: removes the old disk's boot files and
+/// swap, and makes others optional.
 fn fstab(rootfs: &mut Rootfs, init: Init) -> Result<Vec<String>, Report> {
     const FSTAB: &str = "/etc/fstab";
     let old = glance(rootfs, FSTAB)?;
@@ -62,7 +62,7 @@ fn fstab(rootfs: &mut Rootfs, init: Init) -> Result<Vec<String>, Report> {
                 if systemd && !options.contains("x-systemd.device-timeout") {
                     options = format!("{options},{PATIENCE}");
                 }
-                // OpenRC checks all of these before it mounts any, and fails where one is missing.
+                // OpenRC checks all of these before it mounts any, and fails if one is missing.
                 let pass = match fields.get(5) {
                     Some(pass) if systemd => pass,
                     _ => "0",
@@ -79,13 +79,13 @@ fn fstab(rootfs: &mut Rootfs, init: Init) -> Result<Vec<String>, Report> {
     let mut notes = Vec::new();
     if !gone.is_empty() {
         notes.push(format!(
-            "took out of {FSTAB} what was on another disk: {}; the machine would have waited for it and not started",
+            "removed what was on another disk from {FSTAB}: {}; the machine would have waited for it and failed to start",
             gone.join(", ")
         ));
     }
     if !optional.is_empty() {
         notes.push(format!(
-            "the machine starts without {}, which this disk does not have (nofail in {FSTAB}); they are mounted when they are there",
+            "the machine starts without {}, which this disk does not have (nofail in {FSTAB}); they are mounted when they exist",
             optional.join(", ")
         ));
     }
@@ -95,7 +95,7 @@ fn fstab(rootfs: &mut Rootfs, init: Init) -> Result<Vec<String>, Report> {
     Ok(notes)
 }
 
-/// Encrypted volumes on devices of the old disk: crypttab(5).
+/// Makes encrypted volumes on the old disk's devices optional: crypttab(5).
 fn crypttab(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     const CRYPTTAB: &str = "/etc/crypttab";
     let old = glance(rootfs, CRYPTTAB)?;
@@ -126,7 +126,7 @@ fn crypttab(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     Ok(Some(note))
 }
 
-/// Units of systemd that mount devices of the old disk by themselves.
+/// Disables systemd units that mount devices of the old disk.
 fn mount_units(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     const DIR: &str = "/etc/systemd/system";
     let tree = &rootfs.tree;
@@ -143,7 +143,7 @@ fn mount_units(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     }
     let mut off = Vec::new();
     for (link, name) in links {
-        // What an automount mounts is told by the mount unit of its name.
+        // The mount unit of the same name says what an automount unit mounts.
         let mount = match name.strip_suffix(".automount") {
             Some(stem) => format!("{stem}.mount"),
             None => name.clone(),
@@ -184,13 +184,13 @@ fn mount_units(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     off.dedup();
     Ok((!off.is_empty()).then(|| {
         format!(
-            "turned off {}: this disk does not have what they mount, and the machine would have waited for it; `systemctl enable` turns them on",
+            "disabled {}: this disk does not have what they mount, and the machine would have waited for it; `systemctl enable` enables them",
             off.join(", ")
         )
     }))
 }
 
-/// The disk that the old machine slept on: initramfs.conf(5), `RESUME`.
+/// The disk that the old machine hibernated to: initramfs.conf(5), `RESUME`.
 fn resume(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     const DIR: &str = "/etc/initramfs-tools/conf.d";
     let names = rootfs.tree.entries(DIR);
@@ -214,7 +214,7 @@ fn resume(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     }
     Ok(found.map(|file| {
         format!(
-            "{file} named the swap of another disk; it says RESUME=none now, but an initrd that was made before waits for that disk: make it anew by `update-initramfs -u` in the Dockerfile, or add noresume to `kernel-arguments:`"
+            "{file} named the swap of another disk; it now says RESUME=none, but an existing initrd waits for that disk: rebuild it with `update-initramfs -u` in the Dockerfile, or add noresume to `kernel-arguments:`"
         )
     }))
 }

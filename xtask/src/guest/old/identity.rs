@@ -1,13 +1,13 @@
-//! What belongs to one machine only: seeds, leases, logs, and the state of its first start.
+//! Data of a single machine: seeds, leases, logs, and the state of its first start.
 
 use super::super::{Report, Rootfs, edit};
 use super::{glance, some};
 use crate::rootfs::Kind;
 use bstr::ByteSlice;
 
-/// What nobody can have meant to pass on. Most of it is made anew when it is missing.
+/// Files that are never meant to be copied. Most of them are recreated when missing.
 const PRIVATE: [&str; 17] = [
-    // Seeds of the random number generator, of systemd, sysvinit, OpenRC and boot loaders.
+    // Seeds of the random number generator: systemd, sysvinit, OpenRC and boot loaders.
     "/var/lib/systemd/random-seed",
     "/var/lib/systemd/credential.secret",
     "/var/lib/systemd/timesync/clock",
@@ -16,20 +16,20 @@ const PRIVATE: [&str; 17] = [
     "/var/lib/random-seed",
     "/var/lib/seedrng",
     "/boot/loader/random-seed",
-    // What a DHCP server knows a machine by, and what others may not know.
+    // A machine's identity for DHCP servers, and secrets.
     "/var/lib/dhcpcd/duid",
     "/var/lib/dhcpcd/secret",
     "/etc/dhcpcd.duid",
     "/etc/dhcpcd.secret",
     "/var/lib/NetworkManager/secret_key",
-    // Orders for the next start of the old machine.
+    // Requests for the next start of the old machine.
     "/forcefsck",
     "/fastboot",
     "/forcequotacheck",
     "/halt",
 ];
 
-/// Folders, and the beginnings and endings of names in them that are leases of addresses.
+/// Folders with leases, and the prefixes and suffixes of the leases' names.
 const LEASES: [(&str, &str, &str); 10] = [
     ("/var/lib/dhcp", "", ".leases"),
     ("/var/lib/dhclient", "", ".leases"),
@@ -43,11 +43,11 @@ const LEASES: [(&str, &str, &str); 10] = [
     ("/var/lib/systemd/network", "", ""),
 ];
 
-/// Locks of accounts with the number of a process: one that is alive in the new machine, which has
-/// the low numbers, would keep everybody from changing a password (shadow's lib/commonio.c).
+/// Locks of account files that contain a process ID: if a process of the new machine has the same,
+/// low ID, nobody can change a password (shadow's lib/commonio.c).
 const LOCKS: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
 
-/// What udev 53 to 208 wrote of the network cards and drives that it met.
+/// Files that udev 53 to 208 wrote about the network cards and drives that it found.
 const CARDS: [&str; 3] = [
     "70-persistent-net.rules",
     "70-persistent-cd.rules",
@@ -68,9 +68,7 @@ pub(super) fn clean(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
     }
     for path in ["/etc/nologin", "/var/run/nologin"] {
         if rootfs.tree.remove(path) {
-            notes.push(format!(
-                "removed {path}: nobody but root could have logged in"
-            ));
+            notes.push(format!("removed {path}: only root could have logged in"));
         }
     }
     let cards = remove_all(rootfs, "/etc/udev/rules.d", |name| CARDS.contains(&name));
@@ -88,7 +86,7 @@ pub(super) fn clean(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
     Ok(notes)
 }
 
-/// Removes the entries of a folder whose names `which` wants; returns their paths.
+/// Removes the entries of a folder whose names match `which`, and returns their paths.
 fn remove_all(rootfs: &mut Rootfs, dir: &str, which: impl Fn(&str) -> bool) -> Vec<String> {
     let tree = &mut rootfs.tree;
     let found: Vec<String> = tree
@@ -102,8 +100,8 @@ fn remove_all(rootfs: &mut Rootfs, dir: &str, which: impl Fn(&str) -> bool) -> V
     found
 }
 
-/// systemd-journald keeps the journal of each machine in a folder named by its id, and shows only
-/// its own.
+/// Removes old journals. systemd-journald keeps each machine's journal in a folder named by its ID,
+/// and shows only its own.
 fn journals(rootfs: &mut Rootfs) -> Option<String> {
     let is_id = |name: &str| name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit());
     let gone = remove_all(rootfs, "/var/log/journal", is_id);
@@ -115,8 +113,8 @@ fn journals(rootfs: &mut Rootfs) -> Option<String> {
     })
 }
 
-/// cloud-init takes a machine for set up when it finds the state of an earlier start. What goes is
-/// what `cloud-init clean --configs network` removes, but for scripts and seeds.
+/// Removes cloud-init's state, which makes it skip a machine's setup. The same as `cloud-init clean
+/// --configs network`, except for scripts and seeds.
 fn cloud_init(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     let mut gone = Vec::new();
     let state = |name: &str| ["data", "instance", "instances", "sem"].contains(&name);
@@ -132,7 +130,7 @@ fn cloud_init(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
             ["cloud-init.log", "cloud-init-output.log"].contains(&name)
         });
     }
-    // Who turned its part off has taken the files over.
+    // A disabled part of cloud-init means that the files are now maintained by hand.
     let own = rootfs
         .tree
         .entries("/etc/cloud/cloud.cfg.d")
@@ -152,7 +150,7 @@ fn cloud_init(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
                 .map(|(n, _)| format!("{dir}/{n}"))
                 .collect();
             for file in files {
-                // The others of that name are somebody's own.
+                // Other files with such a name are not cloud-init's.
                 let text = glance(rootfs, &file)?.to_lowercase();
                 let written = text.contains("cloud-init") || !name.starts_with("ifcfg-");
                 if written && names_a_card(&text) {
@@ -164,20 +162,20 @@ fn cloud_init(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     }
     Ok((!gone.is_empty()).then(|| {
         format!(
-            "removed what cloud-init kept of another machine, so that it sets up this one: {}",
+            "removed cloud-init's state from another machine, so that it sets up this one: {}",
             some(&gone)
         )
     }))
 }
 
-/// Whether a configuration of the network, in small letters, is for one card by its address.
+/// Whether a network configuration, in lower case, is bound to a single card's address.
 fn names_a_card(text: &str) -> bool {
     ["macaddress", "mac-address", "hwaddr", "hwaddress"]
         .iter()
         .any(|key| text.contains(key))
 }
 
-/// A list of mounts that nobody keeps any more (mount(8), "/etc/mtab and /proc/mounts").
+/// Replaces an obsolete list of mounts (mount(8), "/etc/mtab and /proc/mounts").
 fn mtab(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     const FILE: &str = "/etc/mtab";
     let epoch = rootfs.epoch;
@@ -193,12 +191,12 @@ fn mtab(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
         .map_err(edit)?;
     Ok((!empty).then(|| {
         format!(
-            "{FILE} listed the mounts of another machine; it is a link to /proc/self/mounts now"
+            "{FILE} listed the mounts of another machine; it is now a link to /proc/self/mounts"
         )
     }))
 }
 
-/// A link to a file of the build host: Windows' Subsystem for Linux makes it.
+/// A link to a file of the build host, created by the Windows Subsystem for Linux.
 fn resolv_conf(rootfs: &mut Rootfs) {
     const FILE: &str = "/etc/resolv.conf";
     let tree = &mut rootfs.tree;
@@ -213,8 +211,8 @@ fn resolv_conf(rootfs: &mut Rootfs) {
     }
 }
 
-/// Where /var/run is a folder of the disk, what processes left there lives on: numbers of
-/// processes, sockets, locks.
+/// If /var/run is a folder on the disk, leftovers of old processes survive: process IDs, sockets,
+/// locks.
 fn stale_state(rootfs: &mut Rootfs) {
     let tree = &mut rootfs.tree;
     for path in ["/var/run", "/var/lock"] {

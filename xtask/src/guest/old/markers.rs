@@ -1,16 +1,16 @@
-//! Words by which programs know that they run in a container.
+//! Environment variables that mark a container.
 
 use super::super::{Report, Rootfs, rewrite};
 use super::glance;
 
-/// Files of assignments that every session or service reads: environment(5), environment.d(5).
+/// Files with assignments that every session or service reads: environment(5), environment.d(5).
 const ENVIRONMENTS: [&str; 1] = ["/etc/environment"];
 const ENVIRONMENT_DIRS: [&str; 2] = ["/etc/environment.d", "/usr/lib/environment.d"];
 /// Settings of systemd: systemd-system.conf(5).
 const SETTINGS: [&str; 2] = ["/etc/systemd/system.conf", "/etc/systemd/user.conf"];
 const SETTINGS_DIRS: [&str; 2] = ["/etc/systemd/system.conf.d", "/etc/systemd/user.conf.d"];
 
-/// Takes `container=` out of what sets the environment of services and sessions.
+/// Removes `container=` from the environment of services and sessions.
 pub(super) fn clean(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     let mut mended = Vec::new();
     for file in files(rootfs, &ENVIRONMENTS, &ENVIRONMENT_DIRS, "") {
@@ -30,7 +30,7 @@ pub(super) fn clean(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     }
     Ok((!mended.is_empty()).then(|| {
         format!(
-            "took container= out of {}: programs would have taken the machine for a container",
+            "removed container= from {}: programs would have treated the machine as a container",
             mended.join(", ")
         )
     }))
@@ -46,7 +46,7 @@ fn files(rootfs: &Rootfs, files: &[&str], dirs: &[&str], ending: &str) -> Vec<St
     all
 }
 
-/// Whether an assignment is that of the variable `container`.
+/// Whether an assignment sets the variable `container`.
 fn is_marker(assignment: &str) -> bool {
     let assignment = assignment.trim_start_matches(['"', '\'']);
     assignment
@@ -54,7 +54,7 @@ fn is_marker(assignment: &str) -> bool {
         .is_some_and(|rest| rest.starts_with('='))
 }
 
-/// A line of systemd's settings without the marker; nothing if it has nothing else.
+/// A line of systemd's settings without the variable. `None` if nothing else is left.
 fn setting(line: &str) -> Option<String> {
     let Some((key, value)) = line.split_once('=') else {
         return Some(line.to_owned());
@@ -70,7 +70,7 @@ fn setting(line: &str) -> Option<String> {
     (!rest.is_empty()).then(|| format!("{key}={}", rest.join(" ")))
 }
 
-/// Rewrites a file, if `line` changes or drops one of its lines.
+/// Rewrites a file if `line` changes or drops one of its lines.
 fn mend(
     rootfs: &mut Rootfs,
     file: String,

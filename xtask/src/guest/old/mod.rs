@@ -1,9 +1,9 @@
-//! What an earlier life left in a root file system, and must not move into the new machine.
+//! Leftovers in a root file system that must not move into the new machine.
 //!
-//! A root file system may have been another machine's, a build host's folder or a container that
-//! pretended to be a machine. Each file here knows one kind of such facts, finds it by what is in
-//! the files and never by a distribution's name, and says in a note what it changed and why. What
-//! nobody can have meant (random seeds, leases) goes silently.
+//! A root file system may come from another machine, a build host's folder, or a container that ran
+//! an init. Each module handles one kind of leftovers, recognises it by the content of files and
+//! never by a distribution's name, and reports in a note what it changed and why. What is never
+//! intended (random seeds, leases) is removed silently.
 
 mod disks;
 mod identity;
@@ -20,7 +20,7 @@ pub(super) use systemd::check as check_units;
 use super::{Init, LIMIT, Report, Rootfs, read};
 use crate::rootfs::Kind;
 
-/// Takes out or mends everything but owners and modes. Returns what people should know.
+/// Removes or repairs everything except owners and modes. Returns notes for the user.
 pub(super) fn clean(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
     let mut notes = packages::clean(rootfs)?;
     notes.extend(identity::clean(rootfs)?);
@@ -40,7 +40,7 @@ pub(super) fn clean(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
     Ok(notes)
 }
 
-/// What starts services here. The recipe may still bring the init itself, so that may be missing.
+/// The init, if installed: the recipe's files may still add it.
 fn manager(rootfs: &Rootfs) -> Option<Init> {
     let has = |paths: &[&str]| paths.iter().any(|p| rootfs.tree.resolve(p).is_some());
     Init::of(rootfs, &[]).ok().or_else(|| {
@@ -52,8 +52,8 @@ fn manager(rootfs: &Rootfs) -> Option<Init> {
     })
 }
 
-/// Reads a configuration file; one that is absent, or larger than any of them, is empty: nothing
-/// that is looked for here is in it.
+/// Reads a configuration file. A missing or overly large one counts as empty, because it cannot
+/// contain what is searched for here.
 fn glance(rootfs: &Rootfs, path: &str) -> Result<String, Report> {
     let id = rootfs.tree.resolve(path);
     let small = id.is_some_and(|id| match &rootfs.tree.node(id).kind {
@@ -67,7 +67,7 @@ fn glance(rootfs: &Rootfs, path: &str) -> Result<String, Report> {
     }
 }
 
-/// A few of many, for a note: `a, b, c and 4 more`.
+/// The first few of many names, for a note: `a, b, c and 4 more`.
 fn some(all: &[String]) -> String {
     const FEW: usize = 6;
     match all.len().checked_sub(FEW) {

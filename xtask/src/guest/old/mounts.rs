@@ -2,7 +2,7 @@
 
 use crate::rootfs::{Kind, Tree};
 
-/// What is to be mounted, where and how, as fstab(5) or a unit of systemd has it.
+/// A mount, as described by fstab(5) or a systemd unit: what, where and how.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) what: &'a str,
@@ -11,18 +11,18 @@ pub(super) struct Wanted<'a> {
     pub(super) options: &'a str,
 }
 
-/// What becomes of it.
+/// What to do with a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It works, or nothing waits for it.
     Keep,
-    /// It may come: the machine starts without it.
+    /// Make it optional: the machine starts without it.
     Optional,
-    /// It was a part of the old disk, which is another now.
+    /// Remove it: it was part of the old disk.
     Gone,
 }
 
-/// File systems that the kernel makes up, and those that lie over others: they need no device.
+/// Virtual and overlay file systems, which need no device.
 const MADE_UP: [&str; 27] = [
     "aufs",
     "autofs",
@@ -53,7 +53,7 @@ const MADE_UP: [&str; 27] = [
     "usbfs",
 ];
 
-/// Those that come over the network; systemd and OpenRC start without them (systemd,
+/// Network file systems, which systemd and OpenRC can start without (systemd,
 /// src/basic/mountpoint-util.c, `fstype_is_network`, without those that a hypervisor shares).
 const NETWORK: [&str; 17] = [
     "afs",
@@ -75,7 +75,7 @@ const NETWORK: [&str; 17] = [
     "sshfs",
 ];
 
-/// Where the firmware's and the boot loader's files lie. The image has its own.
+/// Mount points of firmware and boot loader files. The image has its own.
 fn is_boot(at: &str) -> bool {
     ["/boot", "/efi"]
         .iter()
@@ -87,28 +87,28 @@ impl Wanted<'_> {
         self.options.split(',').any(|o| o == option)
     }
 
-    /// Whether it is a device by its name, or by what it has: `UUID=` and its like.
+    /// Whether it names a device by its path or by its contents (`UUID=` etc.).
     fn is_device(&self) -> bool {
         let tag = self.what.split_once('=').map(|(tag, _)| tag);
         const TAGS: [&str; 5] = ["UUID", "LABEL", "PARTUUID", "PARTLABEL", "ID"];
         self.what.starts_with("/dev/") || tag.is_some_and(|tag| TAGS.contains(&tag))
     }
 
-    /// Judges it by what `tree` has. `systemd`: options of systemd count. `others` are the places
-    /// of everything else that is mounted.
+    /// Decides by the content of `tree`. `systemd`: whether systemd's options apply. `others` are
+    /// the mount points of all other mounts.
     pub(super) fn fate(&self, tree: &Tree, systemd: bool, others: &[&str]) -> Fate {
         let network = NETWORK.contains(&self.kind.strip_prefix("fuse.").unwrap_or(self.kind));
-        // Its memory is made when the machine starts.
+        // Its memory is allocated when the machine starts.
         let zram = self.what.starts_with("/dev/zram");
-        // Everything in it is in the root file system. An initramfs that mounts it (initramfs-tools,
-        // init) knows no `nofail` and waits for the device without an end.
+        // Everything in it is in the root file system. An initramfs that mounts it
+        // (initramfs-tools, init) ignores `nofail` and waits for the device forever.
         if self.at == "/usr" {
             return Fate::Gone;
         }
         if self.at == "/" || network || self.has("_netdev") || zram {
             return Fate::Keep;
         }
-        // Even one that waits for nobody would hide the kernels when somebody looks there.
+        // Even an optional one would hide the kernels when it is accessed.
         let automount = systemd && self.has("x-systemd.automount");
         if is_boot(self.at) && self.is_device() {
             let waits = !self.has("noauto") && !self.has("nofail");
@@ -141,7 +141,7 @@ impl Wanted<'_> {
             return Fate::Optional;
         }
         if !self.what.starts_with('/') {
-            // A share of a hypervisor, a data set of a pool: nobody here knows.
+            // A hypervisor's share or a pool's data set, about which nothing is known here.
             return Fate::Optional;
         }
         let below = |at: &str| self.what == at || self.what.starts_with(&format!("{at}/"));

@@ -1,11 +1,10 @@
-//! OpenRC of an image that was made for containers: what it is told to leave out, and what nobody
-//! turned on.
+//! OpenRC in an image for containers: enables services that were disabled or never enabled.
 
 use super::super::{Init, Report, Rootfs, rewrite, units};
 use super::{glance, some};
 
-/// What Linux on a disk needs, by runlevel, as OpenRC's own installation (its
-/// runlevels/meson.build) and Alpine's setup-disk turn it on.
+/// What Linux on a disk needs, per runlevel, as enabled by OpenRC's own installation (its
+/// runlevels/meson.build) and Alpine's setup-disk.
 const WANTED: [(&str, &str); 12] = [
     ("devfs", "sysinit"),
     ("dmesg", "sysinit"),
@@ -21,13 +20,13 @@ const WANTED: [(&str, &str); 12] = [
     ("killprocs", "shutdown"),
 ];
 
-/// Who makes device nodes: one of them, with what belongs to it.
+/// Device managers: one of them is enabled, with its helper services.
 const DEVICES: [&[&str]; 3] = [&["udev", "udev-trigger"], &["mdevd"], &["mdev"]];
 
-/// Scripts of OpenRC itself whose absence tells that somebody took it apart.
+/// Scripts of OpenRC itself. If one is missing, OpenRC was stripped.
 const OWN: [&str; 6] = ["bootmisc", "devfs", "fsck", "localmount", "modules", "root"];
 
-/// Undoes what made it fit for a container. Returns what people should know.
+/// Undoes changes for containers. Returns notes for the user.
 pub(super) fn mend(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
     let mut notes = Vec::new();
     notes.extend(settings(rootfs)?);
@@ -37,15 +36,16 @@ pub(super) fn mend(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
     let gone: Vec<&str> = OWN.into_iter().filter(|name| !has(name)).collect();
     if !gone.is_empty() && gone.len() < OWN.len() {
         notes.push(format!(
-            "OpenRC here lacks its own services {}, as images for containers have it: install it anew in the Dockerfile, as by `apk fix --reinstall openrc`",
+            "OpenRC lacks its own services {}, as in images for containers: reinstall it in the Dockerfile, e.g. with `apk fix --reinstall openrc`",
             gone.join(", ")
         ));
     }
     Ok(notes)
 }
 
-/// `rc_sys` names the kind of container that OpenRC is in: services that need a machine then leave
-/// themselves out (OpenRC, etc/rc.conf and `keyword` in openrc-run(8)). Without it, it finds out.
+/// Removes `rc_sys`, which names the kind of container that OpenRC is in: services that need a
+/// machine then do not start (OpenRC, etc/rc.conf and `keyword` in openrc-run(8)). Without it,
+/// OpenRC detects the system itself.
 fn settings(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     const FILE: &str = "/etc/rc.conf";
     let old = glance(rootfs, FILE)?;
@@ -54,7 +54,7 @@ fn settings(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
         let value = value.split('#').next().unwrap_or_default();
         Some(value.trim().trim_matches(['"', '\'']).to_owned())
     };
-    // An empty one says "no container"; Xen's are machines.
+    // An empty value means "no container", and Xen guests are machines.
     let of_container = |line: &str| {
         value(line, "rc_sys")
             .is_some_and(|v| !["", "XEN0", "XENU"].contains(&v.to_uppercase().as_str()))
@@ -62,7 +62,7 @@ fn settings(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     if !old.lines().any(of_container) {
         return Ok(None);
     }
-    // What goes with it: the engine's network instead of the machine's.
+    // Goes with it: the engine's network replaces the machine's.
     let provides = |line: &str| {
         value(line, "rc_provide").is_some_and(|v| {
             v.split_whitespace()
@@ -81,7 +81,7 @@ fn settings(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     }
     rewrite(rootfs, FILE, text)?;
     Ok(Some(format!(
-        "took {} out of {FILE}: services that a machine needs would not start",
+        "removed {} from {FILE}: services that a machine needs would not start",
         off.join(" and ")
     )))
 }
@@ -117,11 +117,11 @@ fn inittab(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
         ),
     )?;
     Ok(Some(format!(
-        "{FILE} did not start OpenRC, so nothing would have been mounted or started: it does now"
+        "{FILE} did not start OpenRC, so nothing would have been mounted or started: now it does"
     )))
 }
 
-/// Turns on what a machine needs and a container's OpenRC has off.
+/// Enables what a machine needs but a container's OpenRC has disabled.
 fn want(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     let mut wanted: Vec<(&str, &str)> = WANTED.into();
     let on = |rootfs: &Rootfs, name: &str| units::is_enabled(rootfs, Init::OpenRc, name);
@@ -134,7 +134,7 @@ fn want(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     }
     let mut added = Vec::new();
     for (name, level) in wanted {
-        // Scripts of sysvinit have runlevels of their own.
+        // Scripts of sysvinit use different runlevels.
         let script = glance(rootfs, &format!("/etc/init.d/{name}"))?;
         let first = script.lines().next().unwrap_or_default();
         if first.contains("openrc-run")
@@ -146,7 +146,7 @@ fn want(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     }
     Ok((!added.is_empty()).then(|| {
         format!(
-            "turned on {}: a container does without, a machine does not",
+            "enabled {}: a container works without it, but a machine needs it",
             some(&added)
         )
     }))

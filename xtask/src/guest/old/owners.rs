@@ -1,17 +1,18 @@
-//! Owners and modes that make every service fail: a root folder that only its builder may enter, a
-//! tree that lost its owners, numbers that Linux gives to nobody.
+//! Owners and modes that make services fail: a root folder that only its builder can enter, a tree
+//! with wrong owners, IDs that Linux reserves.
 
 use super::super::Rootfs;
 use super::some;
 use crate::rootfs::{Kind, NodeId, ROOT, Tree};
 use std::collections::BTreeSet;
 
-/// Who has files that belong to nobody (Linux, `DEFAULT_OVERFLOWUID` in include/linux/highuid.h).
+/// The ID that owns files of unmapped users (Linux, `DEFAULT_OVERFLOWUID` in
+/// include/linux/highuid.h).
 const NOBODY: u32 = 65534;
-/// `(uid_t)-1`: chown(2) takes it for "leave it as it is", and no process can have it.
+/// `(uid_t)-1`: for chown(2) it means "leave unchanged", and no process can have it.
 const INVALID: u32 = u32::MAX;
 
-/// What everybody must reach: programs and libraries, the accounts, the state of services.
+/// Folders that everyone must be able to enter: programs and libraries, accounts, services' state.
 const WAYS: [&str; 27] = [
     "/bin/sh",
     "/usr/bin/env",
@@ -42,10 +43,10 @@ const WAYS: [&str; 27] = [
     "/etc/init.d",
 ];
 
-/// What everybody must be able to read.
+/// Files that everyone must be able to read.
 const READABLE: [&str; 3] = ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf"];
 
-/// Mends them. Returns what was changed and why, a line each.
+/// Repairs owners and modes. Returns notes about what was changed and why.
 pub(in super::super) fn mend(rootfs: &mut Rootfs) -> Vec<String> {
     let tree = &mut rootfs.tree;
     let mut notes = Vec::new();
@@ -57,8 +58,8 @@ pub(in super::super) fn mend(rootfs: &mut Rootfs) -> Vec<String> {
     notes
 }
 
-/// Everything belongs to one user who is not root: it was gathered or unpacked without root's
-/// rights, and nobody's file is what it was. As tar's `--owner=0` does, all becomes root's.
+/// If all files belong to one user who is not root, the tree was collected or unpacked without
+/// root's privileges, and the owners are lost. Like tar's `--owner=0`, gives everything to root.
 fn lost_owners(tree: &mut Tree) -> Option<String> {
     let mut all = BTreeSet::new();
     let mut owner = None;
@@ -80,11 +81,11 @@ fn lost_owners(tree: &mut Tree) -> Option<String> {
         (meta.uid, meta.gid) = (0, 0);
     }
     Some(format!(
-        "every file of the root file system belonged to the user {owner}, so it was gathered without root's rights: all of it is root's now; what users own must be given back to them in the recipe's `files:` or in the Dockerfile"
+        "every file of the root file system belonged to the user {owner}, so it was collected without root privileges: all of it now belongs to root; restore the owners of users' files in the recipe's `files:` or in the Dockerfile"
     ))
 }
 
-/// Files of `(uid_t)-1` can be neither opened for writing nor given away in the machine.
+/// Files of `(uid_t)-1` cannot be opened for writing or given away in the machine.
 fn invalid_owners(tree: &mut Tree) -> Option<String> {
     let mut found = Vec::new();
     let mut names = Vec::new();
@@ -114,13 +115,13 @@ fn invalid_owners(tree: &mut Tree) -> Option<String> {
     }
     (!found.is_empty()).then(|| {
         format!(
-            "{} belonged to the number {INVALID}, which Linux gives to nobody: it is {NOBODY}'s now",
+            "{} belonged to the ID {INVALID}, which Linux reserves: the owner is now {NOBODY}",
             some(&names)
         )
     })
 }
 
-/// The root folder is root's, everybody may enter it, and only root may write into it.
+/// The root folder belongs to root, everyone can enter it, and only root can write to it.
 fn root_folder(tree: &mut Tree) -> Option<String> {
     let old = tree.node(ROOT).meta;
     let mut new = old;
@@ -133,12 +134,12 @@ fn root_folder(tree: &mut Tree) -> Option<String> {
     }
     tree.node_mut(ROOT).meta = new;
     Some(format!(
-        "the root folder was {}:{}'s with the mode {:04o}, it is root's with {:04o} now: services that are not root's could not start, or others could replace what root runs",
+        "the root folder belonged to {}:{} with the mode {:04o}, and now belongs to root with {:04o}: services of other users could not start, or others could replace what root runs",
         old.uid, old.gid, old.mode, new.mode
     ))
 }
 
-/// `mode` of a folder that everybody may enter: as it is, or with all that a folder has usually.
+/// `mode` for a folder that everyone can enter: unchanged if it allows that, else the usual one.
 fn entered(mode: u16) -> u16 {
     match mode & 0o111 {
         0o111 => mode | 0o200,
@@ -146,12 +147,12 @@ fn entered(mode: u16) -> u16 {
     }
 }
 
-/// The folders on the ways to what everybody needs, and the files that everybody reads.
+/// The folders on the way to what everyone needs, and the files that everyone reads.
 fn ways(tree: &mut Tree) -> Option<String> {
     let mut folders: BTreeSet<NodeId> = BTreeSet::new();
     let mut paths: Vec<String> = WAYS.map(str::to_owned).into();
     paths.push("/home".into());
-    // Libraries of one architecture, and the loaders of programs.
+    // Libraries of one architecture, and the dynamic loaders.
     for lib in ["/lib", "/usr/lib", "/lib64", "/usr/lib64"] {
         for (name, _) in tree.entries(lib) {
             if name.contains("-linux-") || name.starts_with("ld-") {
@@ -172,7 +173,7 @@ fn ways(tree: &mut Tree) -> Option<String> {
         let old = tree.node(id).meta;
         let mut new = old;
         new.mode = entered(old.mode);
-        // With the sticky bit nobody replaces what is another's.
+        // The sticky bit keeps users from replacing others' files.
         if new.mode & 0o1002 == 0o002 {
             new.mode &= !0o002;
         }
@@ -208,12 +209,12 @@ fn ways(tree: &mut Tree) -> Option<String> {
         }
     }
     Some(format!(
-        "mended owner or mode of {}: users and services that are not root's could not get through, or others could replace what root runs",
+        "fixed owner or mode of {}: users and services other than root had no access, or others could replace what root runs",
         some(&names)
     ))
 }
 
-/// Everybody may write into /var/tmp, and nobody removes what is another's.
+/// Everyone can write to /var/tmp, and nobody can remove others' files.
 fn var_tmp(tree: &mut Tree) -> Option<String> {
     let id = tree.lookup("/var/tmp")?;
     let node = tree.node_mut(id);
@@ -223,6 +224,6 @@ fn var_tmp(tree: &mut Tree) -> Option<String> {
     let old = node.meta.mode;
     node.meta.mode |= 0o1777;
     Some(format!(
-        "/var/tmp had the mode {old:04o}, it has 1777 now: every program may write there"
+        "/var/tmp had the mode {old:04o}, and now has 1777: every program may write there"
     ))
 }

@@ -1,7 +1,7 @@
-//! What bases of containers tell the package managers, and a machine must not be told.
+//! Settings of package managers that are meant for containers.
 //!
-//! The official images of Debian's family are made by debuerreotype, whose script
-//! `debuerreotype-minimizing-config` writes all of these; `docker-brew-ubuntu-core` writes the same.
+//! Debuerreotype, which builds the official images of Debian's family, writes all of these in its
+//! script `debuerreotype-minimizing-config`; `docker-brew-ubuntu-core` writes the same.
 
 use super::super::{Report, Rootfs, rewrite};
 use super::glance;
@@ -11,7 +11,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// dpkg.cfg(5).
 const DPKG: &str = "/etc/dpkg/dpkg.cfg";
 const DPKG_DIR: &str = "/etc/dpkg/dpkg.cfg.d";
-/// Files in apt.conf.d that throw away packages and indexes, and remove what others suggest.
+/// Files in apt.conf.d that delete packages and indexes, and remove suggested packages.
 const APT: [&str; 4] = [
     "docker-clean",
     "docker-gzip-indexes",
@@ -32,14 +32,14 @@ pub(super) fn clean(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
     }
     if !gone.is_empty() {
         notes.push(format!(
-            "removed {} from /etc/apt/apt.conf.d: they make images of containers small, and apt of a machine slow and forgetful",
+            "removed {} from /etc/apt/apt.conf.d: they keep container images small, but make apt slow on a machine",
             gone.join(", ")
         ));
     }
     Ok(notes)
 }
 
-/// A policy that does nothing but forbid is a container's; another one is somebody's own.
+/// Removes a policy that only forbids, which is a container's; another one is intended.
 fn policy(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     let text = glance(rootfs, POLICY)?;
     let mut lines = text
@@ -58,7 +58,7 @@ fn policy(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     )))
 }
 
-/// dpkg writes through to the disk again: a machine may lose its power.
+/// Lets dpkg flush to the disk again: a machine may lose power.
 fn unsafe_io(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     let mut files = vec![DPKG.to_owned()];
     let more = rootfs.tree.entries(DPKG_DIR);
@@ -66,7 +66,7 @@ fn unsafe_io(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     let mut mended = Vec::new();
     for file in files {
         let old = glance(rootfs, &file)?;
-        // Options of the file are those of the command line without their dashes.
+        // The file has the command line's options without their dashes.
         let is_unsafe = |line: &str| line.trim().trim_start_matches('-') == "force-unsafe-io";
         if !old.lines().any(is_unsafe) {
             continue;
@@ -88,7 +88,7 @@ fn unsafe_io(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     }
     Ok((!mended.is_empty()).then(|| {
         format!(
-            "took force-unsafe-io out of {}: with it, a power cut during an upgrade leaves empty files",
+            "removed force-unsafe-io from {}: with it, a power cut during an upgrade leaves empty files",
             mended.join(", ")
         )
     }))

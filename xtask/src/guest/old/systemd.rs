@@ -1,8 +1,8 @@
-//! systemd of an image that pretends to be a machine inside a container: what such images mask or
-//! remove, and a machine cannot do without.
+//! systemd in an image for containers that run an init: restores what such images mask or remove,
+//! and a machine needs.
 //!
-//! The links are those of systemd's own build (its units/meson.build, `symlinks`) and of dbus: every
-//! package has them, so a missing one was removed.
+//! The links are those of systemd's own build (its units/meson.build, `symlinks`) and of dbus:
+//! every package has them, so a missing one was removed.
 
 use super::super::{Init, Report, Rootfs, edit, units};
 use super::{glance, some};
@@ -12,7 +12,7 @@ use bstr::ByteSlice;
 const ETC: &str = "/etc/systemd/system";
 const DEFAULT: &str = "/etc/systemd/system/default.target";
 
-/// What starts at every boot without being enabled: the unit, and the target that wants it.
+/// Units that start at every boot without being enabled, and the targets that want them.
 const WANTED: [(&str, &str); 21] = [
     ("systemd-journald.service", "sysinit.target"),
     ("systemd-journal-flush.service", "sysinit.target"),
@@ -37,7 +37,7 @@ const WANTED: [(&str, &str); 21] = [
     ("systemd-user-sessions.service", "multi-user.target"),
 ];
 
-/// What else may not be masked on a machine.
+/// Other units that must not be masked on a machine.
 const UNMASKED: [&str; 30] = [
     "basic.target",
     "dbus-org.freedesktop.login1.service",
@@ -71,7 +71,7 @@ const UNMASKED: [&str; 30] = [
     "user@.service",
 ];
 
-/// Targets in which a machine does not work: nobody can log in, or it turns itself off.
+/// Targets in which a machine is not usable: no login, or it powers off.
 const NO_DEFAULT: [&str; 19] = [
     "basic.target",
     "container.target",
@@ -94,7 +94,8 @@ const NO_DEFAULT: [&str; 19] = [
     "sysinit.target",
 ];
 
-/// Without these nobody can log in: the unit, and a program that tells that its package is there.
+/// Units without which nobody can log in, each with a program that shows that its package is
+/// installed.
 const NEEDED: [(&str, &[&str]); 8] = [
     ("basic.target", &[]),
     ("getty.target", &[]),
@@ -130,7 +131,7 @@ const NEEDED: [(&str, &[&str]); 8] = [
     ),
 ];
 
-/// Undoes what made it fit for a container. Returns what people should know.
+/// Undoes changes for containers. Returns notes for the user.
 pub(super) fn mend(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
     let mut notes = Vec::new();
     notes.extend(unmask(rootfs));
@@ -139,10 +140,9 @@ pub(super) fn mend(rootfs: &mut Rootfs) -> Result<Vec<String>, Report> {
     Ok(notes)
 }
 
-/// Fails if unit files are gone that a machine cannot do without. Comes when the recipe's files are
-/// in place.
+/// Fails if unit files are missing that a machine needs. Runs once the recipe's files are in place.
 pub(in super::super) fn check(rootfs: &Rootfs) -> Result<(), Report> {
-    // A systemd without any unit is no package's: nothing can be said of it.
+    // A systemd without any unit is not from a package, so this check does not apply.
     if find(rootfs, "multi-user.target").is_none() {
         return Ok(());
     }
@@ -157,17 +157,17 @@ pub(in super::super) fn check(rootfs: &Rootfs) -> Result<(), Report> {
         return Ok(());
     }
     Err(Report::mistake(format!(
-        "the root file system has systemd without its unit files {}, as images for containers have it: nobody could log in to the machine",
+        "the root file system has systemd without its unit files {}, as in images for containers: nobody could log in to the machine",
         gone.join(", ")
     ))
-    .hint("install their packages anew in the Dockerfile, as by `apt-get install --reinstall systemd udev` or `dnf reinstall systemd systemd-udev`"))
+    .hint("reinstall their packages in the Dockerfile, e.g. with `apt-get install --reinstall systemd udev` or `dnf reinstall systemd systemd-udev`"))
 }
 
 fn find(rootfs: &Rootfs, unit: &str) -> Option<String> {
     units::find(rootfs, Init::Systemd, unit)
 }
 
-/// Takes the masks away that keep everybody out.
+/// Unmasks the units that a login needs.
 fn unmask(rootfs: &mut Rootfs) -> Option<String> {
     // Its own login screen is on the first terminal.
     let has_screen = find(rootfs, "display-manager.service").is_some();
@@ -188,13 +188,13 @@ fn unmask(rootfs: &mut Rootfs) -> Option<String> {
     }
     (!masked.is_empty()).then(|| {
         format!(
-            "unmasked {}: a container does without, a machine does not",
+            "unmasked {}: a container works without it, but a machine needs it",
             some(&masked)
         )
     })
 }
 
-/// Puts back the links by which what every machine needs starts.
+/// Restores the links that start what every machine needs.
 fn want(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     let epoch = rootfs.epoch;
     let mut added = Vec::new();
@@ -205,7 +205,7 @@ fn want(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
         if units::is_enabled(rootfs, Init::Systemd, unit) {
             continue;
         }
-        // Where the package has it: its next upgrade puts the same there.
+        // In the place of the package's own link, which its next upgrade restores.
         let dir = file.strip_suffix(unit).unwrap_or_default();
         let link = format!("{dir}{target}.wants/{unit}");
         rootfs
@@ -222,17 +222,17 @@ fn want(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
         .entries(format!("{ETC}/multi-user.target.wants"));
     let more = match own.count() {
         0 => {
-            "; what else its packages start may be off as well: `systemctl preset-all` in the Dockerfile turns it on"
+            "; other services of its packages may be disabled as well: `systemctl preset-all` in the Dockerfile enables them"
         }
         _ => "",
     };
     Ok(Some(format!(
-        "turned on again {}: a container does without, a machine does not{more}",
+        "enabled {} again: a container works without it, but a machine needs it{more}",
         some(&added)
     )))
 }
 
-/// The machine starts into a target in which it works.
+/// Makes the machine start into a usable target.
 fn default_target(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     let leads_to = |rootfs: &Rootfs, path: &str| {
         let real = rootfs.tree.canonical(path)?;
@@ -276,12 +276,12 @@ fn default_target(rootfs: &mut Rootfs) -> Result<Option<String>, Report> {
     }))
 }
 
-/// Whether systemctl(1) is a program and not a script that stands in for it in containers.
+/// Whether systemctl(1) is a real program, and not a script that replaces it in containers.
 pub(super) fn stand_in(rootfs: &Rootfs) -> Result<Option<String>, Report> {
     for path in ["/usr/bin/systemctl", "/bin/systemctl"] {
         if glance(rootfs, path)?.starts_with("#!") {
             return Ok(Some(format!(
-                "{path} is a script that stands in for systemd in containers: install systemd anew in the Dockerfile to get its own"
+                "{path} is a script that replaces systemd in containers: reinstall systemd in the Dockerfile to restore the original"
             )));
         }
     }

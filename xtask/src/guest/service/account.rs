@@ -1,4 +1,4 @@
-//! Whom the image's `USER` means.
+//! The user and group for the image's `USER`.
 
 use super::super::{Report, Rootfs, read, rewrite};
 use crate::recipe::is_reserved_id;
@@ -13,19 +13,19 @@ pub(super) struct Account {
     pub gid: u32,
     /// Home directory.
     pub home: String,
-    /// Whether passwd(5) and group(5) have them.
+    /// Whether passwd(5) and group(5) contain them.
     pub known: (bool, bool),
 }
 
 impl Account {
-    /// Whether it is what services run as by themselves.
+    /// Whether it is the default user of services.
     pub(super) fn is_root(&self) -> bool {
         self.uid == 0 && self.gid == 0
     }
 }
 
-/// Looks up `USER`: `NAME`, `UID`, and after a colon a group's name or number, as engines do
-/// (Dockerfile reference, "USER"): a user that passwd(5) does not have is one by number, of the
+/// Looks up `USER`: `NAME`, `UID`, and after a colon a group's name or number, like engines do
+/// (Dockerfile reference, "USER"). A user that is not in passwd(5) gets its number as ID and the
 /// group 0.
 pub(super) fn of(rootfs: &Rootfs, user: Option<&str>) -> Result<Account, Report> {
     let user = user.unwrap_or("0");
@@ -36,9 +36,9 @@ pub(super) fn of(rootfs: &Rootfs, user: Option<&str>) -> Result<Account, Report>
     let name = if name.is_empty() { "0" } else { name };
     let unknown = |file: &str| {
         Report::mistake(format!(
-            "the container's user is {user:?}, whom its {file} does not have"
+            "the container's user is {user:?}, which is not in its {file}"
         ))
-        .hint("mend USER in its Dockerfile, or turn the service off by --service off")
+        .hint("fix USER in its Dockerfile, or use --service off")
     };
     let passwd = read(rootfs, PASSWD)?;
     let mut account = match find(&passwd, name) {
@@ -66,7 +66,7 @@ pub(super) fn of(rootfs: &Rootfs, user: Option<&str>) -> Result<Account, Report>
     Ok(account)
 }
 
-/// The line of passwd(5) or group(5) with that name, or that number.
+/// The line of passwd(5) or group(5) with this name or number.
 fn find<'a>(text: &'a str, wanted: &str) -> Option<Vec<&'a str>> {
     let lines = || text.lines().map(|l| l.split(':').collect::<Vec<_>>());
     let number: Option<u32> = wanted.parse().ok();
@@ -79,12 +79,13 @@ fn number(fields: &[&str], at: usize) -> Option<u32> {
     usable(fields.get(at)?)
 }
 
-/// A number that a user or group can have.
+/// A valid ID for a user or group.
 fn usable(text: &str) -> Option<u32> {
     text.parse().ok().filter(|n| !is_reserved_id(*n))
 }
 
-/// Gives names to a user and a group that are only numbers: OpenRC starts nothing for others.
+/// Adds entries for a user and a group that are only numbers: OpenRC cannot start a service for
+/// them.
 pub(super) fn add_missing(rootfs: &mut Rootfs, account: &Account) -> Result<(), Report> {
     let Account { uid, gid, .. } = account;
     if !account.known.0 {

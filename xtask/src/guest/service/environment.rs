@@ -1,10 +1,10 @@
-//! The container's environment in login shells: what `docker exec` would give.
+//! The container's environment in login shells, like in `docker exec`.
 
 use super::super::{Report, Rootfs, read, rewrite};
 use super::write;
 use crate::shell::quote;
 
-/// What a login sets for each user.
+/// Variables that a login sets for each user.
 const OF_THE_LOGIN: [&str; 8] = [
     "HOME", "HOSTNAME", "LOGNAME", "MAIL", "PWD", "SHELL", "TERM", "USER",
 ];
@@ -29,8 +29,8 @@ pub(super) fn add(rootfs: &mut Rootfs, env: &[(String, String)]) -> Result<(), R
     }
     const SAYS: &str = "# Written by docker-to-linux: the environment of the container.\n";
     write(rootfs, PROFILE, format!("{SAYS}{shell}"), 0o644)?;
-    // Read by pam_env(8), which knows neither quotes in a value nor escapes; it serves what is
-    // no login shell, as a command by ssh.
+    // Read by pam_env(8), which supports neither quotes in a value nor escapes. It covers sessions
+    // without a login shell, e.g. a command run with ssh.
     if rootfs.tree.resolve("/etc/pam.d").is_some() && !pam.is_empty() {
         let mut text = read(rootfs, ENVIRONMENT)?;
         if !text.is_empty() && !text.ends_with('\n') {
@@ -41,13 +41,13 @@ pub(super) fn add(rootfs: &mut Rootfs, env: &[(String, String)]) -> Result<(), R
     Ok(())
 }
 
-/// Whether a shell can have a variable of that name (POSIX, "Name").
+/// Whether a shell can have a variable with this name (POSIX, "Name").
 fn is_variable(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Whether pam_env(8) takes a value as it stands.
+/// Whether pam_env(8) reads a value unchanged.
 fn is_plain(value: &str) -> bool {
     let special = |c: char| c.is_control() || "#\\\"'".contains(c);
     !value.is_empty() && value.len() < 512 && value.trim() == value && !value.contains(special)

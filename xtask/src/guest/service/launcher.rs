@@ -1,17 +1,17 @@
-//! The script that starts a command as a container engine would.
+//! The script that starts a command like a container engine.
 
 use super::Account;
 use crate::plan::Container;
 use crate::shell::quote;
 
-/// What an engine gives to a command whose image sets no PATH.
+/// The default PATH of engines.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A script for any POSIX shell that starts `command` with the container's environment, in its
-/// folder, as the user that runs the script.
+/// working directory, as the user that runs the script.
 ///
-/// The environment is set by env(1), not by the shell: names may be what no shell variable is
-/// called, as `node.name`.
+/// env(1) sets the environment instead of the shell, because names may be invalid for shell
+/// variables, e.g. `node.name`.
 pub(super) fn script(
     what: &str,
     container: &Container,
@@ -23,7 +23,7 @@ pub(super) fn script(
          exec /usr/bin/env -i HOSTNAME=\"$(uname -n)\"",
         quote(&container.working_dir)
     );
-    // What engines set; the image may say otherwise.
+    // The variables that engines set unless the image does.
     let home = if account.home.is_empty() {
         "/"
     } else {
@@ -35,7 +35,7 @@ pub(super) fn script(
     for (name, value) in given.into_iter().chain(own) {
         text.push_str(&format!(" \\\n    {}", quote(&format!("{name}={value}"))));
     }
-    // env(1) would take a program with a `=` in its name for one more variable.
+    // env(1) would read a program with a `=` in its name as another variable.
     if command.first().is_some_and(|program| program.contains('=')) {
         text.push_str(" \\\n    /bin/sh -c 'exec \"$0\" \"$@\"'");
     }

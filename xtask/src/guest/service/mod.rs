@@ -1,8 +1,8 @@
 //! The container's command as a service of the machine.
 //!
-//! All quoting is one problem with one solution: a small shell script, [`LAUNCHER`], holds
-//! environment and arguments in single quotes and starts the command as an engine would. The
-//! unit of systemd, or the script of OpenRC, only calls it.
+//! All quoting is done in one place: a small shell script, [`LAUNCHER`], holds the environment and
+//! the arguments in single quotes and starts the command like an engine. The systemd unit or the
+//! OpenRC script only calls it.
 
 mod account;
 mod environment;
@@ -28,23 +28,23 @@ use program::Finder;
 pub const NAME: &str = "container";
 /// The script that starts the command.
 pub const LAUNCHER: &str = "/usr/lib/docker-to-linux/service";
-/// The script that tells by its exit code whether the service is well, if the image has a
-/// check.
+/// The script of the image's health check, if it has one. It exits with 0 if the service is
+/// healthy.
 pub const HEALTHCHECK: &str = "/usr/lib/docker-to-linux/healthcheck";
-/// The script that asks a command in a PID namespace of its own to end.
+/// The script that stops a command in its own PID namespace.
 const PROCESS_ONE: &str = "/usr/lib/docker-to-linux/process-1";
-/// The script that leads the command's output to log and console.
+/// The script that copies the command's output to the log and the console.
 const CONSOLE: &str = "/usr/lib/docker-to-linux/console";
 
-/// The path of the machine's init, which a kernel argument may name.
+/// The path of the machine's init, which a kernel argument may set.
 pub(super) fn own_init(kernel_arguments: &[String]) -> String {
     let mut named = kernel_arguments.iter().rev();
     let named = named.find_map(|a| a.strip_prefix("init="));
     named.unwrap_or("/sbin/init").to_owned()
 }
 
-/// Disables the units and services that would compete with the container's command; a note that
-/// names them. Comes before the network's means are chosen: they are not chosen to be disabled.
+/// Disables the units and services that conflict with the container's command. Returns a note with
+/// their names. Runs before the network manager is chosen, so that a disabled one is not chosen.
 pub(super) fn disable_rivals(
     rootfs: &mut Rootfs,
     init: Init,
@@ -63,13 +63,13 @@ pub(super) fn disable_rivals(
 struct How<'a> {
     account: &'a Account,
     restart: Restart,
-    /// The words in front of the launcher that make it process 1 of a PID namespace, as the
-    /// service's user; the service itself is then root's.
+    /// The words before the launcher that make it process 1 of a PID namespace, as the service's
+    /// user. The service itself then runs as root.
     process_one: Option<String>,
 }
 
-/// Makes the container's command a service, gives its environment to login shells, and makes
-/// its folders. Returns what people should know of it.
+/// Makes the container's command a service, adds its environment to login shells, and creates its
+/// folders. Returns notes for the user.
 pub(super) fn add(
     rootfs: &mut Rootfs,
     init: Init,
@@ -100,7 +100,7 @@ pub(super) fn add(
         }
         Nature::Init(program) => {
             notes.push(format!(
-                "no service for the container's command ({}): it starts {program}, and the machine has an init of its own, which starts the units and services that are enabled",
+                "no service for the container's command ({}): it starts {program}, but the machine has its own init, which starts the enabled units and services",
                 command_line(container.command.iter().map(String::as_str)),
             ));
             return Ok(notes);
@@ -109,7 +109,7 @@ pub(super) fn add(
             let start = process_one::start(rootfs, &program, &account)?;
             process_one::add(rootfs)?;
             notes.push(format!(
-                "{program} of the container's command must be process 1, so the service runs in a PID namespace of its own"
+                "{program} of the container's command must be process 1, so the service runs in its own PID namespace"
             ));
             Some(start)
         }
@@ -140,32 +140,32 @@ pub(super) fn add(
     Ok(notes)
 }
 
-/// What to tell of a command whose program, or its interpreter, is not there: the service fails at
-/// every start.
+/// The note about a command whose program, or its interpreter, does not exist: the service would
+/// fail at every start.
 fn no_program(finder: Finder<'_>, command: &[String]) -> Option<String> {
     let word = command.first()?;
     if let Some(program) = finder.find(word) {
         let text = finder.script(&program.real)?;
-        // The kernel looks for it itself, without a PATH (Linux fs/binfmt_script.c).
+        // The kernel opens it itself, without a PATH (Linux fs/binfmt_script.c).
         let line = text.split('\n').next()?.strip_prefix("#!")?;
         let interpreter = line.split([' ', '\t']).find(|word| !word.is_empty())?;
         let ends = if line.ends_with('\r') {
-            "; its lines end as those of Windows do"
+            "; it has Windows line endings"
         } else {
             ""
         };
         return finder.interpreter(interpreter).is_none().then(|| {
             format!(
-                "the container's command starts the script {word:?}, whose interpreter {interpreter:?} is no executable file of the root file system{ends}, so the service cannot start; install it, or correct the script's first line"
+                "the container's command starts the script {word:?}, whose interpreter {interpreter:?} is not an executable file in the root file system{ends}, so the service cannot start; install it, or fix the script's first line"
             )
         });
     }
     Some(format!(
-        "the container's command starts {word:?}, which is no executable file of the root file system, so the service cannot start; correct CMD or ENTRYPOINT in its Dockerfile"
+        "the container's command starts {word:?}, which is not an executable file in the root file system, so the service cannot start; fix CMD or ENTRYPOINT in its Dockerfile"
     ))
 }
 
-/// The folders that an engine would make when it makes a container.
+/// The folders that an engine creates together with a container.
 fn folders(rootfs: &mut Rootfs, container: &Container) -> Result<(), Report> {
     let epoch = rootfs.epoch;
     for dir in container.volumes.iter().chain([&container.working_dir]) {
@@ -176,9 +176,9 @@ fn folders(rootfs: &mut Rootfs, container: &Container) -> Result<(), Report> {
     Ok(())
 }
 
-/// Engines let everybody listen at every port, so images of other users than root rely on it.
+/// In engines every user can listen on every port, so images with other users than root rely on it.
 fn low_ports(rootfs: &mut Rootfs, container: &Container, account: &Account) -> Result<(), Report> {
-    // A range as `8000-8010/tcp` counts by its first.
+    // For a range such as `8000-8010/tcp`, the first port counts.
     let low = |port: &String| {
         let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
         digits.parse::<u32>().is_ok_and(|n| n < 1024)

@@ -1,23 +1,23 @@
-//! What a container's command is to a machine: an application, an init, or a program that works
-//! as process 1 only.
+//! The kind of a container's command: an application, an init, or a program that only works as
+//! process 1.
 
 use super::program::{Finder, Program, base, commands};
 
 /// How a command can run on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Nature {
-    /// As any service.
+    /// As a normal service.
     Application,
-    /// It is the init of a whole system, which the machine has already. Holds its path.
+    /// It is the init of a whole system, which the machine already has. Holds its path.
     Init(String),
-    /// It works as process 1 only, and is no init of a whole system. Holds its path.
+    /// It only works as process 1, but is not the init of a whole system. Holds its path.
     ProcessOne(String),
 }
 
-/// Most programs that are followed from one to the next.
+/// Maximum number of programs that are followed from one to the next.
 const MAX_DEPTH: u32 = 8;
 
-/// Where inits of whole systems lie. A container's own `/init` is none of them.
+/// Paths of inits of whole systems. A container's own `/init` is not one.
 const INITS: [&str; 14] = [
     "/sbin/init",
     "/usr/sbin/init",
@@ -35,8 +35,8 @@ const INITS: [&str; 14] = [
     "/sbin/linuxrc",
 ];
 
-/// Programs that end, or do not do their work, unless they are process 1, by their file names.
-/// `init` is what programs of that kind are mostly called (s6-overlay's /init).
+/// Programs that exit or do not work unless they are process 1, as file names. `init` is a common
+/// name for them (s6-overlay's /init).
 const PROCESS_ONE: [&str; 14] = [
     "init",
     "my_init",
@@ -54,14 +54,14 @@ const PROCESS_ONE: [&str; 14] = [
     "container-init",
 ];
 
-/// A program that starts the command that it is given.
+/// A program that starts the command in its arguments.
 struct Wrapper {
     name: &'static str,
-    /// Its options that take the next word.
+    /// Its options that have a value in the next word.
     values: &'static [&'static str],
-    /// Words of its own in front of the command.
+    /// Number of its own words before the command.
     words: usize,
-    /// Whether the command takes its place, and with it its process number.
+    /// Whether the command replaces it and keeps its process ID.
     replaced: bool,
 }
 
@@ -141,21 +141,21 @@ const WRAPPERS: &[Wrapper] = &[
 
 const SHELLS: [&str; 6] = ["sh", "bash", "ash", "dash", "ksh", "zsh"];
 
-/// Programs whose arguments are files, or text: they start none of them.
+/// Programs whose arguments are files or text, not commands.
 const HANDLES_FILES: [&str; 19] = [
     "echo", "printf", "test", "[", "ls", "cat", "cp", "mv", "ln", "rm", "stat", "readlink", "file",
     "which", "grep", "sed", "chmod", "chown", "touch",
 ];
 
-/// Whether a program of that name only starts others, as shells and wrappers do: it is not what the
-/// command is about.
+/// Whether a program only starts others, like shells and wrappers: it is not the command's actual
+/// program.
 pub(super) fn starts_others(name: &str) -> bool {
     SHELLS.contains(&name)
         || PROCESS_ONE.contains(&name)
         || WRAPPERS.iter().any(|wrapper| wrapper.name == name)
 }
 
-/// Finds out what `command` is. `own` is the path of the machine's init.
+/// Determines the kind of `command`. `own` is the path of the machine's init.
 pub(super) fn of(finder: Finder<'_>, command: &[String], own: &str) -> Nature {
     let own = finder.rootfs.tree.canonical(own);
     Look { finder, own }.at(command, true, 0)
@@ -168,7 +168,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// What `words` are; `first` if an engine gives them process number 1.
+    /// The kind of `words`. `first`: an engine would run them as process 1.
     fn at(&self, words: &[String], first: bool, depth: u32) -> Nature {
         let Some((word, rest)) = words.split_first() else {
             return Nature::Application;
@@ -179,7 +179,7 @@ impl Look<'_> {
         if self.is_init(word, rest) {
             return Nature::Init(word.clone());
         }
-        // tini in front of an init has to give way to it.
+        // tini before an init has to be replaced with it.
         match self.below(word, rest, first, depth + 1) {
             Nature::Application if first && self.must_be_first(word) => {
                 Nature::ProcessOne(word.clone())
@@ -188,7 +188,7 @@ impl Look<'_> {
         }
     }
 
-    /// What the program `word` starts by itself.
+    /// The kind of the program `word` itself.
     fn below(&self, word: &str, rest: &[String], first: bool, depth: u32) -> Nature {
         let name = base(word);
         if name == "busybox" {
@@ -215,7 +215,7 @@ impl Look<'_> {
         }
     }
 
-    /// A shell: its `-c`, or the script that it is given.
+    /// A shell: its `-c`, or its script.
     fn shell(&self, rest: &[String], first: bool, depth: u32) -> Nature {
         let options = rest
             .iter()
@@ -249,8 +249,8 @@ impl Look<'_> {
         }
     }
 
-    /// A script with its `words`, the first of which is its own name. Entry points end by
-    /// becoming another program, mostly the command that follows them.
+    /// A script with its `words`, the first of which is its own name. Entry points usually end by
+    /// replacing themselves with another program, mostly the command in their arguments.
     fn script(&self, text: &str, words: &[String], first: bool, depth: u32) -> Nature {
         let all = commands(text);
         let redirects = |word: &String| {
@@ -260,7 +260,7 @@ impl Look<'_> {
         let is_exec = |c: &&Vec<String>| c[0] == "exec" && c.get(1).is_some_and(|w| !redirects(w));
         let ends: Vec<&Vec<String>> = match all.last().filter(is_exec) {
             Some(last) => vec![last],
-            // It has several ends: they must agree.
+            // It has several ends, which must agree.
             None => all.iter().filter(is_exec).collect(),
         };
         let mut natures = ends
@@ -276,8 +276,8 @@ impl Look<'_> {
         self.arguments(words.get(1..).unwrap_or_default(), first)
     }
 
-    /// A program of which nothing is known but its arguments: it may become one of them, as an
-    /// entry point does.
+    /// An unknown program: it may replace itself with the command in its arguments, like an entry
+    /// point.
     fn arguments(&self, words: &[String], first: bool) -> Nature {
         for (n, word) in words.iter().enumerate() {
             let before = n.checked_sub(1).and_then(|n| words.get(n));
@@ -305,7 +305,7 @@ impl Look<'_> {
             return false;
         }
         match found {
-            // Through a link every applet of busybox is the same file.
+            // With links, all applets of busybox are the same file.
             Some(Program { path, real }) => {
                 is_path(&path)
                     || real.ends_with("/systemd/systemd")
@@ -329,7 +329,7 @@ impl Look<'_> {
     }
 }
 
-/// A command of a shell's text with the shell's own words in it: `words` are `$0`, `$1`, ...
+/// A command in a shell's text with the shell's arguments inserted: `words` are `$0`, `$1`, ...
 fn filled(command: &[String], words: &[String]) -> Vec<String> {
     let mut all = Vec::new();
     for word in command {
@@ -343,7 +343,7 @@ fn filled(command: &[String], words: &[String]) -> Vec<String> {
     all
 }
 
-/// How many words in front of a wrapper's command are its own.
+/// The number of a wrapper's own words before its command.
 fn own_words(wrapper: &Wrapper, words: &[String]) -> usize {
     let mut at = 0;
     let mut own = wrapper.words;
@@ -366,7 +366,7 @@ fn own_words(wrapper: &Wrapper, words: &[String]) -> usize {
     at.min(words.len())
 }
 
-/// Whether a script compares its process number with 1.
+/// Whether a script checks that its process ID is 1.
 fn asks_for_its_number(text: &str) -> bool {
     let line_asks = |line: &str| {
         let line = line.trim_start();

@@ -1,4 +1,4 @@
-//! The service as a script of OpenRC.
+//! The service as an OpenRC script.
 
 use super::super::{Report, Rootfs, edit};
 use super::process_one::STOP_SECONDS;
@@ -7,7 +7,7 @@ use crate::plan::{Container, Signal};
 
 const CONSOLE_TEXT: &str = include_str!("../files/console-openrc.sh");
 
-/// There while the service is being stopped: `process-1.sh` looks for it.
+/// Exists while the service is being stopped; `process-1.sh` checks for it.
 const STOPPING: &str = "/run/container/stopping";
 
 pub(super) fn add(rootfs: &mut Rootfs, container: &Container, how: &How<'_>) -> Result<(), Report> {
@@ -20,11 +20,11 @@ pub(super) fn add(rootfs: &mut Rootfs, container: &Container, how: &How<'_>) -> 
     Ok(())
 }
 
-/// The script (openrc-run(8), supervise-daemon(8)). The supervisor starts the command again
-/// whenever it ends.
+/// The script (openrc-run(8), supervise-daemon(8)). The supervisor restarts the command whenever it
+/// ends.
 ///
-/// Its output goes into a named pipe that belongs to the service's user, so that the command
-/// may open /dev/stdout, as many do; [`CONSOLE`] reads it as root.
+/// The output goes to a named pipe that belongs to the service's user, because many commands open
+/// /dev/stdout. [`CONSOLE`] reads it as root.
 fn text(container: &Container, how: &How<'_>) -> String {
     let account = how.account;
     let owner = format!("{}:{}", account.uid, account.gid);
@@ -35,11 +35,11 @@ fn text(container: &Container, how: &How<'_>) -> String {
             command = format!("command={PROCESS_ONE}\ncommand_args=\"run {words} {LAUNCHER}\"\n");
             begin = format!("    rm -f {STOPPING}\n");
             let number = container.stop_signal.number();
-            // The supervisor would signal unshare(1), which passes nothing on.
+            // The supervisor would send the signal to unshare(1), which does not pass it on.
             stop_pre = format!(
                 "stop_pre() {{\n    touch {STOPPING}\n    {PROCESS_ONE} \"$(cat /run/{NAME}.pid 2>/dev/null)\" {number} {STOP_SECONDS}\n    return 0\n}}\n\n"
             );
-            // Only root makes namespaces.
+            // Only root can create namespaces.
             String::new()
         }
         None if account.is_root() => String::new(),
@@ -76,9 +76,9 @@ start_pre() {{
     )
 }
 
-/// A signal as supervise-daemon(8) takes it in a schedule: it knows most by name, and every one
-/// by a number with a dash before it; a number alone would be seconds. (OpenRC,
-/// src/shared/schedules.c, `parse_schedule_item` and `parse_signal`.)
+/// A signal for supervise-daemon(8)'s schedule: it knows most names, and any number after a dash; a
+/// plain number means seconds. (OpenRC, src/shared/schedules.c, `parse_schedule_item` and
+/// `parse_signal`.)
 fn stop_signal(signal: Signal) -> String {
     match signal.name() {
         Some(name) if name != "STKFLT" => format!("SIG{name}"),

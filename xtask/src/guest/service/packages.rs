@@ -1,12 +1,12 @@
-//! Which package a file belongs to, where dpkg's lists tell.
+//! Finds the package of a file in dpkg's lists.
 
 use super::super::Rootfs;
 
 /// Largest of dpkg's files that is read, in bytes.
 const LIMIT: u64 = 64 << 20;
 
-/// Whether one of the programs and the file come from packages of one source: what the package
-/// of the program installs belongs to it. `false` where there are no lists.
+/// Whether one of the programs and the file come from the same source package, so that what the
+/// program's package installs belongs to the program. `false` if there are no lists.
 pub(super) fn share_source<'a>(
     rootfs: &Rootfs,
     programs: impl Iterator<Item = &'a str>,
@@ -27,8 +27,8 @@ pub(super) fn share_source<'a>(
     file.iter().map(source).any(|s| mine.contains(&s))
 }
 
-/// The packages that have a file, with or without `/usr` in front of it: lists have the path that
-/// was packed, and the folders may have been merged since.
+/// The packages that contain a file, with or without `/usr` before it: lists have the original
+/// path, and the folders may have been merged later.
 fn owners(rootfs: &Rootfs, path: &str) -> Vec<String> {
     const DIR: &str = "/var/lib/dpkg/info";
     let plain = path.strip_prefix("/usr").unwrap_or(path);
@@ -50,7 +50,7 @@ fn owners(rootfs: &Rootfs, path: &str) -> Vec<String> {
     all
 }
 
-/// The source of a package (deb-control(5), "Source"): its own name if it names none.
+/// The source of a package (deb-control(5), "Source"). Default: its own name.
 fn source(status: &str, package: &str) -> String {
     let wanted = format!("Package: {package}\n");
     let stanzas = status.split("\n\n");

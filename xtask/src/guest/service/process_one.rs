@@ -1,8 +1,8 @@
-//! A command that must be process 1: it runs as that of a PID namespace of its own.
+//! A command that must be process 1 runs as process 1 of its own PID namespace.
 //!
-//! unshare(1) of util-linux and of busybox make it with the same options. Both stay beside the
-//! command, wait for it and end as it does, and neither passes signals on: [`PROCESS_ONE`] sends
-//! the stop signal to the command itself.
+//! unshare(1) of util-linux and of busybox support this with the same options. Both keep running
+//! next to the command, wait for it and exit with its status, but neither passes signals on:
+//! [`PROCESS_ONE`] sends the stop signal to the command itself.
 
 use super::super::{Report, Rootfs};
 use super::program::base;
@@ -10,11 +10,11 @@ use super::{Account, PROCESS_ONE, write};
 
 const TEXT: &str = include_str!("../files/process-1.sh");
 
-/// How long a command may take to end after its stop signal, in seconds.
+/// Time limit for the command to end after its stop signal, in seconds.
 pub(super) const STOP_SECONDS: u32 = 30;
 
-/// The words that start the command which follows them as process 1, as the service's user.
-/// Fails if the root file system lacks the programs.
+/// The words that start the command after them as process 1, as the service's user. Fails if the
+/// root file system lacks the programs.
 pub(super) fn start(rootfs: &Rootfs, program: &str, account: &Account) -> Result<String, Report> {
     let tool = |name: &str| {
         let places = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(|dir| format!("{dir}/{name}"));
@@ -24,14 +24,14 @@ pub(super) fn start(rootfs: &Rootfs, program: &str, account: &Account) -> Result
     };
     let missing = |tool: &str| {
         Report::mistake(format!(
-            "the container's command starts {program}, which must be process 1, and the root file system has no {tool} that can do it"
+            "the container's command starts {program}, which must be process 1, but the root file system has no suitable {tool}"
         ))
         .hint("install util-linux (on Alpine: util-linux-misc and setpriv) in its Dockerfile, or use --service off")
     };
     let unshare = tool("unshare").ok_or_else(|| missing("unshare"))?;
     let mut words = format!("{unshare} --mount-proc --mount --pid -f");
     if !account.is_root() {
-        // busybox's setpriv(1) changes no users.
+        // busybox's setpriv(1) cannot change the user.
         let setpriv = tool("setpriv").filter(|p| {
             let real = rootfs.tree.canonical(p);
             real.is_some_and(|real| base(&real) != "busybox")

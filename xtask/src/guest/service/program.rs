@@ -1,4 +1,4 @@
-//! Programs of the root file system: where they lie, and what their scripts say.
+//! Programs of the root file system: their paths, and the commands in their scripts.
 
 use super::super::Rootfs;
 use super::launcher;
@@ -8,15 +8,15 @@ use crate::rootfs::Kind;
 /// Largest script that is read, in bytes.
 const MAX_SCRIPT: u64 = 64 << 10;
 
-/// Programs that are many: what they do depends on the name they are called by.
+/// Programs that behave differently depending on the name they are called with.
 const MULTI_CALL: [&str; 4] = ["busybox", "toybox", "coreutils", "sbase-box"];
 
 /// A program of the root file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Program {
-    /// Its path as it was found, e.g. `/usr/sbin/nginx`.
+    /// The path where it was found, e.g. `/usr/sbin/nginx`.
     pub path: String,
-    /// The same with every link followed.
+    /// The path with all links resolved.
     pub real: String,
 }
 
@@ -26,7 +26,7 @@ impl Program {
         base(&self.path)
     }
 
-    /// Whether it is one program with `other`, also by another name or path.
+    /// Whether it is the same program as `other`, even under another name or path.
     pub(super) fn is(&self, other: &Program) -> bool {
         let many = MULTI_CALL.contains(&base(&self.real));
         self.real == other.real && (!many || self.name() == other.name())
@@ -38,7 +38,7 @@ pub(super) fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Finds programs as a process of the container does.
+/// Finds programs like a process of the container.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Finder<'a> {
     pub rootfs: &'a Rootfs,
@@ -47,7 +47,7 @@ pub(super) struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    /// With the container's PATH and folder.
+    /// With the container's PATH and working directory.
     pub(super) fn new(rootfs: &'a Rootfs, container: &'a Container) -> Finder<'a> {
         let path = container.env.iter().rev().find(|(name, _)| name == "PATH");
         Finder {
@@ -57,7 +57,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The executable file that a word of a command means; nothing if there is none.
+    /// The executable file for a command's first word. `None` if there is none.
     pub(super) fn find(&self, word: &str) -> Option<Program> {
         match word {
             "" => None,
@@ -71,7 +71,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The program that a script's first line names: it is not looked for in PATH.
+    /// The program in a script's first line, which is not searched for in PATH.
     pub(super) fn interpreter(&self, path: &str) -> Option<Program> {
         self.at(format!(
             "{}/{path}",
@@ -87,16 +87,16 @@ impl<'a> Finder<'a> {
         runs.then_some(Program { path, real })
     }
 
-    /// The text of a script; nothing for another kind of program, and for one that is too large.
+    /// The text of a script. `None` for other programs and for large ones.
     pub(super) fn script(&self, path: &str) -> Option<String> {
         let text = self.rootfs.read_text(path, MAX_SCRIPT).ok()??;
         text.starts_with("#!").then_some(text)
     }
 }
 
-/// The simple commands of a shell's text, each as its words: what stands between line ends, `;`,
-/// `&` and `|` that are not quoted. Comments, variables set in front (`A=b command`) and reserved
-/// words are left out. What this cannot read (here-documents, functions) gives words too many.
+/// The simple commands of a shell script, each as a list of words: the text between line ends, `;`,
+/// `&` and `|` that are not quoted. Comments, leading assignments (`A=b command`) and reserved
+/// words are left out. Unsupported syntax (here-documents, functions) results in extra words.
 pub(super) fn commands(text: &str) -> Vec<Vec<String>> {
     const RESERVED: [&str; 9] = [
         "if", "then", "else", "elif", "while", "until", "do", "{", "!",
@@ -136,7 +136,7 @@ fn pieces(text: &str) -> Vec<String> {
                 all[piece].push(c);
             }
             (None | Some('"'), '\\') => match chars.next() {
-                // A line that goes on.
+                // A line continuation.
                 Some('\n') => all[piece].push(' '),
                 next => {
                     all[piece].push(c);

@@ -1,10 +1,10 @@
-//! Units and services of the root file system that would compete with the container's command.
+//! Units and services of the root file system that conflict with the container's command.
 //!
-//! None of them ever ran in the container: a package, or a line of a Dockerfile, enabled them for
-//! a machine. The machine needs most of them. Only what would start the command's own programs a
-//! second time is the application's (the nginx of the package beside the nginx of the command:
-//! both want the same port). What gives the machine its network, names, time or log stays, unless
-//! it is the very program of the command.
+//! None of them ever ran in the container: a package, or a line of a Dockerfile, enabled them for a
+//! machine. The machine needs most of them. Only a unit that would start the command's own program
+//! a second time conflicts with it (the nginx of the package and the nginx of the command both need
+//! the same port). Units that provide the machine's network, names, time or log stay, unless they
+//! are the command's program itself.
 
 use super::super::{Init, Report, Rootfs, edit, units};
 use super::nature::starts_others;
@@ -13,18 +13,18 @@ use super::program::{Finder, Program, base, commands};
 use crate::plan::Container;
 use crate::rootfs::Kind;
 
-/// What the command starts.
+/// The programs that the command starts.
 struct Started {
-    /// The programs that it is, from wrappers and shells to the last one.
+    /// All programs from wrappers and shells to the last one.
     own: Vec<Program>,
-    /// The words of the scripts and the supervisors' files that it runs.
+    /// The words of the scripts and supervisor files that it runs.
     words: Vec<String>,
 }
 
-/// Most scripts that are read.
+/// Maximum number of scripts that are read.
 const MAX_SCRIPTS: usize = 200;
 
-/// Where supervisors that run in containers have their services.
+/// The service folders of supervisors that are common in containers.
 const SUPERVISED: [&str; 9] = [
     "/etc/supervisord.conf",
     "/etc/supervisor",
@@ -37,7 +37,7 @@ const SUPERVISED: [&str; 9] = [
     "/etc/my_init.d",
 ];
 
-/// Disables what would compete with the container's command; a note that names it.
+/// Disables what conflicts with the container's command. Returns a note with the names.
 pub(super) fn disable(
     rootfs: &mut Rootfs,
     init: Init,
@@ -68,7 +68,7 @@ pub(super) fn disable(
     };
     Ok((!names.is_empty()).then(|| {
         format!(
-            "disabled {}: it would start a second time what the container's command starts (`{how}` in the machine enables it)",
+            "disabled {}: it would start the same program as the container's command a second time (`{how}` in the machine enables it)",
             names.join(", ")
         )
     }))
@@ -76,11 +76,11 @@ pub(super) fn disable(
 
 /// An enabled unit or service.
 struct Enabled {
-    /// e.g. `nginx.service`, or `nginx` for OpenRC.
+    /// E.g. `nginx.service`, or `nginx` for OpenRC.
     name: String,
     /// The links that start it.
     links: Vec<String>,
-    /// Whether it has to be masked, because it is no link of ours that starts it.
+    /// Whether it must be masked because no removable link starts it.
     mask: bool,
 }
 
@@ -107,7 +107,7 @@ fn find(rootfs: &Rootfs, init: Init, container: &Container) -> Vec<Enabled> {
             false => rest.push(unit),
         }
     }
-    // The socket, timer or path of a unit would start it again.
+    // A unit's socket, timer or path unit would start it again.
     for unit in rest {
         let ends = [".socket", ".timer", ".path"];
         if ends.iter().any(|e| unit.name.ends_with(e))
@@ -119,7 +119,7 @@ fn find(rootfs: &Rootfs, init: Init, container: &Container) -> Vec<Enabled> {
     found
 }
 
-/// The name of a unit without its kind and its instance.
+/// The name of a unit without its type and instance.
 fn stem(name: &str) -> &str {
     let name = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     name.split('@').next().unwrap_or(name)
@@ -167,7 +167,7 @@ fn competes(finder: Finder<'_>, init: Init, unit: &Enabled, started: &Started) -
     })
 }
 
-/// Whether a unit is called after a program: `ssh` after `sshd`, `postgresql` after `postgres`.
+/// Whether a unit is named after a program: `ssh` after `sshd`, `postgresql` after `postgres`.
 fn is_name_of(unit: &str, program: &str) -> bool {
     let (short, long) = match unit.len() < program.len() {
         true => (unit, program),
@@ -176,10 +176,10 @@ fn is_name_of(unit: &str, program: &str) -> bool {
     short.len() >= 3 && long.starts_with(short) && long.len() - short.len() <= 2
 }
 
-/// Whether a unit gives the machine something that other units wait for: it orders itself before
-/// one of the targets that stand for a facility (systemd.special(7), "Special Passive System
-/// Units"), before a part of the start of the system, or it runs so early that it has to do without
-/// the usual dependencies. A service of OpenRC says it by `provide`.
+/// Whether a unit provides something that other units wait for: it orders itself before a target of
+/// a facility (systemd.special(7), "Special Passive System Units") or before a part of the system's
+/// start, or it runs too early for the usual dependencies. An OpenRC service declares it with
+/// `provide`.
 fn is_facility(text: &str, is_unit: bool) -> bool {
     const BEFORE: [&str; 14] = [
         "network-pre.target",
@@ -217,7 +217,7 @@ fn is_facility(text: &str, is_unit: bool) -> bool {
     })
 }
 
-/// The programs that a unit's file starts (systemd.service(5), "COMMAND LINES").
+/// The programs in a unit file (systemd.service(5), "COMMAND LINES").
 fn of_unit(finder: Finder<'_>, text: &str) -> Vec<Program> {
     let starts = text
         .lines()
@@ -238,19 +238,19 @@ fn of_unit(finder: Finder<'_>, text: &str) -> Vec<Program> {
     all
 }
 
-/// The programs that a script of OpenRC or of System V starts: `command=`, `DAEMON=`.
+/// The programs in an OpenRC or System V script: `command=`, `DAEMON=`.
 fn of_script(finder: Finder<'_>, text: &str) -> Vec<Program> {
     let value = |line: &str| {
         let (key, value) = line.trim().split_once('=')?;
         let keys = ["command", "DAEMON", "daemon", "exec", "EXEC", "BIN"];
         let value = value.split_whitespace().next()?.trim_matches(['"', '\'']);
-        // `: ${command:=/usr/sbin/x}` is rare; the name of the service does then.
+        // `: ${command:=/usr/sbin/x}` is rare; then the service's name is used.
         keys.contains(&key).then(|| finder.find(value))?
     };
     text.lines().filter_map(value).collect()
 }
 
-/// What is enabled by a link in /etc: only that can be taken back.
+/// Services that a link in /etc enables: only those can be disabled.
 fn enabled_units(rootfs: &Rootfs) -> Vec<Enabled> {
     const DIR: &str = "/etc/systemd/system";
     let tree = &rootfs.tree;
@@ -278,8 +278,8 @@ fn push(all: &mut Vec<Enabled>, name: &str, link: String, mask: bool) {
     }
 }
 
-/// Scripts of System V for which no unit exists: systemd makes units of those that a runlevel
-/// starts (systemd-sysv-generator(8)).
+/// System V scripts without a unit: systemd generates units for those that a runlevel starts
+/// (systemd-sysv-generator(8)).
 fn old_scripts(rootfs: &Rootfs) -> Vec<Enabled> {
     let tree = &rootfs.tree;
     let mut all: Vec<Enabled> = Vec::new();
@@ -306,7 +306,7 @@ fn old_scripts(rootfs: &Rootfs) -> Vec<Enabled> {
     all
 }
 
-/// What OpenRC starts when the system is up; the runlevels before are the machine's.
+/// What OpenRC starts after the system's own runlevels.
 fn enabled_services(rootfs: &Rootfs) -> Vec<Enabled> {
     let mut all = Vec::new();
     for level in ["default", "nonetwork"] {
@@ -326,9 +326,9 @@ impl Started {
         };
         let mut todo = vec![container.command.clone()];
         let mut read: Vec<String> = Vec::new();
-        // The command itself, and whatever its scripts become in the end.
+        // The command itself, and what its scripts finally start.
         while let Some(words) = todo.pop() {
-            // Arguments are programs if what they are given to starts programs.
+            // Arguments count as programs if the program before them starts programs.
             let mut starts = false;
             for (n, word) in words.iter().filter(|w| !w.starts_with('-')).enumerate() {
                 if word.contains(char::is_whitespace) && todo.len() < MAX_SCRIPTS {
@@ -337,7 +337,7 @@ impl Started {
                 }
                 let is_one = n == 0 || starts || word.starts_with('/');
                 let Some(program) = finder.find(word).filter(|_| is_one) else {
-                    // A word of the shell (`exec`), or a user's name behind gosu.
+                    // A shell keyword (`exec`), or a user name after gosu.
                     starts |= n == 0;
                     continue;
                 };
@@ -381,7 +381,7 @@ impl Started {
     }
 }
 
-/// The files at and below a path, a few levels deep.
+/// The files at and below a path, up to a few levels.
 fn below(rootfs: &Rootfs, path: &str) -> Vec<String> {
     let tree = &rootfs.tree;
     let mut files = Vec::new();

@@ -1,4 +1,4 @@
-//! The service as a unit of systemd.
+//! The service as a systemd unit.
 
 use super::super::{Report, Rootfs, edit};
 use super::process_one::STOP_SECONDS;
@@ -21,8 +21,8 @@ pub(super) fn add(rootfs: &mut Rootfs, container: &Container, how: &How<'_>) -> 
     Ok(())
 }
 
-/// The unit (systemd.service(5), systemd.exec(5), systemd.kill(5)). As engines do, it sends the
-/// stop signal to the command alone and kills what is left when that has ended.
+/// The unit (systemd.service(5), systemd.exec(5), systemd.kill(5)). Like engines, it sends the stop
+/// signal only to the command, and kills what is left once that has ended.
 fn unit(container: &Container, how: &How<'_>) -> String {
     let restart = match how.restart {
         Restart::OnFailure => "on-failure",
@@ -36,9 +36,9 @@ fn unit(container: &Container, how: &How<'_>) -> String {
             start = format!("{words} {LAUNCHER}");
             let number = signal.number();
             stop = format!("ExecStop=-{PROCESS_ONE} ${{MAINPID}} {number} {STOP_SECONDS}\n");
-            // ExecStop= sends the stop signal; what is still there then did not heed it.
+            // ExecStop= sends the stop signal. What remains afterwards ignored it.
             kill = "SIGKILL".to_owned();
-            // Only root makes namespaces.
+            // Only root can create namespaces.
             format!("Environment=CONSOLE_OWNER={uid}:{gid}\n")
         }
         None if how.account.is_root() => String::new(),

@@ -82,11 +82,11 @@ fn what_is_removed_is_told_unless_it_is_an_engines() {
     let notes = clean(&mut r).unwrap();
     assert_eq!(notes.len(), 2, "{notes:?}");
     assert!(
-        notes[0].contains("1 file (1 bytes) from /run, as /run/app/key"),
+        notes[0].contains("1 file (1 bytes) from /run, e.g. /run/app/key"),
         "{notes:?}"
     );
     assert!(
-        notes[1].contains("2 files (8 bytes) from /tmp, as /tmp/a:"),
+        notes[1].contains("2 files (8 bytes) from /tmp, e.g. /tmp/a:"),
         "{notes:?}"
     );
     assert!(!r.tree.exists("/tmp/b") && !r.tree.exists("/run/app"));

@@ -79,17 +79,17 @@ fn inits_that_start() {
 fn inits_that_do_not_start() {
     for (init, why) in [
         (b"".to_vec(), "is empty"),
-        (vec![0; 4000], "zeros"),
+        (vec![0; 4000], "zero bytes"),
         (b"exec /bin/app\n".to_vec(), "without `#!`"),
         (
             b"#!/bin/bash\n".to_vec(),
-            "script for \"/bin/bash\", which is not there",
+            "script for \"/bin/bash\", which does not exist",
         ),
         (b"#!/bin/sh\r\n".to_vec(), "script for \"/bin/sh\\r\""),
         (elf(ARM64, ""), "is for 64-bit ARM (arm64)"),
         (
             elf(AMD64, LOADER),
-            "needs /lib64/ld-linux-x86-64.so.2, which is not there",
+            "needs /lib64/ld-linux-x86-64.so.2, which does not exist",
         ),
         (
             b"#!/usr/bin/arm\n".to_vec(),
@@ -119,7 +119,7 @@ fn what_init_needs() {
     let mut plain = programs(&[init(), (LOADER, elf(AMD64, ""))]);
     let id = plain.tree.resolve(LOADER).unwrap();
     plain.tree.node_mut(id).meta.mode = 0o644;
-    refused(&plain, "no file with an executable bit");
+    refused(&plain, "not an executable file");
     let shell = programs(&[("/sbin/init", elf(AMD64, "")), ("/bin/sh", elf(ARM64, ""))]);
     refused(&shell, "the shell /bin/sh is for 64-bit ARM");
     for libc in [
@@ -148,7 +148,7 @@ fn inits_that_are_no_programs() {
     let mut r = programs(&[("/sbin/init", elf(AMD64, ""))]);
     let id = r.tree.resolve("/sbin/init").unwrap();
     r.tree.node_mut(id).meta.mode = 0o644;
-    refused(&r, "no executable bit");
+    refused(&r, "is not executable");
     // The last `init=` counts.
     let arguments = ["init=/sbin/init", "quiet", "init=/opt/init"].map(str::to_owned);
     let e = check(&r, &arguments, Machine::X86_64).unwrap_err();

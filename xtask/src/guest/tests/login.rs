@@ -191,7 +191,7 @@ fn what_cannot_be_is_refused_with_a_cure() {
         uid: Some(5),
         ..user("www-data")
     });
-    assert!(e.contains("www-data as 33"), "{e}");
+    assert!(e.contains("www-data has the ID 33"), "{e}");
     let e = refusal(User {
         shell: Some("/bin/zsh".into()),
         ..user("anna")

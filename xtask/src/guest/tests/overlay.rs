@@ -126,7 +126,7 @@ fn what_cannot_be_laid_over_is_refused() {
     let _socket = std::os::unix::net::UnixListener::bind(files.path().join("s")).unwrap();
     let e = files.read("{}").unwrap_err();
     assert!(
-        e.message.contains("no file, folder or symbolic link"),
+        e.message.contains("not a file, folder or symbolic link"),
         "{e}"
     );
 
@@ -149,7 +149,7 @@ fn a_folder_outside_of_the_recipe_is_refused() {
     for target in [outside.path(), Utf8Path::new("/etc"), Utf8Path::new("..")] {
         symlink(target, &dir).unwrap();
         let e = read().unwrap_err();
-        assert!(e.message.contains("leads out of the recipe"), "{e}");
+        assert!(e.message.contains("outside of the recipe"), "{e}");
         std::fs::remove_file(&dir).unwrap();
     }
     symlink("nowhere", &dir).unwrap();
