@@ -1,5 +1,5 @@
-//! The GitHub Action: what the runner is told, with the program alone; and, ignored unless `ci`
-//! asks for them, real workflows that `act` runs on this machine.
+//! The GitHub Action: its outputs and logs with the program alone, and real workflows that `act` runs
+//! on this machine (ignored unless `ci` asks for them).
 
 use crate::common::github::{GitHub, REPOSITORY, TOKEN};
 use crate::common::{self, Place};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
-/// What a run told the runner.
+/// What a run sent to the runner.
 struct Told {
     out: Output,
     outputs: BTreeMap<String, String>,
@@ -54,7 +54,7 @@ impl Place {
         }
     }
 
-    /// The words of `args` that let an image be made without a container engine.
+    /// The `args` for building an image without a container engine.
     fn words_for_tar(&self) -> String {
         format!(
             "--from {} --bootloader-dir {}",
@@ -248,8 +248,8 @@ fn a_new_folder_is_in_the_matrix_without_another_edit() {
     assert_eq!(new, ["brand-new-uefi-amd64"]);
 }
 
-/// `.ci/action find` of an action that a workflow names by this ref, in a copy of the project's
-/// folder; what it wrote and how it ended.
+/// Runs `.ci/action find` for an action that a workflow uses at this ref, in a copy of the project's
+/// folder. Returns its output and its result.
 fn find(home: &Utf8Path, server: &str, action: &str) -> (Output, BTreeMap<String, String>) {
     let output = home.join("output");
     fs_err::write(&output, "").unwrap();
@@ -326,8 +326,8 @@ fn a_prebuilt_program_is_taken_at_a_tag_and_only_with_its_checksum() {
     assert_ne!(other, find(&home, &server, "main").1["key"]);
 }
 
-/// `act` with a repository of its own. What the action fetches from GitHub lies in folders
-/// here: a machine without GitHub must be able to run it.
+/// `act` with its own repository. What the action downloads from GitHub is in local folders, so that
+/// the test runs without access to GitHub.
 struct Act {
     _temp: tempfile::TempDir,
     dir: Utf8PathBuf,
@@ -349,7 +349,7 @@ impl Act {
             return common::skipped("act is not installed: `cargo xtask setup --dev` does that");
         }
         let (temp, dir) = common::temp();
-        // Stand-ins for the two actions of others that ours uses.
+        // Replacements for the two third-party actions that ours uses.
         let action = "name: x\ndescription: x\nruns:\n  using: composite\n  steps:\n    - run: echo stand-in\n      shell: sh\n";
         fs_err::create_dir(dir.join("stand-in")).unwrap();
         fs_err::write(dir.join("stand-in/action.yml"), action).unwrap();
@@ -585,7 +585,7 @@ fn act_hands_inputs_over_literally() {
     assert!(job.passed, "{}", job.log);
     assert_eq!(job.outputs["image"], out.join("box.img"));
     assert!(out.join("box.img").is_file());
-    // Nothing of it ran: not where act works, nor where the repository lies.
+    // None of it ran, neither in act's folder nor in the repository.
     let pwned = Command::new("find")
         .arg(&act.dir)
         .args(["-name", "pwned*"])

@@ -1,5 +1,5 @@
 //! Boots real machines in QEMU: boot sectors of a few bytes that say on the serial console
-//! what a Linux would say, and take no longer than the BIOS does.
+//! what Linux would print, and are as fast as the BIOS.
 
 use crate::common;
 use crate::common::sector::{Then, boot_sector};
@@ -27,7 +27,7 @@ fn qemu() -> bool {
 /// An image with these bytes, and the folder that holds it.
 fn image(bytes: &[u8]) -> (tempfile::TempDir, camino::Utf8PathBuf) {
     let dir = tempfile::tempdir().unwrap();
-    // A name that QEMU must not take apart.
+    // A name that QEMU must not split.
     let path = camino::Utf8PathBuf::try_from(dir.path().join("a,b: c.img")).unwrap();
     std::fs::write(&path, bytes).unwrap();
     (dir, path)
@@ -340,7 +340,7 @@ fn the_accelerator_that_is_chosen_runs_a_guest() {
     }
 }
 
-/// The processes whose command line contains `text`, by number.
+/// The IDs of processes whose command line contains `text`.
 #[cfg(target_os = "linux")]
 fn processes_with(text: &str) -> Vec<u32> {
     std::fs::read_dir("/proc")
@@ -353,7 +353,7 @@ fn processes_with(text: &str) -> Vec<u32> {
         .collect()
 }
 
-/// The part of the test below that is killed: this same test, in a process of its own.
+/// The part of the test below that is killed: this same test, in another process.
 const VICTIM: &str = "DOCKER_TO_LINUX_TEST_VICTIM";
 
 #[test]

@@ -1,6 +1,6 @@
 //! `cargo xtask boot`: the console of a machine on the user's own standard input and output.
 //!
-//! The test with a whole machine takes a minute and a container image that was built before:
+//! The test with a whole machine needs a minute and a container image that was already built:
 //! `cargo xtask image alpine`, then
 //! `cargo test --release --test integration -- --ignored boot_verb::`.
 
@@ -43,7 +43,7 @@ impl Boot {
             std::thread::spawn(move || {
                 let mut bytes = [0; 4096];
                 while let Ok(n @ 1..) = output.read(&mut bytes) {
-                    // Nobody listens any more when a test has failed.
+                    // There is no receiver any more when a test has failed.
                     let _ = tell.send(bytes[..n].to_vec());
                 }
             });

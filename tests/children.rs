@@ -1,10 +1,10 @@
-//! What the programs that we start see of our environment: stand-ins for them write it down.
+//! Which environment variables child processes see: fake programs record them.
 
 use crate::common;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 
-/// What a workflow and its runner have that is nobody else's.
+/// Variables of a workflow and its runner that must stay private.
 const SECRETS: [&str; 14] = [
     "INPUT_TOKEN",
     "INPUTS",
@@ -89,7 +89,7 @@ impl StandIns {
         common::said(&command.output().unwrap())
     }
 
-    /// What each stand-in saw, by name and process.
+    /// What each fake program saw, by name and process ID.
     fn seen(&self) -> BTreeMap<String, String> {
         let all = self.dir.join("seen").read_dir_utf8().unwrap();
         all.map(|e| e.unwrap())

@@ -1,5 +1,4 @@
-//! The program as its users meet it: what it says and leaves behind when something is wrong,
-//! and when a signal ends it.
+//! The command line: messages and leftover files after errors and signals.
 
 use crate::common::{self, Entry, Kind, Place, dir, file, link, names};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -91,7 +90,7 @@ fn containers_of(pid: u32) {
     assert_eq!(left.iter().find(ours), None, "left in the engine");
 }
 
-/// Lines that docker prints; none where there is no docker.
+/// Lines that docker prints. Empty if docker is not installed.
 fn listed(arguments: &[&str]) -> Vec<String> {
     let Ok(out) = Command::new("docker").args(arguments).output() else {
         return Vec::new();
@@ -390,7 +389,7 @@ fn a_tar_that_is_none() {
     fs_err::write(p.dir.join("cut.tar.zst"), &zst[..zst.len() / 2]).unwrap();
     wrong("cut.tar.zst", 1, &["make the tar again"]);
 
-    // The same by a pipe.
+    // The same through a pipe.
     for (input, code) in [(&b""[..], 2), (&good[..1_000_000], 1), (b"text", 2)] {
         let out = common::with_input(&mut p.image(["-q", "./box", "--from", "-"]), input);
         one_error(&String::from_utf8(out.stderr).unwrap(), &["stdin"]);
@@ -418,7 +417,7 @@ fn a_root_file_system_that_is_no_machine() {
     let errors = [
         without(&kernel, &[]),
         without(&["boot/initrd.img-6.1", "initrd.img"], &[]),
-        // An empty kernel is none.
+        // An empty file is not a kernel.
         without(&kernel, &[file("boot/vmlinuz-6.1", "")]),
         without(&init, &[]),
         without(&init, &[link("sbin/init", "/lib/nowhere")]),
@@ -891,7 +890,7 @@ impl Base {
         Some(Base { name, label })
     }
 
-    /// Makes the recipe build on this base, by these instructions.
+    /// Makes the recipe build on this base, with these instructions.
     fn recipe(&self, p: &Place, instructions: &str) {
         p.recipe(
             "box",
@@ -1012,7 +1011,7 @@ fn a_build_that_fails() {
         2,
         &["no ./box/Dockerfile", "FROM"],
     );
-    // A whole build of something that is no machine.
+    // A complete build of something that is not a machine.
     base.recipe(
         &p,
         "RUN exec 3</sbin/init && >/sbin/init && >/boot/vmlinuz-6.1",
@@ -1119,7 +1118,7 @@ fn a_signal_during_an_export() {
     base.is_clean();
 }
 
-/// SIGKILL leaves nobody to clear up: the next run does it, and `clean`.
+/// After SIGKILL, the next run or `clean` removes the leftovers.
 #[test]
 fn a_kill_during_an_export() {
     let Some(p) = Place::new() else { return };

@@ -1,7 +1,7 @@
-//! Applications in containers become machines that serve: whole images, built by the program as
-//! its users run it, booted in QEMU and asked over the network.
+//! Machines from application containers: whole images, built with the command line, booted in QEMU
+//! and tested over the network.
 //!
-//! They take minutes and the base images that the recipes' bootstraps made, so they run on demand
+//! They need minutes and the base images from the recipes' bootstraps, so they run on demand
 //! and in `cargo xtask ci`: `cargo xtask image debian alpine`, then
 //! `cargo test --release --test integration -- --ignored container::`.
 
@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A loaded host that emulates takes its time.
+/// Emulation on a busy host is slow.
 const PATIENCE: Duration = Duration::from_secs(420);
 
 /// Files of an application: name, text, whether it is a program.
@@ -80,7 +80,7 @@ fn boot(image: &Utf8Path, text: &str) -> Running {
 
 /// The same with further arguments for QEMU.
 fn boot_with(image: &Utf8Path, text: &str, extra: Vec<String>) -> Running {
-    // Free a moment ago; nobody else on this host takes ports of that range by chance.
+    // Free a moment ago, and this host assigns no ports in this range automatically.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
@@ -132,7 +132,7 @@ fn second_card(socket: &Utf8Path) -> Vec<String> {
     .into()
 }
 
-/// An `/init` that works as process 1 only, tells what it sees, and ends by SIGRTMIN+3.
+/// An `/init` that only works as process 1, prints what it sees, and ends at SIGRTMIN+3.
 const INIT: &str = r#"#!/bin/sh
 echo "init is process $$ of $(uname -n)" >/dev/stdout
 [ $$ -eq 1 ] || exit 1
@@ -277,7 +277,7 @@ fn what_is_asked_wrongly_is_told_at_once() {
         &["cannot name an image"],
     );
     refused(&[], &["<RECIPE>"]);
-    // Nothing reaches the engine as an option of its own.
+    // Nothing reaches the engine as a separate option.
     for image in ["--help", "-v", "", "a b", "Nginx", "--privileged=true"] {
         let container = format!("--container={image}");
         refused(
@@ -558,9 +558,9 @@ CMD ["./serve", "with  two spaces"]
     assert!(said.contains("SIGTERM came to the service's own"), "{said}");
 }
 
-/// s6-overlay's /init and its like: process 1 on systemd, asked to end by their own signal. The image
-/// does all that breaks a build on it: triggers, a shell that is not there, a PATH without sbin, a
-/// variable called as a build argument. And the machine has a second network card without a cable.
+/// An /init like s6-overlay's: process 1 on systemd, stopped with its own signal. The image has
+/// everything that breaks a build on it: triggers, a missing shell, a PATH without sbin, a variable
+/// named like a build argument. And the machine has a second network card without a cable.
 #[test]
 #[ignore = "builds and boots a machine: minutes"]
 fn an_init_of_its_own_on_debian_is_process_one() {
@@ -599,8 +599,8 @@ ENTRYPOINT ["/init"]
     assert!(said.contains("SIGRTMIN+3 came to process 1"), "{said}");
 }
 
-/// The same on OpenRC, whose supervisor does not know the signal by its name. It also starts where a
-/// start that failed left the reader of its output behind.
+/// The same on OpenRC, whose supervisor does not know the signal's name. It also starts if a failed
+/// start left the reader of its output behind.
 #[test]
 #[ignore = "builds and boots a machine: minutes"]
 fn an_init_of_its_own_on_alpine_is_process_one() {

@@ -1,4 +1,4 @@
-//! A whole disk of a root file system full of odd things, as others see it: sfdisk, sgdisk,
+//! A whole disk with unusual files in its root file system, checked with sfdisk, sgdisk,
 //! e2fsck, fsck.fat, GNU tar and the Linux kernel.
 
 use crate::common::{self, Entry, Kind, Mounted, NOW, dir, entry, file, link, pattern};
@@ -355,7 +355,7 @@ fn partition(p: &Partition, gpt: bool, found: &serde_json::Value) {
     }
 }
 
-/// The boot code of syslinux stands where a BIOS starts it, and nowhere else.
+/// The boot code of syslinux is where a BIOS starts it, and nowhere else.
 fn boot_code(made: &Made) {
     let mut sector = [0; 512];
     let image = File::open(&made.image).unwrap();
@@ -641,7 +641,7 @@ fn a_tar_by_gnu_tar() {
     root_is_as_wanted(&again, &wanted);
 }
 
-/// One recipe, one tar, one image: whenever, wherever and by whomever it is made.
+/// One recipe and one tar give one image, independent of time, place and user.
 #[test]
 fn the_same_bytes_every_time() {
     let (_temp, dir) = common::temp();
@@ -708,7 +708,7 @@ fn the_same_bytes_every_time() {
     fs_err::create_dir(&out).unwrap();
     assert_eq!(first, run((shell, out)), "with another umask");
 
-    // By a pipe: contents are spooled.
+    // Through a pipe: contents are spooled.
     let (mut command, out) = image(4, "-", &|_| ());
     let piped = common::with_input(&mut command, &fs_err::read(&tar).unwrap());
     assert!(piped.status.success(), "{}", common::said(&piped));
@@ -720,7 +720,7 @@ fn the_same_bytes_every_time() {
     fs_err::write(&packed, bytes).unwrap();
     assert_eq!(first, run(image(5, packed.as_str(), &|_| ())), "compressed");
 
-    // By somebody else.
+    // As another user.
     if common::is_root() {
         nobody(&dir, image(6, tar.as_str(), &|_| ()), &first);
     } else {
@@ -728,7 +728,7 @@ fn the_same_bytes_every_time() {
     }
 }
 
-/// Makes the image as a user who may do nothing.
+/// Builds the image as an unprivileged user.
 fn nobody(dir: &Utf8Path, (command, out): (Command, Utf8PathBuf), first: &str) {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;

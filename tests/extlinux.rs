@@ -1,6 +1,5 @@
-//! Our way to put EXTLINUX into a file system against that of its own installer, byte for
-//! byte: `extlinux --install` into the mounted file system, our patching for the very places
-//! that it got there.
+//! Compares our installation of EXTLINUX with its own installer's, byte for byte: `extlinux
+//! --install` in the mounted file system, then our patching for the blocks that it got there.
 
 use crate::common::{self, Mounted};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -27,13 +26,13 @@ fn in_another_folder() {
     compare("in_another_folder", "/srv/a long name/and more", &|_| ());
 }
 
-/// Hardly any two blocks of ldlinux.sys lie side by side.
+/// Hardly any two blocks of ldlinux.sys are adjacent.
 #[test]
 fn in_fragments() {
     compare("in_fragments", "/boot/extlinux", &fragment);
 }
 
-/// Fills the file system and frees some blocks, no two of them side by side.
+/// Fills the file system and frees some blocks, no two of them adjacent.
 fn fragment(mounted: &Path) {
     use rustix::fs::{FallocateFlags, fallocate};
     // The kernel's own reserve is a run of blocks that stays free: no more than it takes to
@@ -153,7 +152,7 @@ fn differing(a: &[u8], b: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-/// Where the blocks of a file lie in the root file system, as debugfs reads it, as (offset,
+/// The blocks of a file in the root file system, as debugfs reads it, as (offset,
 /// length) in bytes.
 fn blocks_of(made: &Made, inode: u64) -> Option<Vec<(u64, u64)>> {
     let mut debugfs = match Command::new("/usr/sbin/debugfs").arg("-V").output() {

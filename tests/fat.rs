@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// One of the mtools, likewise.
+/// One of the mtools, in the same way.
 fn mtool(name: &str) -> Option<Command> {
     let mut command = Command::new(name);
     command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
@@ -297,7 +297,7 @@ proptest! {
                 path = if depth == 0 { part.clone() } else { format!("{path}/{part}") };
                 let dir = depth + 1 < parts.len();
                 match taken.get(&path.to_uppercase()) {
-                    // A directory that is there is entered by its first spelling.
+                    // An existing directory keeps its first spelling.
                     Some((true, spelling)) if dir => path = String::clone(spelling),
                     Some(_) => continue 'path,
                     None => places.push((path.to_uppercase(), (dir, path.clone()))),

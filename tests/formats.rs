@@ -1,4 +1,4 @@
-//! Every image format, checked by qemu-img: `check`, `compare` with the raw disk, `info`.
+//! Every image format, checked with qemu-img: `check`, `compare` with the raw disk, `info`.
 //!
 //! The disks are pseudo-random, from a generator of our own with a seed.
 
@@ -144,8 +144,8 @@ fn check_all(name: &str, disk: &Disk) {
     }
 }
 
-/// Compares what lies around each extent of the disk. QEMU's drivers for some formats do not
-/// tell where holes are, or grain by grain: a comparison of terabytes takes minutes.
+/// Compares the surroundings of each extent of the disk. QEMU's drivers for some formats report no
+/// holes, or only grain by grain: comparing terabytes would need minutes.
 fn compare_windows(checker: &Path, disk: &Disk, raw: &Path, image: (&str, &Path), what: &str) {
     for (at, bytes) in &disk.extents {
         let start = at.saturating_sub(5 * MIB) / 512 * 512;
@@ -194,7 +194,7 @@ fn same(a: &Path, b: &Path) -> bool {
     true
 }
 
-/// The first byte from `at` on that does not lie in a hole.
+/// The first byte from `at` on that is not in a hole.
 fn data_from(file: &File, at: u64) -> u64 {
     rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)).unwrap_or(u64::MAX)
 }

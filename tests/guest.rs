@@ -1,6 +1,6 @@
-//! Machines as people use them: who gets in, and what a first boot does.
+//! Machines in use: who can log in, and what the first boot does.
 //!
-//! The tests that boot take minutes and container images that were built before, so they run on
+//! The tests that boot need minutes and container images that were already built, so they run on
 //! demand: `cargo xtask image debian alpine`, then
 //! `cargo test --release --test integration -- --ignored guest::`.
 
@@ -147,7 +147,7 @@ impl Ssh {
             "-f",
             key.as_str(),
         ]));
-        // Free now, and nobody else here takes it before QEMU does.
+        // Free now, and nothing else uses it before QEMU does.
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -183,7 +183,7 @@ impl Ssh {
             .unwrap()
     }
 
-    /// As [`Ssh::run`], when the server answers: QEMU takes connections before the guest does.
+    /// Like [`Ssh::run`], once the server answers: QEMU accepts connections before the guest does.
     fn when_up(&self, session: &Session, user: &str, command: &str) -> Output {
         let deadline = soon(session);
         loop {
@@ -307,7 +307,7 @@ mod telling {
         off(session);
         made.check(8);
         // As a power cut leaves it between two writes of the table: new partitions, old header.
-        // The kernel takes the backup, which was written before both.
+        // The kernel uses the backup, which was written before both.
         made.put_header_back(&header);
         let session = made.boot(Firmware::Bios, None);
         off(session);
@@ -320,7 +320,7 @@ mod telling {
         alpine_grows(Firmware::Bios, BootMode::Hybrid, 40);
     }
 
-    /// Nobody asked for a login: nobody gets in, on the console or from outside.
+    /// Without a configured login, nobody can log in on the console or over the network.
     #[test]
     #[ignore = "boots a machine, which takes a minute without KVM"]
     fn debian_lets_nobody_in_unasked() {

@@ -1,5 +1,5 @@
-//! Inputs that were made to do harm: each ends by an error that says what is wrong, within 10
-//! seconds of processor time and 512 MiB of address space, and no large file is left.
+//! Malicious inputs: each ends with an error that says what is wrong, within 10 seconds of processor
+//! time and 512 MiB of address space, and leaves no large file.
 
 use crate::common::{self, Place, temp};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -38,7 +38,7 @@ impl Place {
     fn refused(&self, from: &Utf8Path, more: &[&str], words: &[&str]) {
         let (said, code) = self.plan_in_bounds(from.as_str(), more, Stdio::null());
         check(&said, code, words);
-        // The same by a pipe.
+        // The same through a pipe.
         if from.is_file() {
             let pipe = Stdio::from(File::open(from).unwrap());
             let (said, code) = self.plan_in_bounds("-", more, pipe);
@@ -266,7 +266,7 @@ fn packing_around_packing() {
     zeros(&mut gz, SIZE).unwrap();
     gz.finish().unwrap();
     let words = ["unpacks to more than", "--max-unpacked"];
-    // Far more than the disk of whoever tries it may have.
+    // Far more than the host's disk may have.
     p.refused(
         &rootfs,
         &["--max-unpacked", "100M"],
@@ -307,7 +307,7 @@ fn packing_around_packing() {
     let nested = p.dir.join("nested.tar.zst");
     fs_err::write(&nested, archive.into_inner().unwrap().finish().unwrap()).unwrap();
     p.refused(&nested, &[], &["unpack to more than 1", "--max-unpacked"]);
-    // A plain tar is as large as it is, unless somebody said how large it may be.
+    // The size of a plain tar is not limited unless the user sets a limit.
     let plain = p.dir.join("plain.tar");
     zeros(&mut File::create(&plain).unwrap(), 2 << 20).unwrap();
     p.refused(
@@ -392,7 +392,7 @@ fn recipes_that_do_not_end() {
     common::content(Command::new("mkfifo").arg(&recipe));
     p.refused(&tar, &[], &["it is a pipe"]);
     fs_err::remove_file(&recipe).unwrap();
-    // A key of somebody else's recipe that is a pipe nobody writes to.
+    // A key in an untrusted recipe that is a pipe without a writer.
     common::content(Command::new("mkfifo").arg(p.dir.join("box").join("key.pub")));
     fs_err::write(&recipe, "users: [{name: anna, ssh-keys: [key.pub]}]\n").unwrap();
     p.refused(&tar, &[], &["key.pub", "not a regular file"]);

@@ -1,6 +1,6 @@
-//! Kernels that lie elsewhere than the recipes' do: machines in QEMU, by BIOS and by UEFI.
+//! Kernels in other places than in the recipes: machines in QEMU, with BIOS and UEFI.
 //!
-//! They take minutes and a container image that was built before, so they run on demand:
+//! They need minutes and a container image that was already built, so they run on demand:
 //! `cargo xtask image alpine`, then
 //! `cargo test --release --test integration -- --ignored layouts::`, as `cargo xtask ci` does.
 
@@ -26,9 +26,9 @@ fn version(tree: &Tree) -> String {
     versions[0].to_owned()
 }
 
-/// Boots an Alpine by BIOS and by UEFI whose files `change` has moved: it is told the version of
-/// the kernel, and says which kernels the loaders must offer, the one that starts by itself
-/// first. What keeps the loaders in step inside of the machine must agree.
+/// Boots an Alpine whose files `change` has moved, with BIOS and UEFI. `change` gets the version of
+/// the kernel and returns the kernels that the loaders must offer, the default first. The machine's
+/// own program for the boot loaders must agree.
 fn boots(change: impl FnOnce(&mut Tree, &str) -> Vec<String>) {
     let (_keep, dir) = temp();
     let Some(container) = machine::container("alpine") else {
@@ -61,7 +61,7 @@ fn boots(change: impl FnOnce(&mut Tree, &str) -> Vec<String>) {
     }
 }
 
-/// Fedora has them beside the modules.
+/// Fedora has them next to the modules.
 #[test]
 #[ignore = "boots two machines, which takes minutes without KVM"]
 fn alpine_boots_a_kernel_beside_its_modules() {

@@ -1,9 +1,9 @@
 //! The integration tests, in one program: `cargo test --release --test integration cli::` runs
 //! those of `tests/cli.rs`.
 //!
-//! They run beside each other in one process, so none of them may change what belongs to the whole
-//! process: its environment, its working directory, its umask, limits and signals. What needs that
-//! starts a program of its own.
+//! They run in parallel in one process, so none of them may change what belongs to the whole process:
+//! its environment, working directory, umask, limits and signals. Tests that need that start a
+//! separate program.
 #![allow(
     clippy::expect_used,
     clippy::panic,

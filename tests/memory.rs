@@ -1,5 +1,5 @@
-//! How much memory an image takes: at most 64 MiB and 1 KiB for each file, whatever the root
-//! file system weighs.
+//! How much memory building an image needs: at most 64 MiB and 1 KiB per file, independent of the
+//! size of the root file system.
 
 use crate::common::{self, Entry};
 use camino::Utf8Path;
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 const MIB: u64 = 1 << 20;
 
-/// A root file system of 300,000 small files, as a tar file and by a pipe.
+/// A root file system of 300,000 small files, as a tar file and through a pipe.
 #[test]
 fn many_files() {
     const FILES: u64 = 300_000;
@@ -96,8 +96,8 @@ fn cores() -> u64 {
     std::thread::available_parallelism().map_or(1, |n| n.get() as u64)
 }
 
-/// A folder for an image of 5 GiB: in memory if there is far more of it than that (what a
-/// process writes into a file there is not counted as its own), for a slow disk takes minutes.
+/// A folder for an image of 5 GiB: in memory if there is far more than that (files there do not count
+/// as the process's own memory), because a slow disk needs minutes.
 fn roomy() -> tempfile::TempDir {
     let shm = "/dev/shm";
     let free = rustix::fs::statvfs(shm).map_or(0, |s| s.f_bavail * s.f_frsize);

@@ -1,4 +1,4 @@
-//! The metadata files of an image and the files that it comes in, as their readers see them:
+//! The metadata files of an image and its image files, checked with the programs that read them:
 //! sha256sum, sh, zstd, the SPDX project's own validator, `verify`.
 
 use crate::common::{self, Place, content, dir, file, names};
@@ -220,7 +220,7 @@ fn whatever_is_changed_is_found() {
     fs::write(file("box.vdi"), &vdi).unwrap();
     p.verify();
 
-    // Whoever changes the sums as well still does not agree with the manifest.
+    // With changed sums, the files still do not match the manifest.
     let resum = || {
         let script = "sha256sum $(cut -c67- SHA256SUMS) >new && mv new SHA256SUMS";
         content(Command::new("sh").args(["-c", script]).current_dir(&p.out));
@@ -320,7 +320,7 @@ fn a_raw_image_is_converted_to_what_image_would_have_written() {
     for name in ["box.img", "box.manifest.json", "box.spdx.json"] {
         fs::rename(p.dir.join("made").join(name), p.out.join(name)).unwrap();
     }
-    // Beside the image, and into another folder.
+    // Next to the image, and into another folder.
     let convert = ["convert", "out/box.img", "--format", formats];
     content(&mut p.xtask(&convert));
     assert_eq!(p.manifest("box"), made);
@@ -341,7 +341,7 @@ fn a_raw_image_is_converted_to_what_image_would_have_written() {
         let sum = docker_to_linux::format::digest::sha256(&mut plain).unwrap();
         assert_eq!(sum, artifact.sha256, "{}", artifact.file);
     }
-    // An image that nobody knows: no metadata files but the sums.
+    // An unknown image: no metadata files except the sums.
     fs::copy(p.out.join("box.img"), p.dir.join("some.raw")).unwrap();
     let some = [
         "convert", "some.raw", "--format", "qcow2", "--output", "new",
@@ -428,7 +428,7 @@ fn what_cannot_be_converted() {
     fails(&["empty.img", "--format", "vdi"], &["empty"]);
 }
 
-/// A device has anything on it. What bmaptool leaves out must be what nobody looks for.
+/// A device contains arbitrary data. What bmaptool skips must be unused.
 #[test]
 fn a_device_that_was_written_by_the_block_map_is_clean() {
     let Some(p) = place() else { return };

@@ -23,7 +23,7 @@ fn image_in(tar: &Utf8Path) -> Image {
     }
 }
 
-/// Everything that a root file system is, by path. Names of one file share the first of them.
+/// Everything in a root file system, by path. Names of one file share the first of them.
 fn list(rootfs: &Rootfs) -> BTreeMap<String, String> {
     let mut first = BTreeMap::new();
     let mut out = BTreeMap::new();
@@ -121,7 +121,7 @@ fn every_form_gives_what_the_engine_gives() {
     let cleaned = |mut rootfs: Rootfs| {
         guest::clean(&mut rootfs).unwrap();
         let mut all = list(&rootfs);
-        // What the engine writes anew into each container that it makes.
+        // What the engine writes into each new container.
         let mtab = all.remove("/etc/mtab").unwrap();
         assert!(mtab.contains("/proc/mounts"), "{mtab}");
         assert!(all.remove("/etc").unwrap().starts_with("dir"));
@@ -225,7 +225,7 @@ fn an_index_gives_the_image_of_the_architecture() {
     assert!(e.contains("several") && e.contains("v2"), "{e}");
 }
 
-/// What must be refused, and the words of the reason. Each in a folder and in a tar.
+/// What must be refused, and the reason in the error. Each as a folder and as a tar.
 #[track_caller]
 fn refused(oci: &Layout, words: &[&str]) {
     let begun = Instant::now();
@@ -311,7 +311,7 @@ fn paths_that_lead_outside_are_refused() {
         oci.index(&[json!({"digest": digest, "size": 6})]);
         refused(&oci, &["is no digest", digest]);
     }
-    // docker save's manifest names files by path.
+    // docker save's manifest lists files by path.
     for (n, path) in ["../secret", "/etc/passwd", "a/../../secret", ""]
         .into_iter()
         .enumerate()
@@ -431,7 +431,7 @@ fn ten_thousand_layers_and_endless_indexes_are_refused() {
     refused(&oci, &["index.json is not what it should be"]);
 }
 
-/// The program itself: `--from` takes every form, and says what is wrong in one line.
+/// The program itself: `--from` accepts every form, and reports errors in one line.
 #[test]
 fn the_program_takes_every_form() {
     let (_guard, at) = temp();

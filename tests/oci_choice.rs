@@ -1,5 +1,5 @@
-//! Which image is taken of a layout or an archive that has more in it than one, what it says of
-//! its time, and where its blobs may lie.
+//! Which image is chosen from a layout or an archive with several, its time, and where its blobs may
+//! be stored.
 
 use crate::common::oci::{Layout, Squeeze, layout, sha256, tar_of};
 use crate::common::{self, Entry, content, file, temp};
@@ -126,7 +126,7 @@ fn what_lies_beside_an_image_is_passed_over() {
             json!({"os": "unknown", "architecture": "unknown"}),
         ),
         attestation,
-        // What is no document at all, and what is not even stored.
+        // Invalid documents, and missing ones.
         typed(oci.blob(b"text"), "text/plain"),
         json!({"mediaType": "application/vnd.in-toto+json", "digest": sha256(b"nowhere"), "size": 7}),
     ];
@@ -143,7 +143,7 @@ fn what_lies_beside_an_image_is_passed_over() {
     let inner = oci.document(&json!({"manifests": all}));
     oci.index(&[inner]);
     assert_eq!(command(oci.read()), ["app"]);
-    // Nothing but artifacts is no image.
+    // Artifacts alone are not an image.
     oci.index(&beside[..6]);
     insta::assert_snapshot!(refusal(&at, oci.read()), @"it holds no image for linux/amd64; hint: name the architecture by --arch and a newer variant of it by --variant, or fetch the image for this one");
 }
@@ -192,7 +192,7 @@ fn the_best_variant_that_the_machine_has_is_taken() {
         ["amd64-v3"]
     );
     insta::assert_snapshot!(refusal(&at, oci.read_wanted(&wanted(None, Some("new")))), @r#""new" is not a variant of an architecture; hint: use e.g. v2 or v8.1"#);
-    // The variant may stand in the configuration only, and one platform may be all that is stored.
+    // The variant may be in the configuration only, and one platform may be all that is stored.
     let missing = json!({"digest": sha256(b"nowhere"), "size": 7});
     let inner = oci.document(&json!({"manifests": [missing, for_platform(&oci, "amd64", None)]}));
     oci.index(&[inner]);

@@ -1,7 +1,7 @@
-//! Root file systems that lived elsewhere before: everything of it that would make a machine fail,
-//! at once, in real systems that are booted.
+//! Root file systems of other machines and containers: everything in them that would make a machine
+//! fail, combined, in real systems that are booted.
 //!
-//! They take the container images that were built before, so they run on demand and in
+//! They need container images that were already built, so they run on demand and in
 //! `cargo xtask ci`: `cargo xtask image debian alpine`, then
 //! `cargo test --release --test integration -- --ignored old_home::`.
 
@@ -12,7 +12,7 @@ use docker_to_linux::recipe::User;
 use docker_to_linux::rootfs::{Kind, Meta, Node, ROOT, Rootfs};
 use docker_to_linux::vm::{Firmware, Machine, PROMPT};
 
-/// [`PASSWORD`], as `openssl passwd -6` hides it.
+/// The hash of [`PASSWORD`] from `openssl passwd -6`.
 const HASH: &str = "$6$oldhomesalt$sMupbaX5gmTJzzOK/BQRAW/WyM3YdYeAmOXvxboFG/DFKcU.vnlD4tsakjSJuXqOjtt4D7X3YrTx.pSoZBpry/";
 
 /// Boots what is made of a recipe's container after `change`, and hands it to `look` with what
@@ -86,7 +86,7 @@ fn lived_elsewhere(r: &mut Rootfs) {
     write(r, "/forcefsck", "", 0o644);
     let rules = "SUBSYSTEM==\"net\", ATTR{address}==\"02:42:ac:11:00:02\", NAME=\"eth7\"\n";
     write(r, "/etc/udev/rules.d/70-persistent-net.rules", rules, 0o644);
-    // Open for everybody, by its link.
+    // Open for everyone, through its link.
     let shadow = r.read_text("/etc/shadow", 1 << 20).unwrap().unwrap();
     write(r, "/var/lib/accounts/shadow", &shadow, 0o666);
     r.tree
@@ -99,7 +99,7 @@ fn lived_elsewhere(r: &mut Rootfs) {
     r.tree.node_mut(id.unwrap()).meta.uid = u32::MAX;
 }
 
-/// What must hold in either, for somebody who is not root.
+/// What must hold in both, for a user who is not root.
 fn works_for_anna(session: &mut docker_to_linux::vm::Session) {
     let mut guest = Guest::open(session, "anna", PASSWORD);
     assert_eq!(guest.run("id -un; cat /data/kept"), "anna\nprecious");

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Two formats whose files differ, and all that lies beside them.
+/// Two formats with different files, and all files next to them.
 const FORMATS: &str = "raw,vdi";
 
 /// Two recipes, and root file systems for them.
@@ -36,7 +36,7 @@ impl Place {
         out.status.success()
     }
 
-    /// The files of the image `box` of that tar, made anew.
+    /// The files of the image `box` from that tar, built again.
     fn made_of(&self, tar: &str) -> BTreeMap<String, String> {
         content(&mut self.make("box", tar, &["--format", FORMATS]));
         assert!(self.verifies("out"));
@@ -134,13 +134,13 @@ fn a_manifest_names_nothing_outside_its_folder() {
             );
         }
     }
-    // A command that somebody is to run is not taken over, either.
+    // A command for the user to run is not kept either.
     let mut json: serde_json::Value = serde_json::from_str(&good).unwrap();
     json["artifacts"][0]["join"] = "rm -rf ~".into();
     fs::write(&path, json.to_string()).unwrap();
     let mut convert = p.xtask(&["convert", "out/box.img", "--format", "vdi"]);
     fails(convert.args(["--output", "new"]), 1, &["box.img", "joins"]);
-    // A manifest that is no file, or has no end.
+    // A manifest that is not a file, or is endless.
     let convert = || {
         let mut convert = p.xtask(&["convert", "out/box.img", "--format", "vdi"]);
         convert.args(["--output", "new"]);
@@ -299,8 +299,8 @@ fn two_containers_write_to_one_folder() {
     assert!(names(&p.out).contains(&"crate.vdi".to_owned()));
 }
 
-/// Killed at any moment, a run leaves the old set or the new one, or tells so; the next run
-/// removes what it left.
+/// A run that is killed at any moment leaves the old set or the new one, or this is reported. The
+/// next run removes its leftovers.
 #[test]
 fn a_kill_at_any_moment() {
     let Some(p) = place() else { return };
@@ -350,11 +350,11 @@ fn a_kill_at_any_moment() {
     assert!(left > 0 && new > 0, "left {left}, new {new}, half {half}");
 }
 
-/// What a killed run left goes by `clean`, and what a run is still writing stays.
+/// `clean` removes what a killed run left, but not what a run is still writing.
 #[test]
 fn clean_removes_what_killed_runs_left() {
     let Some(p) = place() else { return };
-    // Its tar comes by a pipe that nobody writes to, so it waits with its lock.
+    // Its tar comes through a pipe without data, so it waits with its lock.
     let wait = || {
         let mut command = p.make("box", "a", &["-q"]);
         command.args(["--from", "-"]).stdin(Stdio::piped());
@@ -395,7 +395,7 @@ fn clean_removes_what_killed_runs_left() {
     fails(&mut p.xtask(&["clean", "nowhere"]), 2, &["nowhere"]);
 }
 
-/// Mounts a small disk for the test, which takes root.
+/// Mounts a small disk for the test, which needs root.
 struct Disk(Utf8PathBuf);
 
 impl Disk {
@@ -523,7 +523,7 @@ fn what_is_planted_is_not_followed_and_not_replaced() {
     p.made_of("a");
     assert_eq!(fs::read(&victim).unwrap(), b"mine");
     assert!(!p.out.join("box.img").is_symlink());
-    // What is no file stays, and everything else as well.
+    // What is not a file stays, and everything else too.
     let run = || p.make("box", "b", &["-q", "--format", FORMATS]);
     for name in ["box.img", "box.vdi", "box.manifest.json", "SHA256SUMS"] {
         for (make, what) in [("mkfifo", "a pipe"), ("mkdir", "a folder")] {
@@ -608,7 +608,7 @@ fn no_form_of_an_older_image_stays() {
     assert!(p.out.join("box.img.join.sh").exists());
 }
 
-// Who may read it.
+// Who can read it.
 
 #[test]
 fn images_with_password_hashes_are_their_owners_alone() {
@@ -648,7 +648,7 @@ fn images_with_password_hashes_are_their_owners_alone() {
             fs::remove_dir_all(&p.out).unwrap();
         }
     }
-    // A password that somebody gives.
+    // A password from the user.
     fs::write(p.dir.join("password"), "correct horse\n").unwrap();
     let image = p.make("box", "a", &["--root-password-file", "password"]);
     let mut with_shadow = common::machine();
@@ -664,7 +664,7 @@ fn images_with_password_hashes_are_their_owners_alone() {
     content(&mut open(&image));
     assert_eq!(mode("out", "box.img"), 0o600);
     assert_eq!(mode("out", "box.manifest.json"), 0o644);
-    // What is converted is no more open than what it comes from, nor than what is in it.
+    // A converted image is no more readable than its source and its content allow.
     for source in [0o600, 0o644] {
         use std::os::unix::fs::PermissionsExt;
         let permissions = std::fs::Permissions::from_mode(source);

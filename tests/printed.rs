@@ -1,4 +1,4 @@
-//! Nothing of the input is a command for a terminal or a runner, whatever prints it.
+//! Input can never become a command for a terminal or a runner, wherever it is printed.
 
 use crate::common::{self, Place, dir, file};
 
@@ -81,7 +81,7 @@ fn kernels_and_files() {
     let Some(p) = place() else { return };
     let loaders = "bootloader";
     let version = format!("6.2{}", HOSTILE.replace('/', ""));
-    // A kernel without an initrd is told of, and passed over.
+    // A kernel without an initrd is reported and skipped.
     let mut all = common::machine();
     all.push(file(&format!("boot/vmlinuz-{version}"), b"MZ".to_vec()));
     all.push(file(&format!("etc/{HOSTILE}"), b"x".to_vec()));

@@ -1,5 +1,5 @@
-//! Publishing and the nightly's issue, against a stand-in that speaks GitHub's REST API over
-//! HTTP. The client is the one that is used for real: it only gets another address.
+//! Publishing and the nightly's issue, against a fake server with GitHub's REST API. The client is the
+//! real one with another address.
 
 use crate::common;
 use crate::common::github::{Fault, GitHub, REPOSITORY, TOKEN};
@@ -119,7 +119,7 @@ fn what_is_too_large_goes_up_in_parts_and_old_parts_go() {
         ]
     );
     assert_eq!(published.joins, [join_command("box.img")]);
-    // As somebody who downloads it: join, then check everything.
+    // Like a user who downloads it: join, then check everything.
     let down = dir.join("down");
     fs_err::create_dir(&down).unwrap();
     for (name, content) in github.state().by_name() {
@@ -226,7 +226,7 @@ fn a_run_that_dies_is_completed_by_the_next() {
         "{said}"
     );
     assert!(said.contains("6 times"), "{said}");
-    // Nobody sees half a release.
+    // An incomplete release is not visible.
     assert_eq!(github.state().release()["draft"], true);
     publish(&github, &all).unwrap();
     assert_eq!(github.state().release()["draft"], false);
@@ -398,7 +398,7 @@ fn one_issue_tells_of_the_nights() {
         assert!(body.contains("[artifact](https://run/1)"), "{body}");
         assert_eq!(state.issues[&1]["labels"][0], issue::LABEL);
     }
-    // The same again: up to date, but nobody is told twice.
+    // The same again: it is up to date, and there is no second notification.
     assert_eq!(report(&[good.clone(), bad.clone()]), Done::Updated(1));
     assert!(github.state().comments.is_empty());
     let worse = outcome("alpine-bios", "timeout");
@@ -413,7 +413,7 @@ fn one_issue_tells_of_the_nights() {
     assert_eq!(report(std::slice::from_ref(&good)), Done::Closed(1));
     assert_eq!(github.state().issues[&1]["state"], "closed");
     assert_eq!(github.state().issues.len(), 1);
-    // It fails anew: a new issue, for the old one is history.
+    // It fails again: a new issue, because the old one is closed.
     assert_eq!(report(&[outcome("x", "panic")]), Done::Opened(2));
     let none = issue::report(&client(&github, TOKEN), &repository(), &[], "r");
     assert_eq!(none.unwrap_err().class, Class::Mistake);

@@ -1,5 +1,5 @@
 //! The same root file system gives the same bytes: in every format and compression, whenever,
-//! wherever and by however many cores it is made.
+//! wherever and with however many cores it is built.
 
 use crate::common;
 use camino::Utf8Path;
@@ -28,7 +28,7 @@ const WORLDS: [World; 2] = [
     World {
         dir: "another/and deeper",
         umask: "077",
-        // One core: `taskset` tells the program so.
+        // One core, set with `taskset`.
         wrapper: &["taskset", "-c", "0"],
         env: [
             ("TZ", "Asia/Kathmandu"),

@@ -1,7 +1,7 @@
-//! Disks with sectors of 4096 bytes: other people's programs read them by a loop device that has
-//! such sectors, and a machine boots from one and grows.
+//! Disks with sectors of 4096 bytes: other programs read them through a loop device with such sectors,
+//! and a machine boots from one and grows.
 //!
-//! The boot takes minutes and a container image that was built before, so it runs on demand:
+//! The boot needs minutes and a container image that was already built, so it runs on demand:
 //! `cargo xtask image alpine`, then
 //! `cargo test --release --test integration -- --ignored sectors::`, as `cargo xtask ci` does.
 
@@ -79,7 +79,7 @@ fn others_read_it() {
     let Some((image, plan)) = make(&dir) else {
         return;
     };
-    // What `boot` and `smoke` choose the machine by.
+    // `boot` and `smoke` choose the machine from this.
     let claims = claims::of(&image, ImageFormat::Raw).unwrap();
     assert_eq!(claims.sector_size, 4096);
     assert_eq!(claims.arch, Some(Arch::Amd64));
@@ -183,7 +183,7 @@ fn alpine_boots_from_it_and_grows() {
     grown.set_len(4 << 30).unwrap();
     let machine = Machine {
         snapshot: false,
-        // The table's backup does not lie at the end of the larger disk.
+        // The table's backup is not at the end of the larger disk.
         sector_size: claims::of(&disk.image, ImageFormat::Raw)
             .unwrap()
             .sector_size,

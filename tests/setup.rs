@@ -1,4 +1,4 @@
-//! `setup`, with stand-ins for the container engine and the package manager.
+//! `setup`, with a fake container engine and a fake package manager.
 
 use crate::common;
 use camino::Utf8PathBuf;
@@ -38,7 +38,7 @@ impl Host {
         Host { _temp: temp, dir }
     }
 
-    /// All that is told, and what was run.
+    /// All output, and the commands that ran.
     fn setup(&self, options: &[&str]) -> (bool, String, String) {
         let mut command: Command = common::xtask();
         command.arg("setup").args(options);
@@ -49,7 +49,7 @@ impl Host {
     }
 }
 
-/// Whether this host has what the stand-ins do not cover.
+/// Whether this host has what the fake programs do not cover.
 fn possible() -> bool {
     if !std::path::Path::new("/usr/bin/apt-get").exists() {
         return common::skipped::<()>("setup installs with apt only").is_some();
@@ -103,7 +103,7 @@ fn dev_has_what_only_ci_needs() {
     for package in ["mmdebstrap", "skopeo", "g++", "mtools"] {
         assert!(said.contains(package), "{said}");
     }
-    // Printing asks nobody and installs nothing.
+    // Printing asks nothing and installs nothing.
     assert!(!log.contains("pull") && !log.contains("apt-get"), "{log}");
     let (done, said, _) = host.setup(&["--print"]);
     assert!(

@@ -1,7 +1,7 @@
 //! `cargo xtask smoke`: each verdict, provoked on a real disk in a real machine.
 //!
 //! The quick ones need no container: firmware and boot loader fail within seconds, before any
-//! kernel runs. Those that need a distribution's kernel, initrd and init take its container
+//! kernel runs. Those that need a distribution's kernel, initrd and init need its container
 //! image and minutes: `cargo xtask image alpine debian`, then
 //! `cargo test --release --test integration -- --ignored smoke::`, as `cargo xtask ci` does.
 
@@ -79,11 +79,11 @@ impl Disk {
         Disk::new(place, "disk.img")
     }
 
-    /// The image of a recipe that stands on the container image of one of the project's.
+    /// The image of a recipe based on the container image of one of the project's.
     fn of_recipe(base: &str, dockerfile: &str, yaml: &str) -> Option<Disk> {
         let (_, tag) = machine::container(base)?;
         let place = Place::bare();
-        // The tests run side by side, and the engine has one name for each recipe.
+        // The tests run in parallel, and the engine has one name for each recipe.
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let name = format!("smoked-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let arguments = "kernel-arguments: [\"rootfstype=ext4\", \"modules=sd-mod,ext4\"]\n";
@@ -123,7 +123,7 @@ impl Disk {
         }
     }
 
-    /// Replaces a text in extlinux.conf by one of the same length.
+    /// Replaces a text in extlinux.conf with one of the same length.
     #[track_caller]
     fn configure(&self, old: &str, new: &str) {
         assert_eq!(old.len(), new.len());
@@ -135,7 +135,7 @@ impl Disk {
             .unwrap();
     }
 
-    /// Where the root file system lies.
+    /// The location of the root file system.
     fn root(&self) -> u64 {
         claims::of(&self.image, ImageFormat::Raw)
             .unwrap()
@@ -216,7 +216,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-/// A disk that sleeps for ever as soon as it is started: `hlt`, and a jump to it.
+/// A disk that sleeps forever as soon as it is started: `hlt`, and a jump to it.
 fn sleeper() -> Vec<u8> {
     let mut disk = vec![0; 1 << 20];
     disk[..3].copy_from_slice(&[0xf4, 0xeb, 0xfd]);
@@ -396,7 +396,7 @@ fn an_interrupt_ends_every_machine() {
     kill_process(pid, Signal::INT).unwrap();
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(130));
-    // They were killed; a busy host takes a moment to bury them.
+    // They were killed; a busy host needs a moment to reap them.
     let deadline = Instant::now() + Duration::from_secs(30);
     while machines() > 0 {
         assert!(Instant::now() < deadline, "a machine outlived us");

@@ -1,5 +1,5 @@
-//! Tars as other people's programs write them: what GNU tar, bsdtar, Go and Python read is read,
-//! and what is left out is told.
+//! Tars as other programs write them: what GNU tar, bsdtar, Go and Python can read is read, and what
+//! is left out is reported.
 
 mod blocks;
 mod limits;
@@ -349,7 +349,7 @@ fn hard_links_with_content() {
 #[test]
 fn records_with_all_that_they_may_hold() {
     let mut tar = Raw512::default();
-    // Globals hold for all that follow, empty values take them back.
+    // Global values apply to all later entries; empty ones reset them.
     tar.records(
         b'g',
         &[("uid", b"7"), ("mtime", b"1.5"), ("comment", b"\0\xff\n=")],

@@ -4,7 +4,7 @@
 use crate::common::{self, Place, said};
 use std::process::Output;
 
-/// Runs `xtask` with `arguments` on a terminal of its own, with these variables.
+/// Runs `xtask` with `arguments` on its own terminal, with these variables.
 fn on_a_terminal(place: &Place, arguments: &str, env: &[(&str, &str)]) -> Output {
     let program = common::xtask();
     let program = program.get_program().to_str().unwrap();

@@ -1,11 +1,11 @@
-//! Unified kernel images, checked by objdump.
+//! Unified kernel images, checked with objdump.
 
 use crate::common::{checker, content, efi_program, pattern, skipped, temp};
 use docker_to_linux::bootloader::uki::{self, Sections};
 use docker_to_linux::rootfs::{Content, Store, Stores};
 use docker_to_linux::tool::Tool;
 
-/// A section as objdump tells it: name, length, address, place in the file, flags.
+/// A section as objdump prints it: name, length, address, place in the file, flags.
 #[derive(Debug, PartialEq, Eq)]
 struct Section {
     name: String,

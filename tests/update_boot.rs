@@ -1,6 +1,6 @@
-//! The program that keeps a machine's boot loaders in step with its kernels, run for real on a
-//! folder that stands for the machine. What it must leave is what the tool itself would put on
-//! the disk of such a machine.
+//! The program that keeps a machine's boot loaders in sync with its kernels, run on a folder that
+//! represents the machine. The result must be what the tool itself would write to the disk of such a
+//! machine.
 
 use crate::common::{self, said, skipped, temp};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -37,7 +37,7 @@ fn kib(kib: usize, seed: u32) -> Thing {
     File(common::pattern(seed, kib * 1024))
 }
 
-/// A machine: what the model says of it, and the folder that stands for it.
+/// A machine: the model's data, and the folder that represents it.
 struct Machine {
     model: BTreeMap<String, Thing>,
     recipe: Recipe,
@@ -160,7 +160,7 @@ impl Machine {
         fs_err::read_to_string(self.at(path)).unwrap()
     }
 
-    /// A program of the machine that is none.
+    /// A fake program of the machine.
     fn fake(&self, name: &str, text: &str) {
         common::script(&self.at(&format!("/fake/{name}")), &format!("{text}\n"));
     }
@@ -411,7 +411,7 @@ fn nothing_changes_on_a_new_machine() {
     for shell in &shells() {
         debian(&["6.1.0-9-amd64"]).is_in_step(shell);
         debian(&["6.9.1+deb13-amd64", "6.12.10-amd64"]).is_in_step(shell);
-        // A flavour for a name, and a second name of the kernel beside its modules.
+        // A flavour as a name, and a second name of the kernel next to its modules.
         Machine::new(&[
             ("/boot/vmlinuz-virt", kib(40, 1)),
             ("/boot/initramfs-virt", kib(100, 2)),
@@ -423,7 +423,7 @@ fn nothing_changes_on_a_new_machine() {
             ),
         ])
         .is_in_step(shell);
-        // Kernels beside their modules, with /lib a link.
+        // Kernels next to their modules, with /lib a link.
         Machine::new(&[
             (
                 "/usr/lib/modules/6.11.4-301.fc41.x86_64/vmlinuz",
@@ -560,7 +560,7 @@ fn unified_kernel_images_stay_until_something_is_new() {
         assert!(there(&machine, "/efi/EFI/Linux/box-6.9.efi"));
         assert!(default(&machine).contains("default box-6.10.efi\n"));
         machine.is_in_step(shell);
-        // A new initrd: an entry of its own takes the place of the image.
+        // A new initrd: a separate entry replaces the image.
         machine.add("/boot/initrd.img-6.10", kib(100, 5));
         let said = machine.run(shell, ROOMY);
         assert!(
@@ -624,7 +624,7 @@ fn without_a_kernel_everything_stays() {
     }
 }
 
-/// What a kernel takes on the ESP, with what the program keeps free beside it.
+/// What a kernel needs on the ESP, including the program's reserve.
 const PAIR: u64 = 140;
 const SLACK: u64 = 270;
 
@@ -685,7 +685,7 @@ fn its_own_old_copy_makes_room_while_another_starts() {
         let said = machine.run(shell, 2 * PAIR + SLACK);
         assert!(said.contains("removed 6.1"), "{said}");
         machine.is_in_step(shell);
-        // The older of two, that cannot lie there twice.
+        // The older of two, which cannot both be there.
         machine.add("/boot/initrd.img-6.1", kib(100, 42));
         machine.run(shell, 2 * PAIR + SLACK);
         machine.is_in_step(shell);
@@ -811,7 +811,7 @@ fn versions() -> impl Strategy<Value = Vec<String>> {
         "[1-9][0-9]?([.+~^_-](0|[1-9][0-9]{0,2}|[a-z]{1,3}[1-9]?)){0,4}",
     ];
     proptest::collection::vec(one, 1..8).prop_map(|mut all| {
-        // Two that are one as names of files cannot lie on one ESP.
+        // Versions that map to the same file name cannot share an ESP.
         let mut names = std::collections::BTreeSet::new();
         all.retain(|v| names.insert(v.replace(['~', '^'], "-")));
         all

@@ -1,7 +1,7 @@
-//! A machine whose initrd was changed boots with the new one, by UEFI and by BIOS: whole
-//! machines in QEMU, made of the recipes' container images.
+//! A machine with a changed initrd boots the new one, with UEFI and BIOS: whole machines in QEMU,
+//! from the recipes' container images.
 //!
-//! They take minutes and container images that were built before, so they run on demand:
+//! They need minutes and container images that were already built, so they run on demand:
 //! `cargo xtask image debian alpine`, then
 //! `cargo test --release --test integration -- --ignored upgrade::`.
 
@@ -42,7 +42,7 @@ fn make(name: &str, dir: &Utf8Path) -> Option<Made> {
     )))
 }
 
-/// Gives root a password: the recipes' machines let nobody in.
+/// Sets root's password: the recipes' machines allow no login.
 fn let_root_in(rootfs: &mut Rootfs) {
     let old = rootfs.read_text("/etc/shadow", 1 << 20).unwrap().unwrap();
     let new: String = old
@@ -60,7 +60,7 @@ fn let_root_in(rootfs: &mut Rootfs) {
 }
 
 impl Made {
-    /// Boots until one of the patterns stands on the console; says which.
+    /// Boots until one of the patterns appears on the console, and returns which.
     fn start(&self, firmware: Firmware, patterns: &[&str]) -> (Session, usize) {
         let machine = Machine {
             snapshot: false,
@@ -69,7 +69,7 @@ impl Made {
         machine::up(&machine, &self.0.image, patterns)
     }
 
-    /// Boots and logs in; does `work`; turns the machine off by its power button.
+    /// Boots, logs in, runs `work`, and powers the machine off with its power button.
     fn session(&self, firmware: Firmware, work: impl FnOnce(&mut Guest<'_>)) {
         let (mut session, _) = self.start(firmware, &[PROMPT]);
         work(&mut Guest::open(&mut session, "root", PASSWORD));
@@ -159,13 +159,13 @@ fn alpine_boots_what_mkinitfs_made() {
     let stale = "cmp -s /boot/initramfs-virt /efi/alpine/$(uname -r)/initrd";
     made.session(Firmware::Uefi, |guest| {
         a_second_kernel_comes_and_goes(guest);
-        // A commit of apk takes along what mkinitfs did before.
+        // A commit of apk also copies what mkinitfs did before.
         guest.run(&format!("echo >>/usr/share/mkinitfs/initramfs-init; mkinitfs; ! {stale}"));
         guest.run(&format!(
             "apk add --no-network --repositories-file /dev/null --virtual .commit 2>&1; {stale}"
         ));
         guest.run("apk del --no-network --repositories-file /dev/null .commit 2>&1");
-        // By hand, the shutdown does.
+        // For a manual change, the shutdown does it.
         guest.run(&format!(
             "sed -i '2i echo the-''new-initrd-runs' /usr/share/mkinitfs/initramfs-init; mkinitfs; ! {stale}"
         ));

@@ -13,8 +13,8 @@ pub fn skipped<T>(why: &str) -> Option<T> {
     None
 }
 
-/// Says aloud that something was not checked, which is no error, not even in CI. A line by
-/// `eprintln` would be kept back if the test passes.
+/// Reports that something was not checked, which is not an error, not even in CI. A line from
+/// `eprintln` would be hidden if the test passes.
 pub fn say_skipped(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or_default();
@@ -104,7 +104,7 @@ pub fn passed_as_root(module: &str, name: &str) -> bool {
     let said = said(&out);
     eprintln!("{said}");
     assert!(out.status.success(), "{test} failed as root");
-    // A name that no test has is no error for the test program.
+    // An unknown test name is not an error for the test program.
     assert!(said.contains(" 1 passed;"), "there is no test {test}");
     true
 }
@@ -113,8 +113,8 @@ pub fn passed_as_root(module: &str, name: &str) -> bool {
 pub struct Mounted(tempfile::TempDir);
 
 impl Mounted {
-    /// Mounts `len` bytes of `image` from byte `start` on by a loop device, or `None` (said
-    /// aloud) where this process may not.
+    /// Mounts `len` bytes of `image` from byte `start` on with a loop device. Returns `None`, with a
+    /// message, if this process has no permission.
     pub fn new(image: &Path, start: u64, len: u64, options: &str) -> Option<Mounted> {
         if !is_root() {
             return skipped("mounting an image takes root: run the tests by sudo to have it done");
@@ -164,7 +164,7 @@ pub fn with_input(command: &mut Command, input: &[u8]) -> Output {
     let mut stdin = child.stdin.take().unwrap();
     std::thread::scope(|s| {
         s.spawn(move || {
-            // Whoever ends without reading all of it has said why.
+            // A program that ends without reading all of it has printed the reason.
             let _ = stdin.write_all(input);
         });
         child.wait_with_output().unwrap()

@@ -177,7 +177,7 @@ fn append(tar: &mut tar::Builder<impl Write>, e: &Entry) {
             tar::EntryType::Regular
         }
         Kind::Sparse(size, runs) => {
-            // GNU's form 1.0: the map lies in front of the data, in whole blocks.
+            // GNU's format 1.0: the map precedes the data, in whole blocks.
             let mut map = format!("{}\n", runs.len());
             for (at, bytes) in runs {
                 map += &format!("{at}\n{}\n", bytes.len());

@@ -1,4 +1,4 @@
-//! A stand-in for GitHub's REST API: releases, assets and issues over HTTP/1.1, with faults on
+//! A fake of GitHub's REST API: releases, assets and issues over HTTP/1.1, with faults on
 //! demand. It is as strict as the real one where a client could go wrong: an asset's name is
 //! taken once, an upload that is cut off leaves a `starter` behind, a draft is found in the
 //! list only, and nothing answers without the token.
@@ -35,7 +35,7 @@ pub struct State {
     pub url: String,
     next_id: u64,
     pub releases: BTreeMap<u64, Value>,
-    /// By id: release, name, state, content.
+    /// Release, name, state and content, by ID.
     pub assets: BTreeMap<u64, (u64, String, &'static str, Vec<u8>)>,
     pub issues: BTreeMap<u64, Value>,
     pub comments: Vec<(u64, String)>,
@@ -74,7 +74,7 @@ impl State {
     }
 }
 
-/// The stand-in. It ends with the test's process.
+/// The fake server. It ends with the test's process.
 #[derive(Clone)]
 pub struct GitHub {
     pub url: String,

@@ -45,7 +45,7 @@ pub fn container(recipe: &str) -> Option<(Engine, String)> {
 /// Root's password. What is typed into a guest never has it in one piece with its answer.
 pub const PASSWORD: &str = "correct horse 7";
 
-/// Lets root in by [`PASSWORD`], which comes from a file in `dir`.
+/// Lets root log in with [`PASSWORD`], from a file in `dir`.
 pub fn root_by_password(dir: &Utf8Path) -> RootLogin {
     let file = dir.join("password");
     std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
@@ -80,7 +80,7 @@ pub fn make(
     change: impl FnOnce(&mut Rootfs),
 ) -> Disk {
     let (disk, mut notes) = make_with_notes(container, name, recipe, login, dir, change);
-    // There is one for every image that somebody can log in to with a password.
+    // There is one for every image that allows a login with a password.
     notes.retain(|note| !note.contains("the image holds password hashes"));
     assert_eq!(notes, [""; 0]);
     disk
@@ -152,7 +152,7 @@ impl Progress for Notes {
     }
 }
 
-/// Starts a machine and waits until one of the patterns stands on its console; says which.
+/// Starts a machine, waits until one of the patterns appears on its console, and returns which.
 pub fn up(machine: &Machine, image: &Utf8Path, patterns: &[&str]) -> (Session, usize) {
     let start = || {
         let tee = std::env::var_os("SHOW_CONSOLE").map(|_| Box::new(std::io::stderr()) as _);
@@ -179,7 +179,7 @@ pub fn soon(session: &Session) -> Instant {
     Instant::now() + Duration::from_secs(150) * session.accel().slowness()
 }
 
-/// Waits until one of the patterns stands on the console; says which.
+/// Waits until one of the patterns appears on the console, and returns which.
 #[track_caller]
 pub fn expect(session: &mut Session, patterns: &[&str]) -> usize {
     let deadline = soon(session);
@@ -188,14 +188,14 @@ pub fn expect(session: &mut Session, patterns: &[&str]) -> usize {
         .unwrap_or_else(|e| panic!("{}", told(&e)))
 }
 
-/// Turns a machine off by its power button.
+/// Powers a machine off with its power button.
 #[track_caller]
 pub fn off(mut session: Session) {
     let deadline = soon(&session);
     assert!(session.power_off(deadline).unwrap(), "does not turn off");
 }
 
-/// Somebody who is logged in at the serial console.
+/// A user who is logged in on the serial console.
 pub struct Guest<'a>(Login<'a>);
 
 impl Guest<'_> {

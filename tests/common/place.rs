@@ -34,8 +34,7 @@ pub fn sha256(file: &Utf8Path) -> String {
     }
 }
 
-/// A folder with the boot loaders' files, as `--bootloader-dir` takes it, made of this host's
-/// packages.
+/// A folder with the boot loaders' files for `--bootloader-dir`, from this host's packages.
 pub fn bootloader_dir(at: &Utf8Path) -> Option<Utf8PathBuf> {
     let missing = files::From::Host.missing(BootMode::Hybrid, Arch::Amd64);
     if !missing.is_empty() {
@@ -73,7 +72,7 @@ pub fn xtask() -> Command {
     Command::new(env!("CARGO_BIN_EXE_xtask"))
 }
 
-/// Writes a shell script that can be started, as a stand-in for a program.
+/// Writes an executable shell script as a fake program.
 ///
 /// A child writes it: a file that this process had open for writing may still be open in a child
 /// that another test is just starting, and the kernel starts no program that is being written
@@ -86,8 +85,8 @@ pub fn script(at: &Utf8Path, text: &str) {
     assert!(out.status.success(), "{at}: {}", said(&out));
 }
 
-/// A folder of somebody's who makes images: recipes, tars of root file systems, the boot loaders'
-/// files in `bootloader`. Test files add what only they need in an `impl Place` of their own.
+/// A user's folder: recipes, tars of root file systems, and the boot loaders' files in `bootloader`.
+/// Test files add what only they need in their own `impl Place`.
 pub struct Place {
     _temp: tempfile::TempDir,
     pub dir: Utf8PathBuf,
@@ -176,7 +175,7 @@ impl Place {
     }
 }
 
-/// The names of what is in a folder, in their order; none if there is no folder.
+/// The sorted names in a folder. Empty if it does not exist.
 pub fn names(dir: &Utf8Path) -> Vec<String> {
     let Ok(entries) = dir.read_dir_utf8() else {
         return Vec::new();
@@ -195,8 +194,8 @@ pub fn sums(dir: &Utf8Path) -> BTreeMap<String, String> {
     names(dir).into_iter().map(sum).collect()
 }
 
-/// A text for a snapshot: without the paths of a test's folder and of the project, which are
-/// others for everybody, and without checksums and ids, which change with every byte.
+/// A text for a snapshot: without the paths of the test's folder and of the project, which differ
+/// between hosts, and without checksums and IDs, which change with every byte.
 pub fn redacted(dir: &Utf8Path, text: &str) -> String {
     let text = text
         .replace(dir.as_str(), "[DIR]")

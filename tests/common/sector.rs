@@ -2,7 +2,7 @@
 
 /// What a boot sector does after its text.
 pub enum Then {
-    /// Sleeps for ever.
+    /// Sleeps forever.
     Halt,
     /// Writes every byte that it reads from the serial port back to it.
     Echo,

@@ -1,5 +1,5 @@
-//! The kernel's word: it reads what was written, writes beside it, fills the file system to its
-//! last block and deletes everything, and e2fsck finds nothing after each.
+//! The kernel reads what was written, adds files, fills the file system to its last block and deletes
+//! everything, and e2fsck finds no error after each step.
 
 use super::e2fsprogs::clean;
 use super::model::{self, MIB, Node, What, awkward, many};
@@ -17,7 +17,7 @@ fn it_reads_writes_fills_and_deletes() {
     if common::passed_as_root(module_path!(), "it_reads_writes_fills_and_deletes") {
         return;
     }
-    // `project`, `verity` and `casefold` take a kernel that was built with them.
+    // `project`, `verity` and `casefold` need a kernel that was built with them.
     let all = |o: &mut Options| {
         o.features.bits64 = true;
         o.features.ea_inode = true;
@@ -100,7 +100,7 @@ fn place(mounted: &Mounted, nodes: &[Node], n: usize) -> PathBuf {
     mounted.path().join(OsStr::from_bytes(&path[1..]))
 }
 
-/// A node is what was wanted, by the kernel.
+/// The kernel reads a node as it was specified.
 fn same(nodes: &[Node], n: usize, node: &Node, path: &Path) {
     let wanted = match node.what {
         What::Link(to) => &nodes[to - 1],

@@ -1,4 +1,4 @@
-//! Field by field what mke2fs makes of the same tree: `mke2fs -d`.
+//! Compares each field with the output of mke2fs for the same tree (`mke2fs -d`).
 
 use super::model::{self, MIB, Node, What, node};
 use crate::common;

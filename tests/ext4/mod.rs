@@ -1,4 +1,4 @@
-//! The ext4 writer, checked by others: e2fsprogs, the kernel, and the crate ext4-view.
+//! The ext4 writer, checked with e2fsprogs, the kernel, and the crate ext4-view.
 
 mod e2fsprogs;
 mod kernel;

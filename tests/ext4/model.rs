@@ -15,7 +15,7 @@ pub const MIB: u64 = 1 << 20;
 pub enum What {
     Dir,
     File(Vec<u8>),
-    /// Size, and what is no hole: where, and which bytes.
+    /// Size, and the data outside of holes: offsets and bytes.
     Sparse(u64, Vec<(u64, Vec<u8>)>),
     Symlink(Vec<u8>),
     Char(u32, u32),
@@ -26,7 +26,7 @@ pub enum What {
     Link(usize),
 }
 
-/// A node, by its directory's number in the list and its name; the root has the number 0 and is
+/// A node, with its directory's index in the list and its name; the root has the number 0 and is
 /// not in the list.
 #[derive(Debug, Clone)]
 pub struct Node {

@@ -52,7 +52,7 @@ fn metas() -> impl Strategy<Value = Meta> {
         0..0o10000_u16,
         any::<u32>(),
         any::<u32>(),
-        // ext4-view 1.0 takes no seconds whose bit 31 is set, e2fsck those after 2310 for an
+        // ext4-view 1.0 rejects seconds with bit 31 set, and e2fsck reads those after 2310 as an
         // old kernel's fault: the kernel's test has them.
         (0..4_i64, 0..1_i64 << 31),
         0..1_000_000_000_u32,

@@ -1,4 +1,4 @@
-//! Our headers and tables, byte for byte beside those of qemu-img.
+//! Our headers and tables, compared byte for byte with those of qemu-img.
 
 use super::disk::Disk;
 use super::{MIB, checker, options, qemu_img, write};
@@ -72,7 +72,7 @@ fn headers_agree_with_those_of_qemu_img() {
     assert_eq!(ours.len(), theirs.len());
     let text = |file: &[u8]| {
         let text = String::from_utf8(file[512..21 * 512].to_vec()).unwrap();
-        // QEMU's CID is random, and shorter by its leading zeros: so the padding differs.
+        // QEMU's CID is random and has no leading zeros, so the padding differs.
         let lines = text.trim_end_matches('\0').lines();
         let lines = lines.filter(|l| !l.starts_with("CID="));
         lines.map(str::to_owned).collect::<Vec<_>>()

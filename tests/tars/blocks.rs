@@ -1,4 +1,4 @@
-//! Tars written block by block, so that nothing in them is as it should be.
+//! Malformed tars, written block by block.
 
 use std::ops::Range;
 

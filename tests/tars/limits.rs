@@ -204,7 +204,7 @@ fn sparse_giants_where_nothing_may_be_sparse() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Whatever sizes a tar tells: it is read and laid out, or there is an error.
+    /// Whatever sizes a tar claims: it is read and laid out, or there is an error.
     #[test]
     fn sizes_never_panic(
         size in size(), stored in 0_usize..3000,

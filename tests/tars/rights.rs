@@ -79,8 +79,8 @@ fn rights(at: &Path) -> Option<String> {
     Some(lines.join("\n"))
 }
 
-/// Access control lists, labels and attributes, by way of the tars that GNU tar and bsdtar write
-/// of a real folder, arrive as the kernel had them there.
+/// Access control lists, labels and attributes from tars that GNU tar and bsdtar write of a real
+/// folder are the ones that the kernel had there.
 #[test]
 fn rights_survive_a_round_trip() {
     if common::passed_as_root(module_path!(), "rights_survive_a_round_trip") {
@@ -91,7 +91,7 @@ fn rights_survive_a_round_trip() {
     }
     let (_guard, at) = temp();
     let from = at.join("from");
-    // A file system that surely has attributes; this one is made by us.
+    // A file system that certainly has attributes, because we create it.
     let names = [
         dir("etc"),
         file(
