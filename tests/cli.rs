@@ -117,7 +117,7 @@ fn an_unknown_recipe() {
     debain --from good.tar
       error: there is no recipe "debain" in recipes or [PROJECT]/recipes; hint: did you mean "debian"?
     ./nowhere --from good.tar
-      error: there is no recipe at ./nowhere: no ./nowhere/recipe.yaml; hint: a recipe is a folder with a Dockerfile and a recipe.yaml (which may be empty)
+      error: there is no recipe at ./nowhere: ./nowhere/recipe.yaml does not exist; hint: a recipe is a folder with a Dockerfile and a recipe.yaml (which may be empty)
     debian debain
       error: there is no recipe "debain" in recipes or [PROJECT]/recipes; hint: did you mean "debian"?
     ./box ./box --from good.tar

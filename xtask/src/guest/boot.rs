@@ -5,14 +5,14 @@
 //! machine's own tools call it:
 //!
 //! * `/etc/kernel/postinst.d` and `postrm.d`, which kernel packages of Debian's family run after a
-//! kernel was installed or removed (Debian Linux Kernel Handbook, "Kernel hooks"), and
-//! `/etc/initramfs/post-update.d`, which update-initramfs(8) runs after each initrd.
+//!   kernel was installed or removed (Debian Linux Kernel Handbook, "Kernel hooks"), and
+//!   `/etc/initramfs/post-update.d`, which update-initramfs(8) runs after each initrd.
 //! * `/etc/apk/commit_hooks.d`, which apk runs with `post-commit` after the triggers of all
-//! packages (apk-tools, `apk_solver_commit_changeset`). It exists without any package;
-//! `/etc/kernel-hooks.d` needs the package kernel-hooks, and its trigger may run before the one
-//! that builds the initrd, so it is not used.
+//!   packages (apk-tools, `apk_solver_commit_changeset`). It exists without any package;
+//!   `/etc/kernel-hooks.d` needs the package kernel-hooks, and its trigger may run before the one
+//!   that builds the initrd, so it is not used.
 //! * mkinitfs has no hook. With OpenRC, a service calls the program at shutdown, so that an initrd
-//! that was built by hand is on the ESP at the next boot.
+//!   that was built by hand is on the ESP at the next boot.
 
 use super::{Init, Report, Rootfs, edit};
 use crate::plan::BootUpdate;
