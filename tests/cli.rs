@@ -342,9 +342,9 @@ fn a_tar_that_is_none() {
     fs_err::write(p.dir.join("empty.tar"), "").unwrap();
     wrong("empty.tar", 2, &["empty"]);
     fs_err::write(p.dir.join("text.tar"), "no tar at all\n".repeat(1000)).unwrap();
-    wrong("text.tar", 2, &["this is no tar"]);
+    wrong("text.tar", 2, &["this is not a tar"]);
     fs_err::write(p.dir.join("short.tar"), "404\n").unwrap();
-    wrong("short.tar", 2, &["this is no tar"]);
+    wrong("short.tar", 2, &["this is not a tar"]);
     fs_err::write(p.dir.join("page.tar"), "<html><body>404\n").unwrap();
     wrong("page.tar", 2, &["page of the web", "docker export"]);
     fs_err::write(p.dir.join("zeros.tar"), vec![0; 10240]).unwrap();
@@ -456,12 +456,12 @@ fn a_tar_that_means_harm() {
         with(file("a", "x").xattr("user.big", vec![1; 60_000])),
     ];
     insta::assert_snapshot!(errors.concat(), @r#"
-    error: reading the root file system from some.tar: the path "./../escaped" has a '..' in it and could leave the root file system; hint: a tar like this was made to do harm: do not trust it
-    error: reading the root file system from some.tar: the path "./etc/../../escaped" has a '..' in it and could leave the root file system; hint: a tar like this was made to do harm: do not trust it
+    error: reading the root file system from some.tar: the path "./../escaped" has a '..' in it and could leave the root file system; hint: this tar looks malicious: do not trust it
+    error: reading the root file system from some.tar: the path "./etc/../../escaped" has a '..' in it and could leave the root file system; hint: this tar looks malicious: do not trust it
     error: reading the root file system from some.tar: the hard link "./a" cannot be made: there is no "./nowhere"; hint: make the tar again with GNU tar or a container engine
     error: reading the root file system from some.tar: the hard link "./a" cannot be made: its target is a directory; hint: make the tar again with GNU tar or a container engine
     error: reading the root file system from some.tar: "./sbin/init/below" cannot be made: "sbin/init" is a file, not a directory; hint: make the tar again with GNU tar or a container engine
-    error: reading the root file system from some.tar: the name that begins with "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" is longer than 255 bytes, the most a Linux file system takes; hint: make the tar again with GNU tar or a container engine
+    error: reading the root file system from some.tar: the name that begins with "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" is longer than 255 bytes, the limit of Linux file systems; hint: make the tar again with GNU tar or a container engine
     error: laying out the root file system: the extended attributes of "/a" need 60008 bytes, but ext4 has only a block of 4096 bytes and the rest of the inode for them; hint: remove some of them in the Dockerfile with `setfattr -x`
     "#);
 }

@@ -309,7 +309,7 @@ fn paths_that_lead_outside_are_refused() {
     {
         let oci = Layout::new(&at.join(format!("{n}")));
         oci.index(&[json!({"digest": digest, "size": 6})]);
-        refused(&oci, &["is no digest", digest]);
+        refused(&oci, &["is not a digest", digest]);
     }
     // docker save's manifest lists files by path.
     for (n, path) in ["../secret", "/etc/passwd", "a/../../secret", ""]
@@ -320,7 +320,7 @@ fn paths_that_lead_outside_are_refused() {
         fs_err::create_dir(&dir).unwrap();
         let manifest = json!([{"Config": path, "Layers": []}]);
         fs_err::write(dir.join("manifest.json"), manifest.to_string()).unwrap();
-        refused(&Layout(dir), &["not inside of it"]);
+        refused(&Layout(dir), &["outside it"]);
     }
     let layer = tar_of(&[dir("d"), file("d/../../../etc/passwd", "x")]);
     refused(&layout(&at.join("layer"), &[layer]), &[".."]);
@@ -357,7 +357,7 @@ fn links_out_of_the_image_and_in_circles_are_refused() {
     // Folders and pipes where files should be.
     let oci = Layout::new(&at.join("pipe"));
     content(Command::new("mkfifo").arg(oci.0.join("index.json")));
-    refused(&oci, &["index.json is no file"]);
+    refused(&oci, &["index.json is not a file"]);
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn what_lies_beside_an_image_is_passed_over() {
     assert_eq!(command(oci.read()), ["app"]);
     // Artifacts alone are not an image.
     oci.index(&beside[..6]);
-    insta::assert_snapshot!(refusal(&at, oci.read()), @"it holds no image for linux/amd64; hint: name the architecture by --arch and a newer variant of it by --variant, or fetch the image for this one");
+    insta::assert_snapshot!(refusal(&at, oci.read()), @"it holds no image for linux/amd64; hint: give the architecture with --arch and a newer variant of it with --variant, or fetch the image for this one");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn the_best_variant_that_the_machine_has_is_taken() {
         }
     }
     oci.index(&all[..1]);
-    insta::assert_snapshot!(refusal(&at, oci.read()), @"it holds no image for linux/amd64, only for linux/amd64/v3; hint: name the architecture by --arch and a newer variant of it by --variant, or fetch the image for this one");
+    insta::assert_snapshot!(refusal(&at, oci.read()), @"it holds no image for linux/amd64, only for linux/amd64/v3; hint: give the architecture with --arch and a newer variant of it with --variant, or fetch the image for this one");
     assert_eq!(
         oci.read_wanted(&wanted(None, Some("v3")))
             .unwrap()
@@ -198,7 +198,7 @@ fn the_best_variant_that_the_machine_has_is_taken() {
     oci.index(&[inner]);
     assert_eq!(command(oci.read()), ["amd64-none"]);
     oci.index(&[missing]);
-    insta::assert_snapshot!(refusal(&at, oci.read()), @"blobs/sha256/[SHA256] is missing; hint: the image is damaged, not complete, or was changed: fetch it again");
+    insta::assert_snapshot!(refusal(&at, oci.read()), @"blobs/sha256/[SHA256] is missing; hint: the image is damaged, incomplete, or was changed: fetch it again");
 }
 
 fn named(descriptor: Value, name: &str) -> Value {
@@ -225,7 +225,7 @@ fn one_of_several_images_is_picked_by_its_name() {
         "io.containerd.image.name": "docker.io/library/app:v2", "org.opencontainers.image.ref.name": "v2"}),
     );
     oci.index(&[named(a.clone(), "v1"), docker, named(a, "latest")]);
-    insta::assert_snapshot!(refusal(&at, oci.read()), @"it holds several images: v1, docker.io/library/app:v2; hint: pick one by --image-name NAME: its name, tag or digest");
+    insta::assert_snapshot!(refusal(&at, oci.read()), @"it holds several images: v1, docker.io/library/app:v2; hint: pick one with --image-name NAME: its name, tag or digest");
     for (name, wants) in [
         ("v1", "a"),
         ("latest", "a"),
@@ -237,11 +237,11 @@ fn one_of_several_images_is_picked_by_its_name() {
         let image = oci.read_wanted(&wanted(Some(name), None));
         assert_eq!(command(image), [wants], "{name}");
     }
-    insta::assert_snapshot!(refusal(&at, oci.read_wanted(&wanted(Some("v3"), None))), @r#"none of its images is called "v3"; there are: v1, docker.io/library/app:v2, latest; hint: pick one by --image-name NAME: its name, tag or digest"#);
+    insta::assert_snapshot!(refusal(&at, oci.read_wanted(&wanted(Some("v3"), None))), @r#"none of its images is called "v3"; there are: v1, docker.io/library/app:v2, latest; hint: pick one with --image-name NAME: its name, tag or digest"#);
     // Images without names are told apart by their digests.
     let c = called(&oci, "c");
     oci.index(&[b, c]);
-    insta::assert_snapshot!(refusal(&at, oci.read()), @"it holds several images: sha256:[SHA256], sha256:[SHA256]; hint: pick one by --image-name NAME: its name, tag or digest");
+    insta::assert_snapshot!(refusal(&at, oci.read()), @"it holds several images: sha256:[SHA256], sha256:[SHA256]; hint: pick one with --image-name NAME: its name, tag or digest");
     let image = oci.read_wanted(&wanted(Some(&digest), None));
     assert_eq!(command(image), ["b"]);
 }
@@ -301,24 +301,24 @@ fn blobs_may_lie_in_a_folder_that_is_named() {
         fs_err::rename(blob, &there).unwrap();
         symlink(&there, blob).unwrap();
     }
-    insta::assert_snapshot!(refusal(&at, oci.read()), @"blobs/sha256/[SHA256] is a symbolic link that leads out of it, to nothing, or in a circle; hint: if the blobs lie in a folder that you trust, name it by --blob-dir DIR");
+    insta::assert_snapshot!(refusal(&at, oci.read()), @"blobs/sha256/[SHA256] is a symbolic link that leads out of it, to nothing, or in a circle; hint: if the blobs are in a folder that you trust, give it with --blob-dir DIR");
     has_a(oci.read_wanted(&with_cache));
     // Without any link: what skopeo calls a shared blob directory.
     for blob in &names {
         fs_err::remove_file(blob).unwrap();
     }
-    insta::assert_snapshot!(refusal(&at, oci.read()), @"blobs/sha256/[SHA256] is missing; hint: the image is damaged, not complete, or was changed: fetch it again");
+    insta::assert_snapshot!(refusal(&at, oci.read()), @"blobs/sha256/[SHA256] is missing; hint: the image is damaged, incomplete, or was changed: fetch it again");
     has_a(oci.read_wanted(&with_cache));
     // The folder of all blobs may be a link as well; one to elsewhere stays refused.
     fs_err::remove_dir(&blobs).unwrap();
     symlink(cache.join("sha256"), &blobs).unwrap();
-    insta::assert_snapshot!(refusal(&at, oci.read()), @"blobs/sha256/[SHA256] is a symbolic link that leads out of it, to nothing, or in a circle; hint: if the blobs lie in a folder that you trust, name it by --blob-dir DIR");
+    insta::assert_snapshot!(refusal(&at, oci.read()), @"blobs/sha256/[SHA256] is a symbolic link that leads out of it, to nothing, or in a circle; hint: if the blobs are in a folder that you trust, give it with --blob-dir DIR");
     has_a(oci.read_wanted(&with_cache));
     let elsewhere = Wanted {
         blob_dir: Some(at.join("oci")),
         ..Arch::Amd64.into()
     };
-    insta::assert_snapshot!(refusal(&at, oci.read_wanted(&elsewhere)), @"blobs/sha256/[SHA256] is a symbolic link that leads out of it, to nothing, or in a circle; hint: if the blobs lie in a folder that you trust, name it by --blob-dir DIR");
+    insta::assert_snapshot!(refusal(&at, oci.read_wanted(&elsewhere)), @"blobs/sha256/[SHA256] is a symbolic link that leads out of it, to nothing, or in a circle; hint: if the blobs are in a folder that you trust, give it with --blob-dir DIR");
 }
 
 /// An archive as `docker save` wrote it, in a folder.
@@ -409,7 +409,7 @@ fn archives_of_every_docker_are_read() {
     fs_err::write(dir.join("repositories"), names.to_string()).unwrap();
     let (_spool_guard, spool) = temp();
     let read = |wanted: &Wanted| oci::from_dir(&dir, wanted, Limits::default(), &spool);
-    insta::assert_snapshot!(refusal(&at, read(&Arch::Amd64.into())), @"it holds several images: app:v0, app:v1; hint: pick one by --image-name NAME: its name, tag or digest");
+    insta::assert_snapshot!(refusal(&at, read(&Arch::Amd64.into())), @"it holds several images: app:v0, app:v1; hint: pick one with --image-name NAME: its name, tag or digest");
     assert_eq!(
         read(&wanted(Some("app:v0"), None))
             .unwrap()
@@ -420,7 +420,7 @@ fn archives_of_every_docker_are_read() {
     // One that is its own ancestor ends.
     let json = json!({"id": "base", "parent": "base"});
     fs_err::write(dir.join("base/json"), json.to_string()).unwrap();
-    insta::assert_snapshot!(refusal(&at, read(&wanted(Some("app:v1"), None))), @"it has 501 layers; more than 500 make no sense; hint: make it again by `docker save`, `podman save`, `skopeo copy` or `buildah push`");
+    insta::assert_snapshot!(refusal(&at, read(&wanted(Some("app:v1"), None))), @"it has 501 layers, but at most 500 are supported; hint: make it again with `docker save`, `podman save`, `skopeo copy` or `buildah push`");
 }
 
 #[test]
@@ -444,21 +444,21 @@ fn what_is_no_layer_is_said() {
     }
     let foreign = json!({"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
         "digest": sha256(b"nowhere"), "size": 7, "urls": ["https://example.com/layer"]});
-    insta::assert_snapshot!(refusal(&at, of_layer(foreign)), @r#"the content of the foreign layer sha256:[SHA256] is not in the image; it is at "https://example.com/layer"; hint: pull the image by an engine that fetches foreign layers, and `docker save` it"#);
+    insta::assert_snapshot!(refusal(&at, of_layer(foreign)), @r#"the content of the foreign layer sha256:[SHA256] is not in the image; it is at "https://example.com/layer"; hint: pull the image with an engine that fetches foreign layers, and `docker save` it"#);
     let kinds = ["v1.tar+gzip+encrypted", "squashfs"].map(|kind| {
         let kind = format!("application/vnd.oci.image.layer.{kind}");
         refusal(&at, of_layer(typed(stored.clone(), &kind)))
     });
     insta::assert_snapshot!(kinds.concat(), @r#"
-    the layer sha256:[SHA256] is encrypted; hint: decrypt it first, e.g. by `skopeo copy --decryption-key`
-    the layer sha256:[SHA256] is of the type "application/vnd.oci.image.layer.squashfs", which is not a tar; hint: make it again by `docker save`, `podman save`, `skopeo copy` or `buildah push`
+    the layer sha256:[SHA256] is encrypted; hint: decrypt it first, e.g. with `skopeo copy --decryption-key`
+    the layer sha256:[SHA256] is of the type "application/vnd.oci.image.layer.squashfs", which is not a tar; hint: make it again with `docker save`, `podman save`, `skopeo copy` or `buildah push`
     "#);
     let old = json!({"schemaVersion": 1, "name": "app", "fsLayers": [], "history": []});
     oci.index(&[oci.document(&old)]);
-    insta::assert_snapshot!(refusal(&at, oci.read()), @"the manifest sha256:[SHA256] is of Docker's schema 1, which has no configuration of its image; hint: convert it: pull it by a container engine and `docker save` it, or `skopeo copy --format oci`");
+    insta::assert_snapshot!(refusal(&at, oci.read()), @"the manifest sha256:[SHA256] is of Docker's schema 1, which has no configuration of its image; hint: convert it: pull it with a container engine and `docker save` it, or `skopeo copy --format oci`");
     let kind = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     oci.index(&[typed(stored, kind)]);
-    insta::assert_snapshot!(refusal(&at, oci.read()), @"the manifest sha256:[SHA256] is of Docker's schema 1, which has no configuration of its image; hint: convert it: pull it by a container engine and `docker save` it, or `skopeo copy --format oci`");
+    insta::assert_snapshot!(refusal(&at, oci.read()), @"the manifest sha256:[SHA256] is of Docker's schema 1, which has no configuration of its image; hint: convert it: pull it with a container engine and `docker save` it, or `skopeo copy --format oci`");
     // Layers without anything in them: no byte, and only the end of a tar.
     let layers = [
         (Vec::new(), Squeeze::No),

@@ -302,7 +302,7 @@ fn types_of_other_writers() {
     let rootfs = load(&whole).unwrap();
     assert!(somebody_reads(&whole, "odd", "odd"));
     assert_eq!(text(&rootfs, "odd"), "odd");
-    insta::assert_snapshot!(note(&rootfs), @r#"entries of a type that is not known (Q, z) were taken for files: "odd" and 1 more"#);
+    insta::assert_snapshot!(note(&rootfs), @r#"entries of an unknown type (Q, z) were read as files: "odd" and 1 more"#);
 
     let mut tar = Raw512::default();
     tar.put(header("acl", b'A', 700), &[7; 700])
@@ -316,7 +316,7 @@ fn types_of_other_writers() {
     let tar = Raw512::default()
         .put(header("rest", b'M', 4), b"rest")
         .end();
-    insta::assert_snapshot!(line(load(&tar).unwrap_err()), @r#"it is not the first volume of its archive: "rest" goes on from the one before; hint: put the volumes together first: unpack them by `tar --multi-volume -x`, and make one tar"#);
+    insta::assert_snapshot!(line(load(&tar).unwrap_err()), @r#"it is not the first volume of its archive: "rest" continues from the previous one; hint: put the volumes together first: unpack them with `tar --multi-volume -x`, and make one tar"#);
 }
 
 /// pax and cpio store the content of a file with each of its names; some writers only state it.
@@ -417,9 +417,9 @@ fn what_is_behind_the_end_is_told() {
     }
     let rootfs = load(&[&one[..], &two].concat()).unwrap();
     assert!(!rootfs.tree.exists("b"));
-    insta::assert_snapshot!(note(&rootfs), @"another tar follows the first one's end, at byte 2048; it was left out: to have both, unpack them by `tar --ignore-zeros -x` and make one tar");
+    insta::assert_snapshot!(note(&rootfs), @"another tar follows the first one's end, at byte 2048; it was left out: to have both, unpack them with `tar --ignore-zeros -x` and make one tar");
     let rootfs = load(&[&one[..one.len() - 512], &two].concat()).unwrap();
-    insta::assert_snapshot!(note(&rootfs), @"another tar follows the first one's end, at byte 1536; it was left out: to have both, unpack them by `tar --ignore-zeros -x` and make one tar");
+    insta::assert_snapshot!(note(&rootfs), @"another tar follows the first one's end, at byte 1536; it was left out: to have both, unpack them with `tar --ignore-zeros -x` and make one tar");
     let rootfs = load(&[&one[..], &[0; 3000], b"a signature"].concat()).unwrap();
     insta::assert_snapshot!(note(&rootfs), @"there is something behind the end of the tar, from byte 4608 on; it was left out");
     for cut in [1024, 1024 + 100] {
@@ -427,7 +427,7 @@ fn what_is_behind_the_end_is_told() {
         assert_eq!(text(&rootfs, "a"), "1");
         assert!(note(&rootfs).contains("no end mark"));
     }
-    insta::assert_snapshot!(line(load(&one[..512]).unwrap_err()), @"it is cut off at byte 512, inside of a file's content; hint: make the tar again; it must be the output of `docker export`, or a tar of a whole root file system");
+    insta::assert_snapshot!(line(load(&one[..512]).unwrap_err()), @"it is cut off at byte 512, inside a file's content; hint: make the tar again; it must be the output of `docker export`, or a tar of a whole root file system");
 }
 
 /// An ext4 of a tree, written to a file.

@@ -93,7 +93,7 @@ fn compressions() {
             let mut bytes = start.to_vec();
             bytes.resize(len, 1);
             let (e, _) = told(load(&bytes).unwrap_err());
-            assert!(e.contains("no tar") && e.contains(what), "{e}");
+            assert!(e.contains("not a tar") && e.contains(what), "{e}");
         }
     }
 }

@@ -75,7 +75,7 @@ pub enum Exceeded {
     },
     /// Steps for following symbolic links.
     #[error(
-        "its symbolic links lead to other links: following them takes more than {MOST_STEPS} steps"
+        "its symbolic links lead to other links: following them needs more than {MOST_STEPS} steps"
     )]
     Steps,
 }
@@ -85,13 +85,13 @@ impl Exceeded {
     pub fn hint(&self) -> &'static str {
         match self {
             Exceeded::Unpacked(_) => {
-                "if you trust it, allow it by --max-unpacked, e.g. --max-unpacked 64G"
+                "if you trust it, allow it with --max-unpacked, e.g. --max-unpacked 64G"
             }
             Exceeded::Entries { .. } => {
-                "if you trust it, allow it by --max-entries, e.g. --max-entries 5000000: each takes about 300 bytes of memory"
+                "if you trust it, allow it with --max-entries, e.g. --max-entries 5000000: each needs about 300 bytes of memory"
             }
             Exceeded::Steps => {
-                "an input like this was made to do harm: do not trust it; pack it again without links to links"
+                "this input looks malicious: do not trust it; pack it again without links to links"
             }
         }
     }

@@ -63,7 +63,7 @@ pub enum TreeError {
     Root(&'static str),
     /// A name is longer than Linux allows.
     #[error(
-        "the name that begins with {0:?} is longer than 255 bytes, the most a Linux file system takes"
+        "the name that begins with {0:?} is longer than 255 bytes, the limit of Linux file systems"
     )]
     NameTooLong(BString),
     /// A name, or the target of a symbolic link, contains a NUL: no system call can make one.

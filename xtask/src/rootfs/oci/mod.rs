@@ -52,7 +52,7 @@ pub enum Input {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // The messages say it.
 pub enum OciError {
-    #[error("it names the path {0:?}, which is not inside of it")]
+    #[error("it names the path {0:?}, which is outside it")]
     Outside(String),
     #[error("{0} is a symbolic link that leads out of it, to nothing, or in a circle")]
     Link(String),
@@ -73,7 +73,7 @@ pub enum OciError {
     LayerType { digest: String, kind: String },
     #[error("{0} is missing")]
     Missing(String),
-    #[error("{0} is no file")]
+    #[error("{0} is not a file")]
     NoFile(String),
     #[error("{path} has {len} bytes, more than the {most} that make sense there")]
     Large { path: String, len: u64, most: u64 },
@@ -81,7 +81,7 @@ pub enum OciError {
     Read(String, io::Error),
     #[error("{0} is not what it should be: {1}")]
     Document(String, serde_json::Error),
-    #[error("{0:?} is no digest of the form sha256:<64 digits>")]
+    #[error("{0:?} is not a digest of the form sha256:<64 digits>")]
     NoDigest(String),
     #[error("{path} has {is} bytes, but the image says {wanted}")]
     Size { path: String, is: u64, wanted: u64 },
@@ -93,7 +93,7 @@ pub enum OciError {
     },
     #[error("it has {ids} diff_ids for {layers} layers")]
     Layers { ids: usize, layers: usize },
-    #[error("it has {0} layers; more than 500 make no sense")]
+    #[error("it has {0} layers, but at most 500 are supported")]
     ManyLayers(usize),
     #[error("it has more {0} than make sense")]
     TooMany(&'static str),
@@ -122,32 +122,32 @@ impl OciError {
     fn hint(&self) -> &'static str {
         match self {
             OciError::Several(_) | OciError::NoneCalled { .. } => {
-                "pick one by --image-name NAME: its name, tag or digest"
+                "pick one with --image-name NAME: its name, tag or digest"
             }
             OciError::NoneFor { .. } => {
-                "name the architecture by --arch and a newer variant of it by --variant, or fetch the image for this one"
+                "give the architecture with --arch and a newer variant of it with --variant, or fetch the image for this one"
             }
             OciError::Variant(_) => "use e.g. v2 or v8.1",
             OciError::Link(_) => {
-                "if the blobs lie in a folder that you trust, name it by --blob-dir DIR"
+                "if the blobs are in a folder that you trust, give it with --blob-dir DIR"
             }
             OciError::SchemaOne(_) => {
-                "convert it: pull it by a container engine and `docker save` it, or `skopeo copy --format oci`"
+                "convert it: pull it with a container engine and `docker save` it, or `skopeo copy --format oci`"
             }
             OciError::Foreign { .. } => {
-                "pull the image by an engine that fetches foreign layers, and `docker save` it"
+                "pull the image with an engine that fetches foreign layers, and `docker save` it"
             }
-            OciError::Encrypted(_) => "decrypt it first, e.g. by `skopeo copy --decryption-key`",
+            OciError::Encrypted(_) => "decrypt it first, e.g. with `skopeo copy --decryption-key`",
             OciError::Bomb(most) => Exceeded::Unpacked(*most).hint(),
             OciError::Layer(_, error) if let Some(exceeded) = error.exceeded() => exceeded.hint(),
             OciError::Missing(_) | OciError::Size { .. } | OciError::Digest { .. } => {
-                "the image is damaged, not complete, or was changed: fetch it again"
+                "the image is damaged, incomplete, or was changed: fetch it again"
             }
             OciError::Read(..) => "make sure that you may read it",
             OciError::Layer(_, TarError::Io(e)) if e.kind() == io::ErrorKind::StorageFull => {
                 "free some space where the image is written: the file contents wait there"
             }
-            _ => "make it again by `docker save`, `podman save`, `skopeo copy` or `buildah push`",
+            _ => "make it again with `docker save`, `podman save`, `skopeo copy` or `buildah push`",
         }
     }
 }

@@ -53,7 +53,7 @@ pub const MAX_FILE: u64 = ((1 << 32) - 1) * 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
     /// The tar ends too early.
-    #[error("it is cut off at byte {at}, inside of {inside}")]
+    #[error("it is cut off at byte {at}, inside {inside}")]
     Truncated {
         /// Length of the tar in bytes.
         at: u64,
@@ -64,7 +64,7 @@ pub enum TarError {
     #[error("it is empty")]
     Empty,
     /// A header has a wrong checksum.
-    #[error("there is no tar header at byte {at}{}", if *.at == 0 { ": this is no tar" } else { ": it is damaged" })]
+    #[error("there is no tar header at byte {at}{}", if *.at == 0 { ": this is not a tar" } else { ": it is damaged" })]
     Header {
         /// Expected offset of the header in bytes.
         at: u64,
@@ -80,7 +80,7 @@ pub enum TarError {
         at: u64,
     },
     /// The file is of another type, or has an unsupported compression.
-    #[error("this is no tar: it is {what}")]
+    #[error("this is not a tar: it is {what}")]
     Foreign {
         /// Type of the file.
         what: &'static str,
@@ -96,7 +96,7 @@ pub enum TarError {
         size: u64,
     },
     /// A file starts in another volume of the archive.
-    #[error("it is not the first volume of its archive: {name:?} goes on from the one before")]
+    #[error("it is not the first volume of its archive: {name:?} continues from the previous one")]
     Volume {
         /// Name of the entry.
         name: BString,
@@ -141,13 +141,13 @@ impl From<TarError> for Report {
                 "if the file is meant to be so large, it cannot be in the image; make the tar without it (`tar --exclude`)"
             }
             TarError::Volume { .. } => {
-                "put the volumes together first: unpack them by `tar --multi-volume -x`, and make one tar"
+                "put the volumes together first: unpack them with `tar --multi-volume -x`, and make one tar"
             }
             TarError::Truncated { .. } | TarError::Empty | TarError::Header { .. } => {
                 "make the tar again; it must be the output of `docker export`, or a tar of a whole root file system"
             }
             TarError::Tree(TreeError::DotDot(_)) | TarError::Refused(_) => {
-                "a tar like this was made to do harm: do not trust it"
+                "this tar looks malicious: do not trust it"
             }
             TarError::Io(e) if let Some(memory) = TooMuchMemory::of(e) => memory.hint(),
             TarError::Io(e) if e.kind() == io::ErrorKind::StorageFull => {

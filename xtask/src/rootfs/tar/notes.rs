@@ -96,7 +96,7 @@ impl Case {
             ),
             Left::Flags => format!("file flags ({details}) were left out: of {entries}"),
             Left::Type => format!(
-                "entries of a type that is not known ({details}) were taken for files: {entries}"
+                "entries of an unknown type ({details}) were read as files: {entries}"
             ),
             Left::Extension => format!(
                 "entries that only other systems can use (type {details}) were left out: {entries}"
@@ -112,7 +112,7 @@ impl Case {
                 "there is something behind the end of the tar, from byte {details} on; it was left out"
             ),
             Left::AnotherTar => format!(
-                "another tar follows the first one's end, at byte {details}; it was left out: to have both, unpack them by `tar --ignore-zeros -x` and make one tar"
+                "another tar follows the first one's end, at byte {details}; it was left out: to have both, unpack them with `tar --ignore-zeros -x` and make one tar"
             ),
             Left::BehindPacked => {
                 "there is something behind the compressed tar that is not part of it; it was left out".into()

@@ -181,13 +181,13 @@ fn damage_is_found_at_every_cut() {
     let e = load(&bad).unwrap_err().to_string();
     assert_eq!(e, "there is no tar header at byte 1536: it is damaged");
     let e = load(
-        b"this is a text of more than 512 bytes, and no tar"
+        b"this is a text of more than 512 bytes, not a tar"
             .repeat(40)
             .as_slice(),
     );
     assert_eq!(
         e.unwrap_err().to_string(),
-        "there is no tar header at byte 0: this is no tar"
+        "there is no tar header at byte 0: this is not a tar"
     );
 }
 
