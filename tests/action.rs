@@ -510,7 +510,7 @@ fn act_builds_debian_and_boots_it() {
     assert!(seconds > 1.0, "{seconds}");
     assert_eq!(job.outputs["release-url"], "");
     assert!(job.log.contains("Summary"), "{}", job.log);
-    assert!(job.log.contains("debian by BIOS") && job.log.contains("debian by UEFI"));
+    assert!(job.log.contains("debian with BIOS") && job.log.contains("debian with UEFI"));
 }
 
 #[test]
@@ -547,7 +547,8 @@ fn act_shows_wrong_inputs_as_annotations() {
     assert_eq!(job.log.matches("::error title=").count(), 2, "{}", job.log);
     assert!(job.log.contains("did you mean `true`?"), "{}", job.log);
     assert!(
-        job.log.contains("is \"5m\", which is no number of seconds"),
+        job.log
+            .contains("is \"5m\", which is not a number of seconds"),
         "{}",
         job.log
     );

@@ -157,7 +157,7 @@ fn alpine_lets_root_in_for_one_boot() {
     .image;
     let before = sha256(&image);
     let mut boot = Boot::start(&image, &["--root-login"]);
-    boot.until("only there: ");
+    boot.until("machine only: ");
     let password = boot.until("\n").trim().to_owned();
     boot.until("alpine login: ");
     boot.types("root\n");

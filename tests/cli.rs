@@ -12,7 +12,7 @@ impl Place {
     /// `cargo xtask image` with these arguments, in this place.
     fn image<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         // tests/metadata.rs looks at the metadata files.
-        let mut command = self.xtask(&["image", "--no-papers", "--output", self.out.as_str()]);
+        let mut command = self.xtask(&["image", "--no-metadata", "--output", self.out.as_str()]);
         command
             .args(["--bootloader-dir", self.dir.join("bootloader").as_str()])
             .args(arguments);
@@ -121,7 +121,7 @@ fn an_unknown_recipe() {
     debian debain
       error: there is no recipe "debain" in recipes or [PROJECT]/recipes; hint: did you mean "debian"?
     ./box ./box --from good.tar
-      error: --from is one root file system, but there are several recipes; hint: run it once for each recipe
+      error: --from gives one root file system, but there are several recipes; hint: run the command once for each recipe
     "#);
 }
 
@@ -181,7 +181,7 @@ fn a_broken_recipe() {
     ./box --from good.tar --boot bios
       error: arm64 does not support the boot mode bios: 64-bit ARM machines have no BIOS; hint: use `boot: uefi`
     ./box --arch amd64
-      error: the recipe box does not build for amd64; hint: add it to `architectures:` of its recipe.yaml if its Dockerfile can
+      error: the recipe box does not support amd64; hint: if its Dockerfile supports it, add it to `architectures:` in its recipe.yaml
     ");
     // Bytes that are no text.
     fs_err::write(p.dir.join("box/recipe.yaml"), [0xFF, 0xFE, 0x80]).unwrap();
@@ -217,9 +217,9 @@ fn an_impossible_size() {
     ./box --from good.tar --size 0
       error: a disk of 0 bytes is too small for the root file system: it needs at least 82 MiB (2.3 MiB of files, 40 inodes); hint: give a larger `size:` in recipe.yaml or --size, or leave it `auto`
     ./box --from good.tar --size 4X
-      error: invalid value '4X' for '--size <SIZE>': "4X" is not a size: write a whole number with a unit, e.g. 512M, 4G or 1T; hint: --help tells what there is, with examples
+      error: invalid value '4X' for '--size <SIZE>': "4X" is not a size: write a whole number with a unit, e.g. 512M, 4G or 1T; hint: --help lists the options, with examples
     ./box --from good.tar --size -1
-      error: unexpected argument '-1' found; hint: --help tells what there is, with examples
+      error: unexpected argument '-1' found; hint: --help lists the options, with examples
     ./box --from good.tar --size 17T
       error: a disk of 17 TiB is too large: its root file system, an ext4 without 64-bit block numbers, which EXTLINUX cannot read, can have at most 16 TiB; hint: use a smaller `size:` in recipe.yaml or --size, or use `boot: uefi`
     ./box --from good.tar --size 18446744073709551615
@@ -248,7 +248,7 @@ fn a_wrong_command_line() {
     ];
     insta::assert_snapshot!(p.errors(2, &runs), @r#"
 
-      error: the following required arguments were not provided: <RECIPE>...; hint: --help tells what there is, with examples
+      error: the following required arguments were not provided: <RECIPE>...; hint: --help lists the options, with examples
     ./box --siz 4G
       error: unexpected argument '--siz' found; hint: a similar argument exists: '--size'
     ./box --frobnicate
@@ -256,9 +256,9 @@ fn a_wrong_command_line() {
     ./box --boot boos
       error: invalid value 'boos' for '--boot <BOOT>' [possible values: bios, uefi, hybrid]; hint: a similar value exists: 'bios'
     ./box --hostname -a
-      error: unexpected argument '-a' found; hint: --help tells what there is, with examples
+      error: unexpected argument '-a' found; hint: --help lists the options, with examples
     ./box --hostname=-a --from good.tar
-      error: --hostname "-a" is no host name; hint: use letters, digits and `-`
+      error: --hostname "-a" is not a valid host name; hint: use letters, digits and `-`
     ./box --build-arg X
       error: --build-arg "X" has no value; hint: write --build-arg NAME=VALUE
     "#);
@@ -292,11 +292,11 @@ fn times_out_of_range() {
     let epochs = ["--epoch=-1", "--epoch=4294967296", "--epoch=now"];
     insta::assert_snapshot!(epochs.map(with).concat(), @"
     ./box --from times.tar --epoch=-1
-      error: invalid value '-1' for '--epoch <SECONDS>': -1 is not in 0..=4294967295; hint: --help tells what there is, with examples
+      error: invalid value '-1' for '--epoch <SECONDS>': -1 is not in 0..=4294967295; hint: --help lists the options, with examples
     ./box --from times.tar --epoch=4294967296
-      error: invalid value '4294967296' for '--epoch <SECONDS>': 4294967296 is not in 0..=4294967295; hint: --help tells what there is, with examples
+      error: invalid value '4294967296' for '--epoch <SECONDS>': 4294967296 is not in 0..=4294967295; hint: --help lists the options, with examples
     ./box --from times.tar --epoch=now
-      error: invalid value 'now' for '--epoch <SECONDS>': invalid digit found in string; hint: --help tells what there is, with examples
+      error: invalid value 'now' for '--epoch <SECONDS>': invalid digit found in string; hint: --help lists the options, with examples
     ");
     let last = [
         "-q",

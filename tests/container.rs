@@ -255,7 +255,10 @@ fn containers_that_nothing_can_be_added_to_are_refused() {
     refused(&["--container", OTHER], &["plan9 or unix or v7", "serves:"]);
     drop(plan9);
     let _silent = Imported::new(OTHER, &system("NAME=x\n")).unwrap();
-    refused(&["--container", OTHER], &["does not say what system it is"]);
+    refused(
+        &["--container", OTHER],
+        &["is unknown: it has no /etc/os-release"],
+    );
 }
 
 #[test]
@@ -274,7 +277,7 @@ fn what_is_asked_wrongly_is_told_at_once() {
     );
     refused(
         &["debian", "--name", "a/b", "--from", "-"],
-        &["cannot name an image"],
+        &["is not a valid image name"],
     );
     refused(&[], &["<RECIPE>"]);
     // Nothing reaches the engine as a separate option.

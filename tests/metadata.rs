@@ -149,7 +149,7 @@ fn two_images_share_a_folder_and_its_sums() {
     assert_eq!(fs::read_to_string(p.out.join("SHA256SUMS")).unwrap(), sums);
     assert_eq!(p.manifest("box"), manifest);
     // Without metadata files the old ones do not stay and lie.
-    p.made("box", &["--hostname", "other", "--no-papers"]);
+    p.made("box", &["--hostname", "other", "--no-metadata"]);
     let left = names(&p.out);
     assert!(
         !left
@@ -157,6 +157,7 @@ fn two_images_share_a_folder_and_its_sums() {
             .any(|n| n.starts_with("box.") && n.ends_with("json")),
         "{left:?}"
     );
+    // The name of the option in earlier versions.
     p.made("crate", &["--no-papers"]);
     let sums = fs::read_to_string(p.out.join("SHA256SUMS")).unwrap();
     let listed: Vec<&str> = sums.lines().map(|l| &l[66..]).collect();
@@ -212,11 +213,11 @@ fn whatever_is_changed_is_found() {
     let last = bad.len() - 1;
     bad[last] ^= 1;
     fs::write(file("box.vdi"), &bad).unwrap();
-    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.vdi is not what its checksum says; hint: fetch that file again, or make the image anew");
+    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.vdi does not match its checksum; hint: download the file again, or rebuild the image");
     fs::write(file("box.vdi"), &vdi[..last]).unwrap();
-    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.vdi is not what its checksum says (and 1 more); hint: fetch that file again, or make the image anew");
+    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.vdi does not match its checksum (and 1 more); hint: download the file again, or rebuild the image");
     fs::remove_file(file("box.vdi")).unwrap();
-    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.vdi is missing; hint: fetch that file again, or make the image anew");
+    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.vdi is missing; hint: download the file again, or rebuild the image");
     fs::write(file("box.vdi"), &vdi).unwrap();
     p.verify();
 
@@ -227,7 +228,7 @@ fn whatever_is_changed_is_found() {
     };
     fs::write(file("box.vdi"), &bad).unwrap();
     resum();
-    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.vdi has another checksum in box.manifest.json than in SHA256SUMS; hint: fetch that file again, or make the image anew");
+    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.vdi has different checksums in box.manifest.json and SHA256SUMS; hint: download the file again, or rebuild the image");
     fs::write(file("box.vdi"), &vdi).unwrap();
 
     let text = fs::read_to_string(file("box.manifest.json")).unwrap();
@@ -236,10 +237,10 @@ fn whatever_is_changed_is_found() {
     assert_ne!(other, text);
     fs::write(file("box.manifest.json"), other).unwrap();
     resum();
-    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.img has in partition 2 the id [ID], not [ID]; hint: fetch that file again, or make the image anew");
+    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.img has in partition 2 the id [ID], not [ID]; hint: download the file again, or rebuild the image");
     fs::write(file("box.manifest.json"), "{").unwrap();
     resum();
-    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: reading the manifest out/box.manifest.json: EOF while parsing an object at line 1 column 1; hint: it is damaged, or of another version of this program: make the image anew; hint: fetch that file again, or make the image anew");
+    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: reading the manifest out/box.manifest.json: EOF while parsing an object at line 1 column 1; hint: it is damaged, or another version of this program wrote it: rebuild the image; hint: download the file again, or rebuild the image");
     fs::write(file("box.manifest.json"), &text).unwrap();
     resum();
     p.verify();
@@ -247,11 +248,11 @@ fn whatever_is_changed_is_found() {
     let list = fs::read_to_string(file("box.spdx.json")).unwrap();
     fs::write(file("box.spdx.json"), "{}").unwrap();
     resum();
-    insta::assert_snapshot!(p.verify_fails(), @r#"error: checking out: box.spdx.json: is "", not SPDX-2.3; hint: fetch that file again, or make the image anew"#);
+    insta::assert_snapshot!(p.verify_fails(), @r#"error: checking out: box.spdx.json: is "", not SPDX-2.3; hint: download the file again, or rebuild the image"#);
     fs::write(file("box.spdx.json"), &list).unwrap();
     resum();
     fs::remove_file(file("box.spdx.json")).unwrap();
-    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.spdx.json is missing (and 1 more); hint: fetch that file again, or make the image anew");
+    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.spdx.json is missing (and 1 more); hint: download the file again, or rebuild the image");
 }
 
 #[test]
@@ -286,7 +287,7 @@ fn parts_are_joined_by_the_script_beside_them() {
     }
     // A part that is gone, and one that is another's.
     fs::remove_file(p.out.join("box.img.gz.part-001")).unwrap();
-    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.img.gz.part-001 is missing (and 1 more); hint: fetch that file again, or make the image anew");
+    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.img.gz.part-001 is missing (and 1 more); hint: download the file again, or rebuild the image");
     // What an earlier run left is not joined with what a later one writes.
     fs::remove_dir_all(&p.out).unwrap();
     p.made("box", &["--split", "2M"]);
@@ -390,7 +391,7 @@ fn what_cannot_be_converted() {
     let Some(p) = place() else { return };
     p.made(
         "box",
-        &["--format", "raw,qcow2,vhdx,vdi,vmdk", "--no-papers"],
+        &["--format", "raw,qcow2,vhdx,vdi,vmdk", "--no-metadata"],
     );
     let before = names(&p.out);
     let fails = |arguments: &[&str], words: &[&str]| {
@@ -419,7 +420,7 @@ fn what_cannot_be_converted() {
         &["out/box.img", "--output"],
     );
     fails(&["out/none.img", "--format", "vdi"], &["out/none.img"]);
-    fails(&["out", "--format", "vdi"], &["no regular file"]);
+    fails(&["out", "--format", "vdi"], &["is not a regular file"]);
     fails(&["out/box.img"], &["--format"]);
     fails(&["out/box.img", "--format", "vdi,vdi"], &["twice"]);
     let small = ["out/box.img", "--format", "vdi", "--split", "1000"];

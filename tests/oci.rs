@@ -498,5 +498,8 @@ fn the_program_takes_every_form() {
     let out = plan(recipe.as_str(), &[]).output().unwrap();
     let said = common::said(&out);
     assert_eq!(out.status.code(), Some(2), "{said}");
-    assert!(said.contains("not of a container image"), "{said}");
+    assert!(
+        said.contains("does not contain a container image"),
+        "{said}"
+    );
 }

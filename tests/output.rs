@@ -338,7 +338,7 @@ fn a_kill_at_any_moment() {
         half += i32::from(!is_whole);
         new += i32::from(files == sets[usize::from(tar == "a")]);
         // A run of another image in the folder tidies up.
-        content(&mut p.make("crate", "a", &["-q", "--no-papers"]));
+        content(&mut p.make("crate", "a", &["-q", "--no-metadata"]));
         fs::remove_file(p.out.join("crate.img")).unwrap();
         assert!(p.verifies("out"), "after {signal:?} at step {n}");
         let files = common::sums(&p.out);

@@ -68,7 +68,7 @@ impl Disk {
     /// A disk for BIOS and UEFI whose boot loaders are real, and whose kernel is not.
     fn without_kernel() -> Option<Disk> {
         let place = Place::new()?;
-        content(&mut place.make("box", "good", &["--no-papers"]));
+        content(&mut place.make("box", "good", &["--no-metadata"]));
         Disk::new(place, "out/box.img")
     }
 
@@ -92,7 +92,7 @@ impl Disk {
         let dockerfile = format!("FROM {tag}\n{dockerfile}");
         place.write(&format!("{name}/Dockerfile"), dockerfile);
         let mut make = xtask();
-        make.args(["image", "--no-papers", recipe.as_str()])
+        make.args(["image", "--no-metadata", recipe.as_str()])
             .args(["--output", place.dir.join("target/images").as_str()]);
         content(&mut make);
         Disk::new(place, &format!("target/images/{name}.img"))
@@ -341,7 +341,7 @@ fn what_is_no_disk_is_a_mistake() {
             file("nearly.img", &whole[..whole.len() - 512]),
             "is truncated",
         ),
-        (file("zeros.img", &[0; 1 << 20]), "claims no firmware"),
+        (file("zeros.img", &[0; 1 << 20]), "supports no firmware"),
         (
             file("text.qcow2", "a text\n".repeat(200).as_bytes()),
             "not a disk image",

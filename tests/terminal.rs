@@ -36,8 +36,8 @@ fn a_summary_names_what_was_made_and_what_to_type_next() {
     for part in [
         "==> reading good.tar",
         "out/box.img: ",
-        " with holes",
-        "boots on BIOS and UEFI (amd64)",
+        " nominal",
+        "firmware BIOS and UEFI (amd64)",
         "login    nobody; --ssh-key FILE",
         "next     cargo xtask boot out/box.img --root-login",
         "\x1b[1;36m",
@@ -93,7 +93,7 @@ fn what_fails_shows_all_that_was_printed() {
         );
     }
     assert!(
-        text.contains("the whole output is in target/logs/image-box.log"),
+        text.contains("the full output is in target/logs/image-box.log"),
         "{text}"
     );
 }

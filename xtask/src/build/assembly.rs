@@ -1,5 +1,5 @@
-//! From a root file system to a disk: puts together what the plan says and hands it to a
-//! sink. The order of the steps is decided here, nothing else.
+//! From a root file system to a disk: assembles what the plan says and writes it to a sink. Only
+//! the order of the steps is decided here.
 
 use super::{esp, extlinux};
 use crate::bootloader::files::Loaders;
@@ -14,32 +14,32 @@ use crate::plan::{self, ContainerFacts, Facts, MachineFacts, Outline, Plan, Tabl
 use crate::recipe::Recipe;
 use crate::rootfs::{Rootfs, Stores, Tree};
 
-/// What machine is to be made of a root file system.
+/// How to turn a root file system into a machine.
 #[derive(Debug, Clone)]
 pub struct MachineSpec {
     /// Name of the image.
     pub name: String,
-    /// Its architecture.
+    /// Architecture of the machine.
     pub arch: Arch,
-    /// The recipe, with what was changed of it.
+    /// The recipe, with the overrides applied.
     pub recipe: Recipe,
-    /// What lies beside the recipe, and who may log in.
+    /// Files next to the recipe, and who can log in.
     pub given: guest::Given,
-    /// What is known of its container.
+    /// Settings of its container, if it has one.
     pub container: ContainerFacts,
 }
 
-/// A disk that is planned and laid out, and only has to be written.
+/// A disk that is planned and laid out and ready to be written.
 #[derive(Debug)]
 pub struct Assembly {
-    /// What it will be.
+    /// The plan of the disk.
     pub plan: Plan,
-    /// What people should know of it.
+    /// Notes for the user.
     pub notes: Vec<String>,
-    /// Whether its root file system holds password hashes: then the image's files are for their
-    /// owner alone.
+    /// Whether its root file system contains password hashes: then only the owner may read the
+    /// image's files.
     pub has_password_hashes: bool,
-    /// Who can log in, and how: `root by password`.
+    /// Who can log in and how, e.g. `root by password`.
     pub logins: Vec<String>,
     stores: Stores,
     table: Vec<(u64, Vec<u8>)>,
@@ -48,7 +48,7 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Makes a machine of `rootfs`, plans its disk and lays it out.
+    /// Turns `rootfs` into a machine, plans its disk and lays it out.
     pub fn new(
         mut rootfs: Rootfs,
         machine: &MachineSpec,
@@ -74,12 +74,12 @@ impl Assembly {
             guest::hashes::found(|path| rootfs.read(path, guest::hashes::LARGEST));
         if has_password_hashes {
             notes.push(
-                "the image holds password hashes, so only you may read its files on this host (mode 0600)"
+                "the image contains password hashes, so only you may read its files on this host (mode 0600)"
                     .to_owned(),
             );
         }
         let logins = logins(&rootfs, &machine.given.logins);
-        // Links that lead to other links are not followed for ever: then nothing is found.
+        // Chains of links are followed only up to a limit, after which nothing is found.
         rootfs.tree.check_steps()?;
         let found = kernels::find(&rootfs, arch, outline.boot)?;
         notes.extend(found.notes);
@@ -114,14 +114,15 @@ impl Assembly {
         };
         // From here on only the contents are needed.
         let Rootfs { tree, stores, .. } = rootfs;
-        // Neither knows of the other: where there are two processors, UEFI takes no longer.
+        // The two are independent and run in parallel, so UEFI takes no longer if there are two
+        // processors.
         let (esp, root) = std::thread::scope(|scope| {
             let esp = esp.map(|files| scope.spawn(|| esp::lay_out(files, &plan)));
             let root = lay_out_root(tree, need, &plan);
             let esp = esp.map(|thread| {
                 let bug = |_| {
                     Err(Report::failure(
-                        "laying out the EFI system partition: a bug",
+                        "laying out the EFI system partition (this is a bug)",
                     ))
                 };
                 thread.join().unwrap_or_else(bug)
@@ -129,7 +130,7 @@ impl Assembly {
             (esp, root)
         });
         let (esp, mut root) = (esp.transpose()?, root?);
-        // Until now that was an estimate.
+        // So far it was an estimate.
         plan.root.free = ext4::free_bytes(&root);
         if plan.root.extlinux.is_some() {
             extlinux::install(&mut root, &plan, loaders)?;
@@ -147,7 +148,7 @@ impl Assembly {
         })
     }
 
-    /// What the image formats need to know: nothing is compressed, on all cores.
+    /// Options for the image formats: no compression, all cores.
     pub fn options(&self) -> format::Options {
         let plan = &self.plan;
         format::Options {
@@ -164,7 +165,7 @@ impl Assembly {
         }
     }
 
-    /// The free space of its file systems, in bytes of the disk: ascending and disjoint.
+    /// The free ranges of its file systems, as byte offsets on the disk, ascending and disjoint.
     pub fn free(&self) -> std::io::Result<Vec<std::ops::Range<u64>>> {
         let mut all = Vec::new();
         let disk = &self.plan.disk;
@@ -182,8 +183,8 @@ impl Assembly {
         Ok(all)
     }
 
-    /// Writes the disk into `sink`, once, in ascending order. `progress` is told bytes of file
-    /// contents as they are read.
+    /// Writes the disk into `sink`, once, in ascending order. `progress` gets the number of bytes
+    /// of file contents as they are read.
     pub fn write(&self, sink: &mut dyn Sink, progress: &dyn Fn(u64)) -> std::io::Result<()> {
         let disk = &self.plan.disk;
         let mut parts = vec![Part {
@@ -206,7 +207,7 @@ impl Assembly {
     }
 }
 
-/// Who can log in to a root file system that is complete. A list that cannot be read names nobody.
+/// Who can log in to a complete root file system. Nobody, if its list of users cannot be read.
 fn logins(rootfs: &Rootfs, given: &guest::Logins) -> Vec<String> {
     let shadow = rootfs.read("/etc/shadow", guest::hashes::LARGEST);
     let shadow = shadow.ok().flatten().unwrap_or_default();
@@ -218,7 +219,7 @@ fn logins(rootfs: &Rootfs, given: &guest::Logins) -> Vec<String> {
         .collect()
 }
 
-/// The guest's part of what was decided.
+/// The guest's part of the decisions.
 fn settings(machine: &MachineSpec, outline: &Outline) -> guest::Settings {
     let recipe = &machine.recipe;
     guest::Settings {
@@ -268,14 +269,14 @@ fn lay_out_root(tree: Tree, need: ext4::Need, plan: &Plan) -> Result<Layout, Rep
     ext4::layout(tree, &spec, &dense(&plan.entries))
 }
 
-/// What EXTLINUX reads and may have holes, which it cannot read. Its own files have none. Nothing
-/// else is dense: a small tar may hold files of 16 TiB.
+/// Files that EXTLINUX reads must not have holes, which it does not support. Its own files have
+/// none. Other files keep their holes: a small tar may contain files of 16 TiB.
 fn dense(entries: &[plan::BootEntry]) -> Vec<&str> {
     let files = entries.iter().flat_map(|e| [&e.linux, &e.initrd]);
     files.map(|file| file.path.as_str()).collect()
 }
 
-/// What lies outside of the partitions.
+/// What is outside the partitions.
 fn table(plan: &Plan, loaders: &Loaders) -> Result<Vec<(u64, Vec<u8>)>, Report> {
     let bios = loaders.bios.as_ref();
     match plan.disk.table {

@@ -1,7 +1,7 @@
-//! Somebody else's image becomes a machine.
+//! Turns any container image into a machine.
 //!
-//! What it is says its os-release(5); the recipe that serves such systems is built with the
-//! image as its base.
+//! The image's os-release(5) says which system it is. The recipe that serves that system is built
+//! with the image as its base.
 
 use super::Request;
 use crate::engine::{self, Build, Engine, Files, Held, Seen, Starts};
@@ -12,32 +12,32 @@ use crate::progress::Progress;
 use crate::recipe::{self, Found, Recipe};
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// A container, as somebody names it.
+/// A container, as the user gives it.
 #[derive(Debug, Clone)]
 pub enum Container {
-    /// An image of the engine or of a registry.
+    /// Name of an image in the engine or in a registry.
     Image(String),
-    /// The Dockerfile that makes the image.
+    /// A Dockerfile that builds the image.
     Dockerfile {
-        /// The Dockerfile.
+        /// Path of the Dockerfile.
         file: Utf8PathBuf,
-        /// The folder that it copies from; the Dockerfile's own if it is left out.
+        /// Build context; by default the Dockerfile's folder.
         context: Option<Utf8PathBuf>,
     },
 }
 
-/// A container whose image is there, and the recipe that makes a machine of it.
+/// A container whose image exists, and the recipe that turns it into a machine.
 pub(super) struct Prepared {
     /// The recipe, with the image as its base.
     pub(super) found: Found,
-    /// What is known of the container.
+    /// Settings of the container.
     pub(super) facts: ContainerFacts,
-    /// The image keeps the name that the recipe has for it until this is dropped.
+    /// Keeps the tag that the recipe uses for the image until this is dropped.
     _image: Held,
 }
 
 impl Container {
-    /// Fails if the name makes no sense to any engine.
+    /// Fails if no engine would accept the name.
     pub(super) fn check(&self) -> Result<(), Report> {
         match self {
             Container::Image(image) => engine::check_image(image, "--container"),
@@ -45,7 +45,7 @@ impl Container {
         }
     }
 
-    /// The container as it was named: its image, or the Dockerfile that makes it.
+    /// The container as it was given: its image or its Dockerfile.
     pub(super) fn named(&self) -> &str {
         match self {
             Container::Image(image) => image,
@@ -53,8 +53,8 @@ impl Container {
         }
     }
 
-    /// Finds or builds the container's image and the recipe for it: the request's, or the one
-    /// that serves its system. The recipe comes back with the image as its base.
+    /// Finds or builds the container's image, and finds the recipe for it: the request's, or the
+    /// one that serves its system. The returned recipe has the image as its base.
     pub(super) fn prepare(
         &self,
         request: &Request,
@@ -81,7 +81,7 @@ impl Container {
             None => family(&files, &shown)?,
         };
         progress.stage(&format!(
-            "{shown}: making a machine of it by the recipe {}",
+            "{shown}: turning it into a machine with the recipe {}",
             family.name
         ));
         let facts = ContainerFacts {
@@ -108,7 +108,7 @@ impl Container {
         })
     }
 
-    /// The name that the container gives to the image: `nginx` for `ghcr.io/x/nginx:1.27`.
+    /// The default name of the disk image, e.g. `nginx` for `ghcr.io/x/nginx:1.27`.
     pub(super) fn image_name(&self) -> String {
         let text = match self {
             Container::Image(image) => {
@@ -137,7 +137,7 @@ impl Container {
         }
     }
 
-    /// The folder that a Dockerfile copies from.
+    /// The build context of a Dockerfile.
     fn context(&self, file: &Utf8Path) -> Utf8PathBuf {
         let given = match self {
             Container::Dockerfile { context, .. } => context.as_deref(),
@@ -179,7 +179,7 @@ impl Container {
     }
 }
 
-/// Makes sure that the engine has the image.
+/// Makes sure that the engine has the image, and pulls it if it is missing.
 fn fetch(
     engine: &Engine,
     image: &str,
@@ -190,11 +190,11 @@ fn fetch(
         .map(|base| base.name)
         .map_err(|mut report| {
             report.message = report.message.replacen("the base image", "the container image", 1);
-            report.hint("check its name, that you are logged in to its registry, and --arch; `docker load` or `docker import` bring it from a file")
+            report.hint("check its name, --arch, and that you are logged in to its registry; use `docker load` or `docker import` for an image in a file")
         })
 }
 
-/// Build arguments of recipes: a variable of the image with such a name would win over them.
+/// Build arguments of recipes. A variable of the image with the same name would override them.
 pub(super) const ARGUMENTS: [&str; 2] = ["KERNEL", "BASE"];
 
 /// Programs that can install a kernel.
@@ -213,7 +213,7 @@ const PACKAGE_MANAGERS: [&str; 12] = [
     "/usr/bin/emerge",
 ];
 
-/// Refuses a container to which nothing can be added.
+/// Refuses a container in which no packages can be installed.
 fn has_package_manager(files: &Files<'_>, image: &str) -> Result<(), Report> {
     let has = |path: &str| files.look(path).is_some();
     if PACKAGE_MANAGERS.iter().any(|p| has(p)) && has("/bin/sh") {
@@ -223,25 +223,25 @@ fn has_package_manager(files: &Files<'_>, image: &str) -> Result<(), Report> {
         "{image} has no package manager (it is distroless, or made FROM scratch), so kernel and init cannot be installed in it"
     ))
     .hint(format!(
-        "write a recipe that starts from a distribution and takes the program from there: `COPY --from={image} /app /app`; recipes/debian shows the rest"
+        "write a recipe for a distribution that copies the program from the image, e.g. `COPY --from={image} /app /app`; see recipes/debian for an example"
     )))
 }
 
-/// The recipe for the system that the container is.
+/// The recipe that serves the container's system.
 fn family(files: &Files<'_>, image: &str) -> Result<Found, Report> {
     let text = |path| match files.look(path) {
         Some(Seen::File(text)) => Some(text),
         _ => None,
     };
-    // The first is a link to the second nearly everywhere.
+    // On nearly all systems the first is a link to the second.
     let os_release = text("/etc/os-release").or_else(|| text("/usr/lib/os-release"));
     let ids = os_release.as_deref().map(recipe::ids).unwrap_or_default();
     if ids.is_empty() {
         return Err(Report::mistake(format!(
-            "{image} does not say what system it is: it has no /etc/os-release with an ID"
+            "the system in {image} is unknown: it has no /etc/os-release with an ID"
         ))
         .hint(
-            "name a recipe whose Dockerfile fits: `cargo xtask image RECIPE --container IMAGE`",
+            "give a recipe whose Dockerfile fits: `cargo xtask image RECIPE --container IMAGE`",
         ));
     }
     recipe::serving(&ids)

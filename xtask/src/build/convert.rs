@@ -1,10 +1,10 @@
-//! A raw image that exists, in other formats.
+//! Writes an existing raw image in other formats.
 
 use super::deliver::Files;
 use super::open;
 use crate::deliver::manifest::{self, Manifest};
 use crate::deliver::verify::check_table;
-use crate::deliver::{Delivery, Paper, Papers, artifact, secret};
+use crate::deliver::{Delivery, Metadata, MetadataFile, artifact, secret};
 use crate::disk::table::{self, PartitionTable};
 use crate::error::Report;
 use crate::format::{self, Sink, ova::Machine, raw};
@@ -25,27 +25,28 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use uuid::Uuid;
 
-/// What is said of files that only their owner may read.
-const PRIVATE: &str = "the image holds password hashes, or only you may read it: so only you may read its files (mode 0600)";
+/// The note about files that only their owner may read.
+const PRIVATE: &str =
+    "the image contains password hashes, or only you may read it: the new files have mode 0600";
 
-/// Which image is to be written in which formats.
+/// Which image to write in which formats.
 #[derive(Debug, Clone)]
 pub struct Conversion {
     /// A raw image.
     pub image: Utf8PathBuf,
     /// Formats to write.
     pub formats: Vec<Format>,
-    /// How the clusters of a qcow2 are compressed.
+    /// How to compress the clusters of a qcow2 image.
     pub compression: Compression,
-    /// Name of the files, without an extension; the image's if it is left out.
+    /// Name of the files, without an extension; by default the image's.
     pub name: Option<String>,
-    /// The folder for the files; the image's if it is left out.
+    /// Folder for the files; by default the image's.
     pub output: Option<Utf8PathBuf>,
-    /// Which files are written besides.
+    /// Which other files to write.
     pub files: Files,
 }
 
-/// Writes an image in other formats. Returns the files.
+/// Writes an image in other formats and returns the paths of the files.
 pub fn convert(wanted: &Conversion, progress: &dyn Progress) -> Result<Vec<Utf8PathBuf>, Report> {
     wanted.files.check(&wanted.formats)?;
     let input = Input::open(wanted)?;
@@ -62,7 +63,7 @@ pub fn convert(wanted: &Conversion, progress: &dyn Progress) -> Result<Vec<Utf8P
         progress.note(PRIVATE);
     }
     progress.stage(&format!(
-        "{}: a disk of {} for {dir}",
+        "converting {}, a disk of {}, to {dir}",
         wanted.image,
         Size(input.size)
     ));
@@ -72,29 +73,29 @@ pub fn convert(wanted: &Conversion, progress: &dyn Progress) -> Result<Vec<Utf8P
     let emit = |sink: &mut dyn Sink| raw::emit(&input.file, sink);
     let artifacts = artifact::write(&job, &emit, &|text| progress.stage(text))?;
     let sums = job.sums;
-    let (papers, others) = match (sums, &input.manifest) {
-        (true, Some(manifest)) => papers(manifest, &folder(&wanted.image), &dir)?,
+    let (metadata, others) = match (sums, &input.manifest) {
+        (true, Some(manifest)) => metadata(manifest, &folder(&wanted.image), &dir)?,
         _ => (None, Vec::new()),
     };
     let delivery = Delivery {
         artifacts,
         others,
-        papers,
+        metadata,
         sums,
         stale: Vec::new(),
     };
     delivery.commit(&set)
 }
 
-/// The image that is converted.
+/// The image to convert.
 struct Input {
     file: File,
     size: u64,
     name: String,
-    /// What was written beside it, if it is about this disk.
+    /// The manifest next to the image, if it describes this disk.
     manifest: Option<Manifest>,
     head: Vec<u8>,
-    /// Its partition table, if it has one.
+    /// The partition table, if there is one.
     table: Option<PartitionTable>,
 }
 
@@ -104,13 +105,13 @@ impl Input {
         let wrong = |e: std::io::Error| {
             Report::mistake(format!("opening the image {image}"))
                 .because(e)
-                .hint("give a raw image, as `cargo xtask image` writes it")
+                .hint("give a raw image, e.g. one that `cargo xtask image` made")
         };
         let file = fs::File::open(image).map_err(wrong)?.into_parts().0;
         let meta = file.metadata().map_err(wrong)?;
         if !meta.is_file() {
-            return Err(Report::mistake(format!("{image} is no regular file"))
-                .hint("give a raw image, as `cargo xtask image` writes it"));
+            return Err(Report::mistake(format!("{image} is not a regular file"))
+                .hint("give a raw image, e.g. one that `cargo xtask image` made"));
         }
         let size = meta.len();
         let mut head = vec![0; usize::try_from(size.min(MIB)).unwrap_or(0)];
@@ -118,15 +119,15 @@ impl Input {
         if let Some(what) = not_raw(&head) {
             return Err(
                 Report::mistake(format!("{image} is {what}, not a raw image"))
-                    .hint("convert takes raw images only"),
+                    .hint("convert supports raw images only"),
             );
         }
         let stem = image.file_stem().unwrap_or("image");
         let name = wanted.name.clone().unwrap_or_else(|| stem.to_owned());
         if !recipe::is_name(&name) {
             return Err(
-                Report::mistake(format!("{name:?} cannot be a name of images"))
-                    .hint("give another by --name: letters, digits, `.`, `-`, `_`"),
+                Report::mistake(format!("{name:?} is not a valid image name"))
+                    .hint("use --name with letters, digits, `.`, `-` and `_`"),
             );
         }
         let manifest = manifest_in(&folder(image), &name)?;
@@ -141,14 +142,14 @@ impl Input {
         })
     }
 
-    /// The size of the sectors that the partition table is for, in bytes.
+    /// The sector size that the partition table uses, in bytes.
     fn sector_size(&self) -> u64 {
         self.table
             .as_ref()
             .map_or(SECTOR, |table| table.sector_size)
     }
 
-    /// Where the partitions begin, in ascending order; none without a table.
+    /// Offsets of the partitions in bytes, ascending; empty without a partition table.
     fn partitions(&self) -> Vec<u64> {
         let partitions = self.table.iter().flat_map(|table| &table.partitions);
         let mut starts: Vec<u64> = partitions.map(|p| p.start).collect();
@@ -157,17 +158,17 @@ impl Input {
         starts
     }
 
-    /// Who may read what is made of it.
+    /// Who may read the files that are made from the image.
     fn access(&self) -> Result<Access, Report> {
         let mut starts = self.partitions();
         if starts.is_empty() {
             starts.push(0);
         }
         secret::access_of(&self.file, &starts)
-            .map_err(|e| Report::failure(format!("looking at {}", self.name)).because(e))
+            .map_err(|e| Report::failure(format!("reading {}", self.name)).because(e))
     }
 
-    /// The free space of the file systems in its partitions.
+    /// The free space of the file systems in the partitions.
     fn free(&self) -> Result<Vec<Range<u64>>, Report> {
         let starts = self.partitions();
         let read = |at: u64, buf: &mut [u8]| {
@@ -181,11 +182,11 @@ impl Input {
             }
         };
         fs_free::free(&read, self.size, &starts).map_err(|e| {
-            Report::failure(format!("looking for free space in {}", self.name)).because(e)
+            Report::failure(format!("finding the free space in {}", self.name)).because(e)
         })
     }
 
-    /// The image itself must not be written over while it is read.
+    /// Refuses to overwrite the image itself while it is read.
     fn check_output(&self, wanted: &Conversion, dir: &Utf8Path) -> Result<(), Report> {
         let sectors = self.sector_size();
         if let Some(format) = wanted.formats.iter().find(|f| !f.has_sectors_of(sectors)) {
@@ -196,18 +197,17 @@ impl Input {
             let file = dir.join(format.file_name(&self.name));
             let same = matches!((file.canonicalize_utf8(), &image), (Ok(a), Ok(b)) if a == *b);
             if same {
-                return Err(Report::mistake(format!(
-                    "{file} would be written over {}",
-                    wanted.image
-                ))
-                .hint("choose another folder with --output, or another name with --name"));
+                return Err(
+                    Report::mistake(format!("{file} would overwrite {}", wanted.image))
+                        .hint("choose another folder with --output, or another name with --name"),
+                );
             }
         }
         Ok(())
     }
 
-    /// What the formats need to know: as `image` would have told them, or else from the disk
-    /// itself, so that the same disk gives the same bytes.
+    /// Options for the formats: the same as `image` uses, if there is a manifest, or else derived
+    /// from the disk itself, so that the same disk always gives the same bytes.
     fn options(&self, wanted: &Conversion) -> Result<format::Options, Report> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut options = format::Options {
@@ -226,7 +226,8 @@ impl Input {
             options.epoch = manifest.epoch;
             options.machine.uefi = manifest.boot == BootMode::Uefi;
         } else {
-            // A partition table has ids of its own: two disks with the same start are one.
+            // A partition table contains unique ids, so two disks with the same start are the same
+            // disk.
             let mut hash = Sha256::new();
             hash.update(self.size.to_le_bytes());
             hash.update(&self.head);
@@ -237,7 +238,7 @@ impl Input {
     }
 }
 
-/// What a file is that is an image in another format, or compressed.
+/// The kind of a file that is not a raw image but an image in another format, or compressed.
 fn not_raw(head: &[u8]) -> Option<&'static str> {
     let kinds: [(usize, &[u8], &str); 9] = [
         (0, b"QFI\xfb", "a qcow2 image"),
@@ -250,9 +251,9 @@ fn not_raw(head: &[u8]) -> Option<&'static str> {
         (64, b"\x7f\x10\xda\xbe", "a VDI image"),
         (0, b"conectix", "a VHD image"),
         (0, b"vhdxfile", "a VHDX image"),
-        (0, b"\x28\xb5\x2f\xfd", "compressed by zstd"),
-        (0, b"\xfd7zXZ\0", "compressed by xz"),
-        (0, b"\x1f\x8b\x08", "compressed by gzip"),
+        (0, b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+        (0, b"\xfd7zXZ\0", "compressed with xz"),
+        (0, b"\x1f\x8b\x08", "compressed with gzip"),
     ];
     let found = kinds
         .into_iter()
@@ -265,23 +266,24 @@ fn not_raw(head: &[u8]) -> Option<&'static str> {
 
 /// The manifest of the image `name` in a folder, if there is one.
 ///
-/// Anybody may have written it: it is believed only in what it says of files that are called
-/// after that image.
+/// It is not trusted: only what it says about files that are named after this image is used.
 fn manifest_in(dir: &Utf8Path, name: &str) -> Result<Option<Manifest>, Report> {
     let path = dir.join(manifest::file_name(name));
     match path.symlink_metadata() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        // What is no file is an error that the reader tells.
+        // If it is not a file, reading it returns an error.
         Ok(_) | Err(_) => {}
     }
     let manifest = Manifest::read(&path)?;
     let wrong = |why: String| {
-        Err(Report::failure(format!("reading the manifest {path}: {why}")).hint(format!(
-            "make the image anew; or remove {path}, and the image is converted without its metadata"
-        )))
+        Err(
+            Report::failure(format!("reading the manifest {path}: {why}")).hint(format!(
+                "rebuild the image, or remove {path} to convert the image without its metadata"
+            )),
+        )
     };
     if manifest.name != name {
-        return wrong(format!("it is about another image, {:?}", manifest.name));
+        return wrong(format!("it belongs to another image, {:?}", manifest.name));
     }
     let list = manifest::spdx_name(name);
     match &manifest.packages {
@@ -296,19 +298,19 @@ fn manifest_in(dir: &Utf8Path, name: &str) -> Result<Option<Manifest>, Report> {
 /// Largest list of packages that is copied, in bytes.
 const MOST_PACKAGES: u64 = 256 << 20;
 
-/// The papers that the image has, for the folder `to`.
-fn papers(
+/// The metadata of the image, for the folder `to`.
+fn metadata(
     manifest: &Manifest,
     from: &Utf8Path,
     to: &Utf8Path,
-) -> Result<(Option<Papers>, Vec<Paper>), Report> {
+) -> Result<(Option<Metadata>, Vec<MetadataFile>), Report> {
     let mut manifest = manifest.clone();
     let mut others = Vec::new();
-    // A folder that is not there yet is another one.
+    // A folder that does not exist yet is a different one.
     let same =
         matches!((from.canonicalize_utf8(), to.canonicalize_utf8()), (Ok(a), Ok(b)) if a == b);
     if !same {
-        // What was converted to that folder before stays in its manifest.
+        // Earlier conversions to that folder stay in its manifest.
         manifest.artifacts = manifest_in(to, &manifest.name)?
             .filter(|old| old.id == manifest.id)
             .map(|old| old.artifacts)
@@ -317,12 +319,12 @@ fn papers(
             let failed =
                 |e| Report::failure(format!("copying {} to {to}", packages.file)).because(e);
             let text = plain::read(&from.join(&packages.file), MOST_PACKAGES).map_err(failed)?;
-            others.push(Paper::new(&to.join(&packages.file), text).map_err(failed)?);
+            others.push(MetadataFile::new(&to.join(&packages.file), text).map_err(failed)?);
         }
     }
-    let papers = Papers {
+    let metadata = Metadata {
         manifest,
         inventory: None,
     };
-    Ok((Some(papers), others))
+    Ok((Some(metadata), others))
 }

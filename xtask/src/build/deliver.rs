@@ -4,7 +4,7 @@ use super::Assembly;
 use crate::deliver::artifact;
 use crate::deliver::manifest::{self, Manifest};
 use crate::deliver::sbom::Inventory;
-use crate::deliver::{Delivery, Emit, Job, Papers};
+use crate::deliver::{Delivery, Emit, Job, Metadata};
 use crate::error::Report;
 use crate::format::{self, Sink};
 use crate::model::{Format, MIB, Packing, Size};
@@ -14,19 +14,18 @@ use crate::recipe::Found;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::ops::Range;
 
-/// Which files are written of an image, besides its formats.
+/// Which files to write for an image, apart from its formats.
 #[derive(Debug, Clone)]
 pub struct Files {
-    /// How each file is compressed as a whole.
+    /// How to compress each file as a whole.
     pub compress: Option<Packing>,
-    /// A file that would become larger than this is cut into parts; at least 1 MiB.
+    /// Files larger than this are split into parts; at least 1 MiB.
     pub split: Option<Size>,
-    /// Whether a block map is written for the raw image.
+    /// Whether to write a block map for the raw image.
     pub bmap: bool,
-    /// Whether manifest, checksums and list of packages are written.
+    /// Whether to write the manifest, `SHA256SUMS` and the list of packages.
     pub metadata: bool,
-    /// How many threads compress; one for each core if it is left out. The result does not
-    /// depend on it.
+    /// Number of threads for compression; by default one per core. It does not affect the result.
     pub threads: Option<usize>,
 }
 
@@ -43,29 +42,31 @@ impl Default for Files {
 }
 
 impl Files {
-    /// Refuses what makes no sense for these formats.
+    /// Refuses options that do not fit these formats.
     pub(super) fn check(&self, formats: &[Format]) -> Result<(), Report> {
         if let Some(size) = self.split.filter(|size| size.0 < MIB) {
             return Err(Report::mistake(format!("--split {size} is too small"))
-                .hint("parts are 1 MiB or larger; a release asset may have up to 2 GiB: --split 1900M"));
+                .hint("use at least 1 MiB; release assets must be smaller than 2 GiB, e.g. --split 1900M"));
         }
         if self.bmap && !formats.contains(&Format::Raw) {
-            return Err(Report::mistake("--bmap without a raw image")
-                .hint("a block map describes one: add raw to --format"));
+            return Err(
+                Report::mistake("--bmap needs a raw image, but `raw` is not in --format")
+                    .hint("add `raw` to --format, or remove --bmap"),
+            );
         }
         for (n, format) in formats.iter().enumerate() {
             if formats[..n].contains(format) {
                 return Err(Report::mistake(format!(
-                    "the format {} is named twice",
+                    "the format {} is given twice",
                     format.extension()
                 ))
-                .hint("name each format once"));
+                .hint("give each format once"));
             }
         }
         Ok(())
     }
 
-    /// What is to be written of a disk of `size` bytes.
+    /// What to write for a disk of `size` bytes.
     pub(super) fn job<'a>(
         &self,
         dir: &'a Utf8Path,
@@ -88,24 +89,24 @@ impl Files {
         }
     }
 
-    /// The threads that compress, where `options` has one for each core.
+    /// Sets the number of compression threads in `options`, if one was given.
     pub(super) fn threads(&self, options: &mut format::Options) {
         options.threads = self.threads.unwrap_or(options.threads);
     }
 }
 
-/// An image that only has to be written.
+/// An image that is ready to be written.
 pub(super) struct Contents<'a> {
     pub(super) found: &'a Found,
     pub(super) assembly: &'a Assembly,
-    /// The packages, if metadata files are wanted.
+    /// The packages, if metadata files are written.
     pub(super) inventory: Option<Inventory>,
-    /// The container image that the Dockerfile started from.
+    /// The container image that the Dockerfile is based on.
     pub(super) base: Option<manifest::Base>,
 }
 
-/// Writes every format in one pass, and the metadata files; nothing gets its name before all are
-/// complete.
+/// Writes every format in one pass, and the metadata files. The files get their names when all of
+/// them are complete.
 pub(super) fn image(
     contents: Contents<'_>,
     files: &Files,
@@ -128,7 +129,7 @@ pub(super) fn image(
     let free = match files.bmap {
         true => assembly
             .free()
-            .map_err(|e| Report::failure("looking for the free space of the disk").because(e))?,
+            .map_err(|e| Report::failure("finding the free space of the disk").because(e))?,
         false => Vec::new(),
     };
     let access = match assembly.has_password_hashes {
@@ -141,9 +142,9 @@ pub(super) fn image(
     let emit: Emit<'_> = &|sink: &mut dyn Sink| assembly.write(sink, &add);
     let artifacts = artifact::write(&job, emit, &|text| progress.stage(text))?;
     drop(bar);
-    let papers = match inventory {
+    let metadata = match inventory {
         None => None,
-        Some(inventory) => Some(Papers {
+        Some(inventory) => Some(Metadata {
             manifest: Manifest::new(plan, Some(manifest::Recipe::of(found)?), base),
             inventory: Some(inventory),
         }),
@@ -151,15 +152,15 @@ pub(super) fn image(
     let delivery = Delivery {
         artifacts,
         others: Vec::new(),
-        // The metadata of an earlier image is not this one's.
-        stale: match papers {
+        // The metadata files of an earlier image do not describe this one.
+        stale: match metadata {
             Some(_) => Vec::new(),
             None => vec![
                 manifest::file_name(&plan.name),
                 manifest::spdx_name(&plan.name),
             ],
         },
-        papers,
+        metadata,
         sums: job.sums,
     };
     delivery.commit(set)

@@ -8,8 +8,8 @@ use crate::model::Arch;
 use crate::plan::{Esp, EspContent, Plan};
 use crate::rootfs::{Content, Kind, Rootfs};
 
-/// The files of the EFI system partition. Kernels and initrds are streamed from where the root
-/// file system has them; they lie on the disk twice, for systemd-boot reads FAT only.
+/// The files of the EFI system partition. Kernels and initrds are streamed from the root file
+/// system's contents. They are on the disk twice, because systemd-boot reads FAT only.
 pub(super) fn files<'a>(
     esp: &'a Esp,
     arch: Arch,
@@ -38,7 +38,7 @@ pub(super) fn files<'a>(
             EspContent::Uki(what) => {
                 let stub = loaders.stub.as_ref().ok_or_else(|| {
                     missing(&format!("there is no {}", files::stub_name(arch)))
-                        .hint("it is in the package systemd-boot-efi; put it beside systemd-boot's EFI program, or use `boot-entry: type1`")
+                        .hint("install the package systemd-boot-efi, put the file next to systemd-boot's EFI program, or use `boot-entry: type1`")
                 })?;
                 let linux = content(&what.linux)?;
                 let mut head = vec![0; uki::KERNEL_HEAD.min(linux.len() as usize)];

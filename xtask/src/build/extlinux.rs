@@ -1,4 +1,4 @@
-//! EXTLINUX in the root file system.
+//! Installs EXTLINUX in the root file system.
 
 use crate::bootloader::config::{extlinux_conf, extlinux_links};
 use crate::bootloader::files::{Bios, Loaders};
@@ -14,7 +14,8 @@ fn bios(loaders: &Loaders) -> Result<&Bios, Report> {
         .ok_or_else(|| Report::failure("the files of EXTLINUX were not loaded"))
 }
 
-/// Puts EXTLINUX's files into the tree; ldlinux.sys gets its bytes when its place is known.
+/// Adds EXTLINUX's files to the tree. ldlinux.sys gets its contents later, when its position is
+/// known.
 pub(super) fn add(
     rootfs: &mut Rootfs,
     loaders: &Loaders,
@@ -44,7 +45,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Patches EXTLINUX for the place that ldlinux.sys got.
+/// Patches EXTLINUX for the position of ldlinux.sys on the disk.
 pub(super) fn install(root: &mut Layout, plan: &Plan, loaders: &Loaders) -> Result<(), Report> {
     let bios = bios(loaders)?;
     let failed = |e: std::io::Error| Report::failure("installing EXTLINUX").because(e);

@@ -1,4 +1,4 @@
-//! A root file system or a container image that is in files.
+//! Reads a root file system or a container image from files.
 
 use crate::error::{Class, Report};
 use crate::progress::{Counted, Progress};
@@ -8,8 +8,8 @@ use crate::rootfs::{Budget, Rootfs};
 use camino::Utf8Path;
 use std::fs::File;
 
-/// Reads `path` (`-`: stdin); also the configuration, if it is an image. Contents that come
-/// through a pipe or out of layers go to files without a name in `spool_dir`.
+/// Reads `path` (`-` for stdin), and the configuration if it is an image. Contents that come from a
+/// pipe or from layers are stored in unnamed files in `spool_dir`.
 pub(super) fn read(
     path: &Utf8Path,
     wanted: &Wanted,
@@ -37,7 +37,7 @@ pub(super) fn read(
     match input.map_err(|e| named(e.into(), name))? {
         Input::Rootfs(rootfs) => Ok((rootfs, None)),
         Input::Image(image) => {
-            progress.detail("it is a container image: its layers are put together");
+            progress.detail("it is a container image: merging its layers");
             Ok((image.rootfs, Some(image.config)))
         }
     }
@@ -47,7 +47,7 @@ fn open(path: &Utf8Path) -> Result<File, Report> {
     File::open(path).map_err(|e| {
         Report::mistake(format!("opening the root file system {path}"))
             .because(e)
-            .hint("--from takes a tar of a whole root file system, as `docker export` writes it, or a container image: a tar, as `docker save` writes it, or the folder of an OCI layout")
+            .hint("give --from a tar of a whole root file system (e.g. from `docker export`), a tar of a container image (e.g. from `docker save`), or the folder of an OCI layout")
     })
 }
 
@@ -60,9 +60,9 @@ fn folder(
 ) -> Result<(Rootfs, Option<Config>), Report> {
     if !oci::is_image_dir(path) {
         return Err(Report::mistake(format!(
-            "{path} is a folder, but not of a container image (it has neither index.json with blobs, nor manifest.json or repositories)"
+            "{path} is a folder, but does not contain a container image (it has neither index.json with blobs, nor manifest.json or repositories)"
         ))
-        .hint(format!("for a root file system: `tar -C {path} -c . | cargo xtask image RECIPE --from -`, as a user who may read all of it")));
+        .hint(format!("for a root file system: `tar -C {path} -c . | cargo xtask image RECIPE --from -`, run as a user who may read all of it")));
     }
     let image = oci::from_dir(path, wanted, budget, spool_dir);
     let image = image.map_err(|e| named(e.into(), path.as_str()))?;
@@ -74,9 +74,9 @@ fn named(mut report: Report, name: &str) -> Report {
     report
 }
 
-/// The error for what is no whole tar.
+/// The error for an input that is not a complete tar.
 fn bad_tar(from: &str, error: TarError) -> Report {
-    // Somebody named the wrong file; what is merely damaged may be nobody's fault.
+    // A wrong file is the user's mistake; a damaged one may not be.
     let mistaken = matches!(
         error,
         TarError::Empty | TarError::Header { at: 0 } | TarError::Foreign { .. }

@@ -9,13 +9,13 @@ use crate::model::{Arch, BootMode};
 use crate::progress::Progress;
 use camino::Utf8Path;
 
-/// Whether no engine is needed for the boot loaders' files.
+/// Whether the boot loaders' files are available without an engine.
 pub(super) fn at_hand(request: &Request, boot: BootMode, arch: Arch) -> bool {
     let dir = request.bootloader_dir.as_deref();
     provide::at_hand(boot, arch, dir, Utf8Path::new(LOADERS))
 }
 
-/// Finds or fetches them.
+/// Finds or fetches the boot loaders' files.
 pub(super) fn get(
     request: &Request,
     boot: BootMode,

@@ -1,9 +1,8 @@
-//! From what somebody wants to image files: a [`Request`] and somebody who listens in, [`Built`]
-//! out.
+//! Builds image files: a [`Request`] and a [`Progress`] go in, a [`Built`] comes out.
 //!
-//! This is the one way to make an image. The command line, the GitHub Action, the project's own
-//! checks and the tests all come through here, so none of them can make an image that another
-//! would not. The steps are in [`plan`] and [`image`]; each has a file of its own.
+//! This is the only way to make an image. The command line, the GitHub Action, the project's own
+//! checks and the tests all use it, so they all make the same images. The steps are in [`plan`] and
+//! [`image`]; each has its own file.
 
 mod assembly;
 mod container;
@@ -36,41 +35,41 @@ use crate::rootfs::{Limits, Rootfs};
 use camino::{Utf8Path, Utf8PathBuf};
 use source::Fetched;
 
-/// What image is wanted, and how it is to be made.
+/// Which image to make, and how.
 #[derive(Debug)]
 pub struct Request {
-    /// The recipe. It may be left out for a [`Source::Container`]: then the recipe is taken that
-    /// serves the container's distribution.
+    /// The recipe. It is optional for a [`Source::Container`]: by default the recipe that serves
+    /// the container's distribution is used.
     pub recipe: Option<Found>,
-    /// What is to be different from what the recipe says.
+    /// Values that override the recipe's.
     pub overrides: Overrides,
     /// Where the root file system comes from.
     pub source: Source,
-    /// How root may log in.
+    /// How root can log in.
     pub login: RootLogin,
-    /// The container engine to use; the first that answers if it is left out.
+    /// The container engine to use; by default the first that answers.
     pub engine: Option<engine::Kind>,
-    /// Network of the containers that a build runs, in the engine's words (`host`).
+    /// Network for the build's containers, as the engine calls it, e.g. `host`.
     pub network: Option<String>,
-    /// Folder with the boot loaders' files; found or fetched if it is left out.
+    /// Folder with the boot loaders' files; by default they are found or fetched.
     pub bootloader_dir: Option<Utf8PathBuf>,
-    /// What the root file system may take: bounds on what other people's input can cost.
+    /// Limits on the size of the root file system, because the input is not trusted.
     pub limits: Limits,
-    /// "Now" for everything that is made, in seconds since 1970; the time of the root file system
-    /// if it is left out.
+    /// Time stamp for everything that is written, in seconds since 1970; by default the time of the
+    /// root file system.
     pub epoch: Option<i64>,
-    /// The folder for the image's files. Contents that come through a pipe are kept there, too,
-    /// while the image is made.
+    /// Folder for the image's files. Contents that come from a pipe are also stored there while the
+    /// image is made.
     pub output: Utf8PathBuf,
-    /// Which files are written.
+    /// Which files to write.
     pub files: Files,
 }
 
-/// Where the boot loaders' files are kept once they were fetched.
+/// Folder for the boot loaders' files that were fetched.
 const LOADERS: &str = "target/bootloader";
 
 impl Request {
-    /// An image of a recipe as it is, in `output`.
+    /// A request for an image of a recipe without changes, in `output`.
     pub fn new(recipe: Found, output: &Utf8Path) -> Request {
         Request {
             recipe: Some(recipe),
@@ -87,8 +86,7 @@ impl Request {
         }
     }
 
-    /// Fails if something is wrong with what is wanted, as far as that can be seen without doing
-    /// anything.
+    /// Fails if the request is wrong, as far as this can be seen before any work is done.
     pub fn check(&self) -> Result<(), Report> {
         if let Source::Container(container) = &self.source {
             container.check()?;
@@ -99,7 +97,7 @@ impl Request {
         }
     }
 
-    /// A name for the work, as far as it is known before anything is done: plain letters, digits,
+    /// A name for the work, before the image's name is known. It contains only letters, digits,
     /// `.`, `-` and `_`.
     pub fn title(&self) -> String {
         match (&self.overrides.name, &self.source, &self.recipe) {
@@ -110,7 +108,7 @@ impl Request {
         }
     }
 
-    /// The recipe with what is to be different.
+    /// The recipe with the overrides applied.
     fn complete(&self, found: Found) -> Result<Found, Report> {
         let found = self.overrides.apply(found)?;
         self.files.check(&found.recipe.formats)?;
@@ -119,31 +117,31 @@ impl Request {
     }
 }
 
-/// The architecture to build for: this host's if the recipe can, else its first.
+/// The architecture to build for: this host's if the recipe supports it, else the recipe's first.
 fn arch_of(found: &Found) -> Arch {
     let can = &found.recipe.architectures;
     let host = engine::host_arch();
     if can.contains(&host) {
         return host;
     }
-    // A recipe without an architecture is refused when it is read.
+    // A recipe without architectures is refused when it is read.
     can.first().copied().unwrap_or(host)
 }
 
 /// An image that was made.
 #[derive(Debug)]
 pub struct Built {
-    /// What it is.
+    /// The plan of its disk.
     pub plan: Plan,
-    /// How it proves that it works.
+    /// How to test that it boots.
     pub smoke: Smoke,
-    /// Its files: one for each format, or the parts of one.
+    /// Its files: one for each format, or several if a file was split.
     pub files: Vec<Utf8PathBuf>,
-    /// Who can log in, and how: `root by password`.
+    /// Who can log in and how, e.g. `root by password`.
     pub logins: Vec<String>,
 }
 
-/// Plans an image and writes nothing.
+/// Plans an image without writing it.
 pub fn plan(request: Request, progress: &dyn Progress) -> Result<Plan, Report> {
     let job = Job::new(&request, progress)?;
     let (assembly, _) = job.assemble(request, false)?;
@@ -154,7 +152,7 @@ pub fn plan(request: Request, progress: &dyn Progress) -> Result<Plan, Report> {
 pub fn image(request: Request, progress: &dyn Progress) -> Result<Built, Report> {
     let job = Job::new(&request, progress)?;
     let files = request.files.clone();
-    // Nobody waits for a build whose image then has no place to go to.
+    // Check this before the build, which may take minutes.
     let set = open(&request.output, &job.found.name, progress)?;
     let (assembly, more) = job.assemble(request, true)?;
     progress.stage(&assembly.plan.summary());
@@ -173,13 +171,13 @@ pub fn image(request: Request, progress: &dyn Progress) -> Result<Built, Report>
     })
 }
 
-/// Takes the folder for the files of the image `name`; waits for another run that has it.
+/// Opens the folder for the files of the image `name`, and waits while another run uses it.
 fn open(dir: &Utf8Path, name: &str, progress: &dyn Progress) -> Result<Set, Report> {
     Set::open(dir, name, &|text| progress.note(text)).map_err(|e| output::folder_error(dir, e))
 }
 
-/// What has to be known before anything is built: an image is not built for minutes to fail for
-/// want of a boot loader.
+/// What must be known before the build, which may take minutes and must not then fail because a
+/// boot loader is missing.
 struct Job<'a> {
     found: Found,
     arch: Arch,
@@ -190,7 +188,7 @@ struct Job<'a> {
     progress: &'a dyn Progress,
 }
 
-/// What the metadata of an image says of where it comes from.
+/// Where an image comes from, for its metadata.
 struct Origins {
     inventory: Option<Inventory>,
     base: Option<crate::deliver::manifest::Base>,
@@ -207,14 +205,14 @@ impl<'a> Job<'a> {
             }
             _ => {
                 let found = request.recipe.clone();
-                let found = found.ok_or_else(|| Report::mistake("no recipe was named"))?;
+                let found = found.ok_or_else(|| Report::mistake("no recipe was given"))?;
                 (request.complete(found)?, None)
             }
         };
         let arch = arch_of(&found);
         let boot = plan::boot_mode(arch, &found.recipe)?;
-        // Asking an engine whether it is there takes as long as reading a tar: not where nobody
-        // needs it.
+        // Checking for an engine takes as long as reading a tar, so it is done only if one is
+        // needed.
         let engine = match &request.source {
             Source::Recipe | Source::Container(_) => Some(Engine::find(request.engine)?),
             _ if loaders::at_hand(request, boot, arch) => None,
@@ -233,8 +231,8 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// Gets the root file system and makes a machine of it. `metadata` tells whether an image is
-    /// written, for then its packages may be wanted.
+    /// Gets the root file system and turns it into a machine. `metadata` is true if an image is
+    /// written, because then its packages may be needed.
     fn assemble(&self, request: Request, metadata: bool) -> Result<(Assembly, Origins), Report> {
         let wants_packages = metadata && request.files.metadata;
         let epoch = request.epoch;
@@ -246,7 +244,8 @@ impl<'a> Job<'a> {
         if let Some(epoch) = epoch {
             rootfs.set_epoch(epoch);
         }
-        // Before the root file system becomes a disk, and its contents are only bytes.
+        // Read them before the root file system becomes a disk, whose files cannot be read any
+        // more.
         let inventory = match wants_packages {
             true => Some(self.inventory(&rootfs)?),
             false => None,
@@ -271,7 +270,7 @@ impl<'a> Job<'a> {
             .map_err(|e| Report::failure("listing the packages of the image").because(e))?;
         for path in &inventory.unread {
             self.progress.note(&format!(
-                "the packages in {path} are not listed: databases of that kind are not read"
+                "the packages in {path} are not listed, because this kind of database is not supported"
             ));
         }
         Ok(inventory)

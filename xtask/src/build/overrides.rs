@@ -1,4 +1,4 @@
-//! What is to be different from what a recipe says.
+//! Values that override a recipe's.
 
 use crate::engine;
 use crate::error::Report;
@@ -8,30 +8,30 @@ use crate::model::{
 use crate::recipe::{self, Found};
 use std::collections::BTreeMap;
 
-/// Values that replace those of a recipe; what is `None` or empty stays as the recipe has it.
+/// Values that replace a recipe's; those that are `None` or empty leave the recipe's unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// Name of the image, without an extension.
     pub name: Option<String>,
-    /// Container image that the Dockerfile starts from.
+    /// Container image that the Dockerfile is based on.
     pub base: Option<String>,
     /// Build arguments, added to the recipe's.
     pub build_args: BTreeMap<String, String>,
-    /// Architecture of the machine: one of those that the recipe can be built for.
+    /// Architecture of the machine; the recipe must support it.
     pub arch: Option<Arch>,
-    /// Firmware to boot on.
+    /// Firmware to boot with.
     pub boot: Option<BootMode>,
-    /// How the kernel is put on the EFI system partition.
+    /// How the kernel is stored on the EFI system partition.
     pub boot_entry: Option<BootEntryKind>,
     /// Partition table.
     pub table: Option<TableKind>,
-    /// Size of the disk's sectors.
+    /// Sector size of the disk in bytes: 512 or 4096.
     pub sector_size: Option<SectorSize>,
-    /// Size of the disk.
+    /// Size of the disk in bytes, or automatic.
     pub size: Option<DiskSize>,
-    /// Formats to write.
+    /// Formats to write; if empty, the recipe's.
     pub formats: Vec<Format>,
-    /// How the clusters of a qcow2 are compressed.
+    /// How to compress the clusters of a qcow2 image.
     pub compression: Option<Compression>,
     /// Host name of the machine.
     pub hostname: Option<String>,
@@ -40,21 +40,22 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Fails if one of the values makes no sense, whatever the recipe.
+    /// Fails if one of the values is invalid for every recipe.
     pub fn check(&self) -> Result<(), Report> {
         if let Some(base) = &self.base {
             engine::check_image(base, "--base")?;
         }
         if let Some(host) = self.hostname.as_deref().filter(|h| !recipe::is_hostname(h)) {
             return Err(
-                Report::mistake(format!("--hostname {host:?} is no host name"))
+                Report::mistake(format!("--hostname {host:?} is not a valid host name"))
                     .hint("use letters, digits and `-`"),
             );
         }
         if let Some(name) = self.name.as_deref().filter(|n| !recipe::is_name(n)) {
             return Err(
-                Report::mistake(format!("--name {name:?} cannot name an image"))
-                    .hint("use letters, digits, `.`, `-` and `_`, a letter or digit first"),
+                Report::mistake(format!("--name {name:?} is not a valid image name")).hint(
+                    "use letters, digits, `.`, `-` and `_`, and begin with a letter or digit",
+                ),
             );
         }
         Ok(())
@@ -70,10 +71,12 @@ impl Overrides {
         if let Some(arch) = self.arch {
             if !recipe.architectures.contains(&arch) {
                 return Err(Report::mistake(format!(
-                    "the recipe {} does not build for {arch}",
+                    "the recipe {} does not support {arch}",
                     found.name
                 ))
-                .hint("add it to `architectures:` of its recipe.yaml if its Dockerfile can"));
+                .hint(
+                    "if its Dockerfile supports it, add it to `architectures:` in its recipe.yaml",
+                ));
             }
             recipe.architectures = vec![arch];
         }

@@ -16,12 +16,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub enum Source {
     /// The recipe's Dockerfile is built.
     Recipe,
-    /// Somebody's container: the recipe's Dockerfile is built on top of it.
+    /// A container; the recipe's Dockerfile is built on top of it.
     Container(Container),
-    /// A file, or a folder with a container image, and nothing is built.
+    /// A file, or a folder with a container image; nothing is built.
     File(Input),
-    /// A root file system that is there already, with the configuration of its image if it has
-    /// one.
+    /// A root file system in memory, with the configuration of its image if it has one.
     Rootfs(Box<Rootfs>, Option<Config>),
 }
 
@@ -30,15 +29,15 @@ pub enum Source {
 pub struct Input {
     /// A tar, the folder of an OCI layout, or `-` for a tar from stdin.
     pub path: Utf8PathBuf,
-    /// Which image, where there are several: its name, tag or digest.
+    /// Which image to use if there are several: its name, tag or digest.
     pub image_name: Option<String>,
-    /// Newest variant of the architecture that the machine has (`v3`).
+    /// Newest variant of the architecture that the machine supports, e.g. `v3`.
     pub variant: Option<String>,
     /// Folder with further blobs of an OCI layout.
     pub blob_dir: Option<Utf8PathBuf>,
 }
 
-/// A root file system, and what is known of where it comes from.
+/// A root file system, and where it comes from.
 pub(super) struct Fetched {
     pub(super) rootfs: Rootfs,
     pub(super) base: Option<manifest::Base>,
@@ -73,7 +72,7 @@ pub(super) fn fetch(job: &Job<'_>, request: Request) -> Result<Fetched, Report> 
     }
 }
 
-/// Builds the recipe's Dockerfile and exports what came out.
+/// Builds the recipe's Dockerfile and exports the result.
 fn from_engine(job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
     let Job {
         found, progress, ..
@@ -89,15 +88,14 @@ fn from_engine(job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
     ));
     let image = engine::build(engine, &what, &|line| progress.detail(line))?;
     progress.stage(&format!("{}: exporting", found.name));
-    // By its id: a second run may give the tag to another image at any time.
+    // Use the id, because another run may move the tag to another image at any time.
     let config = engine.config(&image.id)?;
     let created = engine.created(&image.id)?;
     let stream = engine::export(engine, &image.id)?;
     let stream = Counted::new(stream, progress.bytes("exporting", None));
     let mut rootfs =
         tar::from_stream_within(stream, &request.output, &Budget::new(request.limits))?;
-    // The container was made just now; its image was not, so the image's time counts, or that
-    // of its files.
+    // The container was created just now, so the time of its image or of its files is used.
     let made_up = !rootfs.may_be_of(created);
     let newest = rootfs.newest_file().filter(|_| made_up);
     rootfs.set_epoch(newest.unwrap_or(created));
@@ -115,8 +113,8 @@ fn from_engine(job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
     })
 }
 
-/// The base without settings of its own that would get in the way of the recipe's build, if it has
-/// such. Of a container that is taken care of already.
+/// The base without settings that would disturb the recipe's build, if it has any. For a container
+/// this has already been done.
 fn neutral_base(
     job: &Job<'_>,
     request: &Request,
@@ -134,7 +132,7 @@ fn neutral_base(
     engine::neutral(engine, (base, base), job.arch, starts, &say)
 }
 
-/// The build of a recipe's Dockerfile, and what the metadata says of its base.
+/// The build of a recipe's Dockerfile, and its base for the metadata.
 fn dockerfile<'a>(
     job: &'a Job<'_>,
     request: &'a Request,
@@ -149,7 +147,7 @@ fn dockerfile<'a>(
         let say = |text: &str| job.progress.stage(text);
         let ready = engine::ensure_base(engine, base, *arch, Some(&bootstrap), &say)?;
         origin = Some(manifest::Base {
-            // Of somebody's container the recipe has a tag that only this program knows.
+            // For a container, the recipe's base is a tag that only this program uses.
             name: match &request.source {
                 Source::Container(container) => container.named().to_owned(),
                 _ => base.clone(),

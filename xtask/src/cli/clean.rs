@@ -11,8 +11,7 @@ use fs_err as fs;
 /// Options of `clean`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Folders in which killed runs may have left temporary files; nothing else in them is
-    /// removed
+    /// Folders in which to look for temporary files of killed runs; nothing else in them is removed
     #[arg(value_name = "DIR")]
     dirs: Vec<Utf8PathBuf>,
     /// Also remove the container images that recipes were built into
@@ -20,7 +19,7 @@ pub(super) struct Args {
     engine: bool,
 }
 
-/// What this program makes below `target`; the rest of it is cargo's.
+/// The folders in `target` that belong to this program; the others belong to cargo.
 const FOLDERS: [&str; 4] = [
     "target/images",
     "target/bootloader",
@@ -28,7 +27,7 @@ const FOLDERS: [&str; 4] = [
     "target/smoke",
 ];
 
-/// Whether another run has files in a folder, or in one of those that are in it.
+/// Whether another run is writing to a folder or to one of its subfolders.
 fn in_use(folder: &Utf8Path) -> anyhow::Result<bool> {
     let mut folders = vec![folder.to_owned()];
     for entry in folder.read_dir_utf8()? {
@@ -49,30 +48,32 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     for folder in FOLDERS.map(Utf8Path::new) {
         if folder.exists() {
             if in_use(folder)? {
-                console.note(&format!("{folder} stays: another run is writing there"));
+                console.note(&format!(
+                    "{folder} was not removed: another run is writing to it"
+                ));
                 continue;
             }
             console.stage(&format!("removing {folder}"));
-            fs::remove_dir_all(folder).context("removing what was made")?;
+            fs::remove_dir_all(folder).context("removing old files")?;
         }
     }
     for dir in &args.dirs {
         let failed =
             |e| Report::failure(format!("looking for temporary files in {dir}")).because(e);
         if !dir.is_dir() {
-            return Err(Report::mistake(format!("{dir} is no folder")).into());
+            return Err(Report::mistake(format!("{dir} is not a folder")).into());
         }
         let swept = Folder::lock(dir)
             .and_then(|folder| folder.sweep())
             .map_err(failed)?;
         console.stage(&format!("{dir}: {swept}"));
     }
-    // Where there is no engine, there are no containers.
+    // Without an engine there are no containers.
     if let Ok(engine) = Engine::find(None) {
         let removed = engine::remove_leftovers(&engine);
         if removed > 0 {
             console.stage(&format!(
-                "removed {removed} containers of runs of this program that were killed"
+                "removed {removed} containers that killed runs of this program left"
             ));
         }
     }

@@ -1,6 +1,6 @@
-//! What the user sees while something runs: stages and bars on a terminal, plain lines
-//! elsewhere. All of it goes to stderr; stdout is for results. Texts are shown as `printable`
-//! has them; colours are ours alone.
+//! What the user sees while something runs: stages and bars on a terminal, plain lines elsewhere.
+//! All of it goes to stderr; stdout is for results. `printable` makes the texts safe, so that all
+//! colours are our own.
 
 use crate::printable;
 use crate::progress::{Bytes, Progress};
@@ -8,18 +8,18 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-/// How much is told.
+/// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Errors only.
     Quiet,
     /// Stages, and the output of builds.
     Normal,
-    /// Also what is run.
+    /// Also the commands that are run.
     Verbose,
 }
 
-/// The user's terminal, or a log.
+/// Messages on stderr: a terminal, or a log.
 #[derive(Debug, Clone, Copy)]
 pub struct Console {
     level: Level,
@@ -28,8 +28,8 @@ pub struct Console {
 }
 
 impl Console {
-    /// Looks whether stderr is a terminal, and whether it may have colours: not with `NO_COLOR`
-    /// (no-color.org) and not where `TERM` is `dumb`.
+    /// Checks whether stderr is a terminal, and whether to use colours: not with `NO_COLOR`
+    /// (no-color.org), and not if `TERM` is `dumb`.
     pub fn new(level: Level) -> Console {
         let terminal = std::io::stderr().is_terminal();
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -41,7 +41,7 @@ impl Console {
         }
     }
 
-    /// How much is told.
+    /// How much is printed.
     pub(super) fn level(&self) -> Level {
         self.level
     }
@@ -51,26 +51,26 @@ impl Console {
         self.terminal
     }
 
-    /// Whether it may have colours.
+    /// Whether to use colours.
     pub(super) fn colours(&self) -> bool {
         self.colours
     }
 
-    /// A new stage of the work.
+    /// Prints the start of a stage of the work.
     pub fn stage(&self, text: &str) {
         if self.level > Level::Quiet {
             self.print("1;36", "==> ", text);
         }
     }
 
-    /// Something worth knowing.
+    /// Prints a note or a warning.
     pub fn note(&self, text: &str) {
         if self.level > Level::Quiet {
             self.print("1;33", "  ! ", text);
         }
     }
 
-    /// A line of somebody else's output, or a detail.
+    /// Prints a line of another program's output, or a detail.
     pub fn detail(&self, text: &str) {
         if self.level > Level::Quiet {
             self.print("2", "    ", text);
@@ -98,7 +98,7 @@ impl Progress for Console {
     fn detail(&self, text: &str) {
         Console::detail(self, text);
     }
-    /// Only a terminal shows it.
+    /// The bar is shown on a terminal only.
     fn bytes(&self, what: &str, total: Option<u64>) -> Box<dyn Bytes> {
         Box::new(Bar(self.bar(what, total)))
     }
@@ -120,7 +120,7 @@ impl Console {
             Some(_) => "    {msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
             None => "    {msg} {spinner} {bytes} {binary_bytes_per_sec}",
         };
-        // The templates are constants: one that is wrong gives the plain style.
+        // The templates are constants; a wrong one falls back to the plain style.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }

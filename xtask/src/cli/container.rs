@@ -1,27 +1,27 @@
-//! `--container` and `--dockerfile`: somebody else's image becomes a machine.
+//! `--container` and `--dockerfile`: turn any container image into a machine.
 //!
-//! What it is says its os-release(5); the recipe that serves such systems is built with the
-//! image as its base.
+//! The image's os-release(5) says which system it is. The recipe that serves that system is built
+//! with the image as its base.
 
 use super::choices;
 use crate::build::Container;
 use crate::model::Service;
 use camino::Utf8PathBuf;
 
-/// Options for what is made of a container.
+/// Options for making a machine from a container.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Make a machine of this container image: the recipe that serves its system adds kernel,
+    /// Turn this container image into a machine: the recipe that serves its system adds the kernel,
     /// init and drivers, and its command becomes a service
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["from", "base"])]
     container: Option<String>,
-    /// Build this Dockerfile, then go on as with --container
+    /// Build this Dockerfile and turn the result into a machine, as --container does
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "base", "container"])]
     dockerfile: Option<Utf8PathBuf>,
-    /// Folder that the Dockerfile copies from [default: where it lies]
+    /// Build context: the folder that the Dockerfile copies from [default: the Dockerfile's folder]
     #[arg(long, value_name = "DIR", requires = "dockerfile")]
     context: Option<Utf8PathBuf>,
-    /// Name of the image file, without its ending
+    /// Name of the image file, without its extension
     #[arg(long)]
     pub(super) name: Option<String>,
     /// Whether the container's command becomes a service of the machine
@@ -30,7 +30,7 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// The container that is to become a machine.
+    /// The container to turn into a machine, if one was given.
     pub(super) fn wanted(&self) -> Option<Container> {
         match (&self.container, &self.dockerfile) {
             (Some(image), _) => Some(Container::Image(image.clone())),

@@ -1,4 +1,4 @@
-//! `convert`: a raw image that exists, in other formats.
+//! `convert`: writes an existing raw image in other formats.
 
 use super::choices;
 use super::console::Console;
@@ -18,16 +18,16 @@ use std::time::Instant;
 pub(super) struct Args {
     /// A raw image
     image: Utf8PathBuf,
-    /// Formats to write, with commas between
+    /// Formats to write, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "FORMAT", required = true, value_parser = choices::of::<Format>())]
     format: Vec<Format>,
     /// How the clusters of qcow2 images are compressed
     #[arg(long, default_value = "none", value_name = "HOW", value_parser = choices::of::<Compression>())]
     compression: Compression,
-    /// Name of the files, without ending [default: the image's]
+    /// Name of the files, without extension [default: the image's]
     #[arg(long)]
     name: Option<String>,
-    /// Folder for the files [default: the image's]
+    /// Folder for the files [default: the image's folder]
     #[arg(long, short, value_name = "DIR")]
     output: Option<Utf8PathBuf>,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use crate::printable;
 use crate::tool::PackageManager;
 use std::process::ExitCode;
 
-/// Prints what is here and what is missing. Fails if images cannot be made.
+/// Prints what is installed and what is missing. The exit code is 1 if images cannot be made.
 pub(super) fn run() -> anyhow::Result<ExitCode> {
     let items = host::items();
     let mut table = comfy_table::Table::new();
@@ -24,7 +24,7 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
     let manager = PackageManager::of_host();
     for (what, wanted) in [
         ("make images", Use::Images),
-        ("boot them here", Use::Boots),
+        ("boot images", Use::Boots),
         ("make base images without a registry", Use::Bases),
         ("work on this project", Use::Dev),
     ] {

@@ -1,5 +1,5 @@
-//! `ext4-to-tar`: the content of an ext4 file system as a tar, read without mounting it. For
-//! bootstraps that get a base as a disk image.
+//! `ext4-to-tar`: writes the contents of an ext4 file system as a tar, without mounting it. It is
+//! for bootstraps whose base comes as a disk image.
 
 use crate::error::Report;
 use camino::Utf8PathBuf;
@@ -10,7 +10,7 @@ use tar::{Builder, EntryType, Header};
 /// Options of `ext4-to-tar`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A raw image of one file system, without a partition table
+    /// Raw image of one ext4 file system, without a partition table
     file: Utf8PathBuf,
 }
 
@@ -20,12 +20,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             "reading the ext4 file system in {}: {e}",
             args.file
         ))
-        .hint("it must be a raw image of one ext4 file system that was unmounted cleanly")
+        .hint("use a raw image of one ext4 file system that was cleanly unmounted")
     };
     let fs = Ext4::load_from_path(args.file.as_std_path()).map_err(|e| failed(&e))?;
     let out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
     let mut tar = Builder::new(out);
-    // A list, not recursion: how deep a file system nests is not ours to decide.
+    // A list instead of recursion: the depth of the input must not overflow the stack.
     let mut todo = vec![PathBuf::new("/")];
     while let Some(dir) = todo.pop() {
         let mut entries = Vec::new();
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
                 entries.push(path);
             }
         }
-        // The order on the disk is that of a hash.
+        // On disk the entries are in the order of a hash.
         entries.sort();
         for path in entries {
             if path.as_path() == Path::new("/lost+found") {
@@ -86,7 +86,7 @@ fn add(
             let file = fs.open(path).map_err(other)?;
             tar.append_data(&mut header, name, file.take(meta.len()))
         }
-        // Devices, pipes and sockets: a base's /dev is never used by what boots from it.
+        // Devices, pipes and sockets are left out: a machine does not use the /dev of its base.
         _ => Ok(()),
     }
 }

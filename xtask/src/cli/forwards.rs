@@ -1,11 +1,11 @@
-//! Which ports of a machine are worth leading to, as its manifest tells.
+//! Suggests which ports of a machine to forward, from its manifest.
 
 use crate::deliver::manifest::{ENDING, Manifest};
 use crate::vm::Forward;
 use camino::Utf8Path;
 
-/// What to say of the ports that the container's service listens at and nobody leads to;
-/// nothing if there are none, or if no manifest lies beside the image.
+/// A note about the ports that the container's service listens on and that are not forwarded.
+/// `None` if there are none, or if there is no manifest next to the image.
 pub(super) fn suggestion(image: &Utf8Path, given: &[Forward]) -> Option<String> {
     let file = image.file_name()?;
     // `name.img`, but also `name.fixed.vhd`.
@@ -18,14 +18,14 @@ pub(super) fn suggestion(image: &Utf8Path, given: &[Forward]) -> Option<String> 
     let options = options(&ports, given);
     (!options.is_empty()).then(|| {
         format!(
-            "the container's service listens at {}; {} leads there",
+            "the container's service listens on {}; forward with {}",
             ports.join(", "),
             options.join(" ")
         )
     })
 }
 
-/// The options for the TCP ports that are not led to yet.
+/// The options for the TCP ports that are not forwarded yet.
 fn options(ports: &[String], given: &[Forward]) -> Vec<String> {
     let tcp = ports.iter().filter_map(|p| match p.split_once('/') {
         Some((port, "tcp")) => port.parse::<u16>().ok(),
@@ -34,7 +34,7 @@ fn options(ports: &[String], given: &[Forward]) -> Vec<String> {
     });
     tcp.filter(|guest| given.iter().all(|f| f.guest != *guest))
         .map(|guest| {
-            // Lower ones are root's on the host.
+            // Only root can listen on lower ports of the host.
             let host = if guest < 1024 { guest + 8000 } else { guest };
             format!("--forward {host}:{guest}")
         })
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tcp_ports_that_nobody_leads_to() {
+    fn tcp_ports_that_are_not_forwarded() {
         let ports = ["80/tcp", "53/udp", "3000", "443/tcp", "8000-8010/tcp"].map(str::to_owned);
         let given = [Forward {
             host: 9000,

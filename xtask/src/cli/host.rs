@@ -1,4 +1,4 @@
-//! What this host has and lacks: one list for `doctor` and `setup`.
+//! What is installed on this host and what is missing: one list for `doctor` and `setup`.
 
 use super::checkers;
 use crate::bootloader::files::From;
@@ -7,44 +7,45 @@ use crate::model::{Arch, BootMode};
 use crate::tool::{PackageManager, Tool};
 use crate::vm::firmware;
 
-/// How much something matters.
+/// What an item is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// No image without it.
+    /// To make images.
     Images,
-    /// Needed to boot images here.
+    /// To boot images on this host.
     Boots,
-    /// Needed to make the recipes' base images where no registry can be reached.
+    /// To make the recipes' base images if no registry can be reached.
     Bases,
-    /// Needed to work on this project: its tests compare with it, or are run by it.
+    /// To work on this project: its tests need it.
     Dev,
-    /// The same, but installed from PyPI, by `checkers`.
+    /// The same, but `checkers` installs it from PyPI.
     Pypi,
 }
 
-/// Something that this host has or lacks.
+/// Something that may be installed on this host.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) name: String,
-    /// What it is needed for, to stand behind "to".
+    /// What it is needed for, as the end of a sentence "needed to ...".
     pub(super) why: &'static str,
     pub(super) matters: Use,
-    /// Where it was found, or why it does not count.
+    /// Where it was found, or why it cannot be used.
     pub(super) found: Result<String, String>,
-    /// Packages of this host's distribution that have it. Empty if something else installs it.
+    /// Packages of this host's distribution that provide it. Empty if it is installed in another
+    /// way.
     pub(super) packages: Vec<&'static str>,
 }
 
-/// Looks at everything.
+/// Checks this host for all items.
 pub(super) fn items() -> Vec<Item> {
     let manager = PackageManager::of_host();
     let mut items = vec![engine(manager)];
     for tool in Tool::ALL {
         let matters = match tool {
-            // They are one item: either will do.
+            // The engine is one item, because either of them is enough.
             Tool::Docker | Tool::Podman => continue,
             Tool::QemuAarch64 => continue,
-            // Not whole without its module venv.
+            // It also needs its module venv.
             Tool::Python => {
                 items.push(python(manager));
                 continue;
@@ -87,15 +88,15 @@ pub(super) fn items() -> Vec<Item> {
     items
 }
 
-/// Where the kernel lists the foreign programs that it can start.
+/// Where the kernel lists the foreign binary formats that it can run.
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 
-/// Whether this host's kernel starts programs for arm64, as it must to build for it.
+/// Whether this host's kernel can run programs for arm64, which a build for arm64 needs.
 pub(super) fn runs_arm64() -> bool {
     engine::host_arch() == Arch::Arm64 || std::path::Path::new(BINFMT).join("qemu-aarch64").exists()
 }
 
-/// What building and booting images for arm64 takes besides.
+/// What building and booting images for arm64 needs in addition.
 pub(super) fn arm64() -> Vec<Item> {
     let apt = PackageManager::of_host() == Some(PackageManager::Apt);
     let packages = |names: &[&'static str]| if apt { names.to_vec() } else { Vec::new() };
@@ -109,7 +110,7 @@ pub(super) fn arm64() -> Vec<Item> {
             found: if runs_arm64() {
                 Ok(BINFMT.into())
             } else {
-                Err("the kernel does not start them".into())
+                Err("the kernel cannot run them".into())
             },
             packages: packages(&["arch-test", "binfmt-support", "qemu-user-static"]),
         },
@@ -145,7 +146,7 @@ fn engine(manager: Option<PackageManager>) -> Item {
             Ok(engine) => Ok(engine.name()),
             Err(e) => Err(crate::error::describe(&e.into()).0),
         },
-        // One that does not answer is not mended by a package.
+        // If an engine is installed but does not answer, a package does not help.
         packages: if installed {
             Vec::new()
         } else {
@@ -159,7 +160,7 @@ fn engine(manager: Option<PackageManager>) -> Item {
 
 fn python(manager: Option<PackageManager>) -> Item {
     let tool = Tool::Python;
-    // What `python3 -m venv` needs, and Debian packs apart.
+    // `python3 -m venv` needs them, and Debian has them in separate packages.
     let whole = |path: &camino::Utf8PathBuf| {
         let mut command = crate::tool::command(path);
         let command = command.args(["-c", "import ensurepip, venv"]);
@@ -181,7 +182,7 @@ fn python(manager: Option<PackageManager>) -> Item {
 fn uefi(manager: Option<PackageManager>) -> Item {
     Item {
         name: "UEFI firmware".into(),
-        why: "boot images by UEFI",
+        why: "boot images with UEFI",
         matters: Use::Boots,
         found: firmware::installed(Arch::Amd64)
             .map(|f| f.code.into_string())
@@ -189,13 +190,13 @@ fn uefi(manager: Option<PackageManager>) -> Item {
         packages: match manager {
             Some(PackageManager::Apt | PackageManager::Apk) => vec!["ovmf"],
             Some(PackageManager::Dnf | PackageManager::Pacman) => vec!["edk2-ovmf"],
-            // QEMU's own package brings it.
+            // QEMU's own package contains it.
             Some(PackageManager::Brew) | None => Vec::new(),
         },
     }
 }
 
-/// What packs archives and shows what came out of them.
+/// Programs that write archives and show what was unpacked.
 fn archivers(manager: Option<PackageManager>) -> Item {
     const PROGRAMS: [(&str, &str); 9] = [
         ("bsdtar", "libarchive-tools"),
@@ -215,7 +216,7 @@ fn archivers(manager: Option<PackageManager>) -> Item {
     let names: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
     Item {
         name: "archive programs".into(),
-        why: "write tars in tests, and check what was read of them",
+        why: "write tars in tests and check how they are read",
         matters: Use::Dev,
         found: match names.is_empty() {
             true => Ok("installed".into()),
@@ -223,19 +224,18 @@ fn archivers(manager: Option<PackageManager>) -> Item {
         },
         packages: match manager {
             Some(PackageManager::Apt) => missing.iter().map(|(_, package)| *package).collect(),
-            // The names differ, and setup installs on Debian and Ubuntu only.
+            // The package names differ, and setup installs on Debian and Ubuntu only.
             _ => Vec::new(),
         },
     }
 }
 
-/// The boot loaders as packages of this host. Images take them from a container, tests from
-/// here.
+/// The boot loaders as packages of this host. Images get them from a container, tests from here.
 fn loaders(manager: Option<PackageManager>) -> Item {
     let missing = From::Host.missing(BootMode::Hybrid, Arch::Amd64);
     Item {
         name: "boot loader packages".into(),
-        why: "make images in tests, and where no container engine is",
+        why: "make images in tests and without a container engine",
         matters: Use::Dev,
         found: if missing.is_empty() {
             Ok("installed".into())

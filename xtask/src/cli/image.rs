@@ -30,11 +30,11 @@ pub(super) struct Args {
     /// Recipes: names of folders in recipes/, or paths
     #[arg(required_unless_present_any = ["container", "dockerfile"], value_name = "RECIPE")]
     recipes: Vec<String>,
-    /// Take the root file system from here and build nothing: a tar of it (`-`: stdin), a
-    /// container image as `docker save` writes it, or an OCI layout (a tar or a folder)
+    /// Read the root file system from this path instead of building it: a tar of it (`-` for
+    /// stdin), a container image from `docker save`, or an OCI layout (a tar or a folder)
     #[arg(long, value_name = "PATH")]
     from: Option<Utf8PathBuf>,
-    /// Container image to start from, instead of the recipe's
+    /// Container image to build on, instead of the recipe's
     #[arg(long, value_name = "IMAGE")]
     base: Option<String>,
     #[command(flatten)]
@@ -44,31 +44,31 @@ pub(super) struct Args {
     /// Build argument for the Dockerfile
     #[arg(long, value_name = "NAME=VALUE")]
     build_arg: Vec<String>,
-    /// Network of the build's containers, as `host`
+    /// Network of the build's containers, e.g. `host`
     #[arg(long)]
     network: Option<String>,
-    /// Container engine [default: the one that is installed and answers]
+    /// Container engine [default: the one that is installed and running]
     #[arg(long, value_parser = choices::of::<engine::Kind>())]
     engine: Option<engine::Kind>,
-    /// Architecture of the machine [default: this host's, if the recipe can]
+    /// Architecture of the machine [default: this host's, if the recipe supports it]
     #[arg(long, value_parser = choices::of::<Arch>())]
     arch: Option<Arch>,
-    /// Firmware to boot on, instead of the recipe's
+    /// Firmware to boot with, instead of the recipe's
     #[arg(long, value_parser = choices::of::<BootMode>())]
     boot: Option<BootMode>,
-    /// How the kernel lies on the EFI system partition, instead of the recipe's
+    /// How the kernel is stored on the EFI system partition, instead of the recipe's
     #[arg(long, value_name = "KIND", value_parser = choices::of::<BootEntryKind>())]
     boot_entry: Option<BootEntryKind>,
-    /// Partition table, where the boot mode leaves a choice
+    /// Partition table, if the boot mode allows both
     #[arg(long, value_parser = choices::of::<TableKind>())]
     table: Option<TableKind>,
-    /// Size of the disk's sectors in bytes: 512 or 4096, instead of the recipe's
+    /// Sector size of the disk in bytes, 512 or 4096, instead of the recipe's
     #[arg(long, value_name = "BYTES")]
     sector_size: Option<SectorSize>,
-    /// Size of the disk: `auto` or a size as 8G
+    /// Size of the disk: `auto` or a size, e.g. 8G
     #[arg(long)]
     size: Option<DiskSize>,
-    /// Formats to write, with commas between
+    /// Formats to write, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "FORMAT", value_parser = choices::of::<Format>())]
     format: Vec<Format>,
     /// How the clusters of qcow2 images are compressed, instead of the recipe's
@@ -84,19 +84,20 @@ pub(super) struct Args {
     /// Folder for the images
     #[arg(long, short, value_name = "DIR", default_value = "target/images")]
     output: Utf8PathBuf,
-    /// Folder with extlinux, mbr.bin, gptmbr.bin and systemd-boot's EFI program
+    /// Folder with extlinux, mbr.bin, gptmbr.bin and systemd-boot's EFI program, to use instead of
+    /// the usual ones
     #[arg(long, value_name = "DIR")]
     bootloader_dir: Option<Utf8PathBuf>,
-    /// Print the plan as JSON and write no disk
+    /// Print the plan as JSON without writing a disk
     #[arg(long)]
     pub(super) plan: bool,
-    /// "Now" for everything that is made, in seconds since 1970
+    /// Time stamp for everything that is written, in seconds since 1970
     #[arg(
         long,
         env = "SOURCE_DATE_EPOCH",
         hide_env_values = true,
         value_name = "SECONDS",
-        // What an ext4 superblock holds.
+        // The range of the times in an ext4 superblock.
         value_parser = clap::value_parser!(i64).range(0..=i64::from(u32::MAX))
     )]
     epoch: Option<i64>,
@@ -105,7 +106,7 @@ pub(super) struct Args {
 /// Makes the images of all recipes and prints their paths.
 pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<Vec<Built>> {
     let requests = requests(args)?;
-    // Everything that can be wrong with what was asked for is found before anything is built.
+    // Find every mistake in the request before anything is built.
     for request in &requests {
         request.check()?;
     }
@@ -141,15 +142,15 @@ fn requests(args: &Args) -> Result<Vec<Request>, Report> {
     let container = args.container.wanted();
     if args.from.is_some() && args.recipes.len() > 1 {
         return Err(Report::mistake(
-            "--from is one root file system, but there are several recipes",
+            "--from gives one root file system, but there are several recipes",
         )
-        .hint("run it once for each recipe"));
+        .hint("run the command once for each recipe"));
     }
     if args.recipes.len() > 1 && (container.is_some() || args.container.name.is_some()) {
         return Err(Report::mistake(
             "--container, --dockerfile and --name are for one image, but there are several recipes",
         )
-        .hint("run it once for each"));
+        .hint("run the command once for each"));
     }
     let recipes = args.recipes.iter().map(|name| recipe::find(name));
     let mut recipes: Vec<Found> = recipes.collect::<Result<_, Report>>()?;
@@ -186,7 +187,7 @@ fn request(args: &Args, recipe: Option<Found>, source: Source) -> Result<Request
     })
 }
 
-/// What the command line says instead of the recipe.
+/// What the command line overrides in the recipe.
 fn overrides(args: &Args) -> Result<Overrides, Report> {
     Ok(Overrides {
         name: args.container.name.clone(),

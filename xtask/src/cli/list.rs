@@ -9,10 +9,10 @@ use serde::Serialize;
 /// Options of `list`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// As JSON, for scripts
+    /// Print JSON, for scripts
     #[arg(long)]
     json: bool,
-    /// As the matrix of a GitHub workflow: an entry for each recipe, architecture and boot mode
+    /// Print the matrix of a GitHub workflow: an entry for each recipe, architecture and boot mode
     #[arg(long, requires = "json")]
     matrix: bool,
 }
@@ -34,19 +34,19 @@ struct Row<'a> {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Cell {
-    /// Names the job and its artifacts.
+    /// Used in the names of the job and its artifacts, e.g. `debian-uefi-amd64`.
     id: String,
     recipe: String,
     boot: BootMode,
     arch: Arch,
-    /// The runner: GitHub has one for each architecture.
+    /// Label of the GitHub runner for the architecture.
     runner: &'static str,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let found = recipe::all()?;
     if args.matrix {
-        // In one line, as a workflow's outputs are.
+        // On one line, as a workflow's output requires.
         let matrix = serde_json::json!({ "include": matrix(&found) });
         return print(&printable::json(&matrix.to_string()));
     }
@@ -75,7 +75,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     print(&table.trim_fmt())
 }
 
-/// The boot modes that a recipe can be built for. One that can do both can do either.
+/// The boot modes that a recipe can be built for. A hybrid recipe can also be built for each of the
+/// two.
 fn boot_modes(boot: BootMode) -> &'static [BootMode] {
     match boot {
         BootMode::Bios => &[BootMode::Bios],
@@ -84,7 +85,7 @@ fn boot_modes(boot: BootMode) -> &'static [BootMode] {
     }
 }
 
-/// Every machine that every recipe can be.
+/// All combinations of recipe, architecture and boot mode.
 fn matrix(found: &[Found]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for f in found {

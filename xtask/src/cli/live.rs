@@ -1,8 +1,8 @@
-//! Progress on a terminal: the running stage with its time, and below it the last lines of what
-//! another program prints.
+//! Progress on a terminal: the running stage with its time, and below it the last lines of another
+//! program's output.
 //!
-//! The whole text goes to a log file. If the stage fails, what it printed is shown in full. Where
-//! stderr is no terminal, with `-v` and with `-q`, everything is told by [`Console`] instead.
+//! The whole output goes to a log file. If the stage fails, its output is shown in full. If stderr
+//! is not a terminal, and with `-v` and `-q`, [`Console`] prints everything instead.
 
 use super::console::{Console, Level};
 use crate::printable;
@@ -14,16 +14,16 @@ use std::io::{BufWriter, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines of other programs' output that are shown at once.
+/// Lines of other programs' output that are shown at a time.
 const LINES: usize = 5;
 
 /// Folder of the log files.
 const LOGS: &str = "target/logs";
 
-/// A stage that took no longer has no time behind it.
+/// The time of shorter stages is not shown.
 const WORTH_TELLING: Duration = Duration::from_millis(500);
 
-/// Progress that rolls on a terminal.
+/// Progress that updates in place on a terminal.
 pub(super) struct Live {
     console: Console,
     multi: MultiProgress,
@@ -31,7 +31,7 @@ pub(super) struct Live {
     state: Mutex<State>,
 }
 
-/// The log file; nothing if it cannot be written.
+/// The log file, or nothing if it cannot be written.
 struct Log {
     path: Utf8PathBuf,
     file: Mutex<Option<BufWriter<File>>>,
@@ -49,16 +49,15 @@ struct Stage {
     head: ProgressBar,
     /// The lines below it.
     lines: Vec<ProgressBar>,
-    /// What was printed since it began.
+    /// What was printed during the stage.
     printed: Vec<String>,
 }
 
-/// Lines of a stage's output that are kept for its failure.
+/// Lines of a stage's output that are kept to show if it fails.
 const MOST_KEPT: usize = 5000;
 
 impl Live {
-    /// Progress of the work that is called `name`, as this terminal can show it. `None` where only
-    /// plain lines can be.
+    /// Progress for the work called `name`, or `None` if this terminal can show only plain lines.
     pub(super) fn new(console: Console, name: &str) -> Option<Live> {
         if !console.rolls() {
             return None;
@@ -76,7 +75,7 @@ impl Live {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the running stage: one line with its time stays of it.
+    /// Ends the running stage and leaves one line with its time.
     fn end(&self, state: &mut State) {
         let Some(stage) = state.stage.take() else {
             return;
@@ -90,7 +89,7 @@ impl Live {
         self.multi.suspend(|| self.console.stage(&text));
     }
 
-    /// The work has failed: shows in full what the running stage has printed.
+    /// The work has failed: shows the full output of the running stage.
     pub(super) fn failed(&self) {
         let mut state = self.state();
         let printed = state.stage.as_mut().map(|s| std::mem::take(&mut s.printed));
@@ -99,11 +98,11 @@ impl Live {
             self.console.detail(&line);
         }
         if let Some(path) = self.log.finish() {
-            self.console.note(&format!("the whole output is in {path}"));
+            self.console.note(&format!("the full output is in {path}"));
         }
     }
 
-    /// The work has ended well.
+    /// The work has succeeded.
     pub(super) fn done(&self) {
         self.end(&mut self.state());
         self.log.finish();
@@ -172,7 +171,7 @@ impl Progress for Live {
     }
 }
 
-/// A template is a constant: one that is wrong gives the plain style.
+/// The templates are constants; a wrong one falls back to the plain style.
 fn style(colours: bool, template: &str) -> ProgressStyle {
     let template = match colours {
         true => template.replace("{wide_msg}", "{wide_msg:.cyan}"),
@@ -197,14 +196,14 @@ impl Log {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A log that cannot be written is not worth failing for.
+    /// A log that cannot be written is not an error.
     fn write(&self, text: &str) {
         if let Some(file) = &mut *self.file() {
             let _ = writeln!(file, "{}", printable::line(text));
         }
     }
 
-    /// Writes what is left; where the log is, if there is one.
+    /// Flushes the log and returns its path, if there is one.
     fn finish(&self) -> Option<&Utf8Path> {
         let mut file = self.file().take()?;
         file.flush().ok().map(|()| self.path.as_path())
@@ -217,7 +216,7 @@ impl std::fmt::Debug for Live {
     }
 }
 
-/// Does work whose progress is shown as this terminal can.
+/// Runs `work` and shows its progress as well as this terminal can.
 pub(super) fn show<T, E>(
     console: Console,
     name: &str,
@@ -235,8 +234,7 @@ pub(super) fn show<T, E>(
 }
 
 impl Console {
-    /// Whether lines can be written over: a terminal that knows how, where nobody wants to see
-    /// everything or nothing.
+    /// Whether lines can be updated in place: on a terminal that supports it, without `-v` or `-q`.
     fn rolls(&self) -> bool {
         self.is_terminal() && self.level() == Level::Normal && !is_dumb()
     }

@@ -1,4 +1,4 @@
-//! The command line: verbs, options, and how errors end the program.
+//! The command line: subcommands, options, and how errors end the program.
 
 mod action;
 mod boot;
@@ -38,78 +38,79 @@ use std::process::ExitCode;
 /// Turns a container into a Linux disk image that boots.
 ///
 /// A recipe is a folder with a Dockerfile and a recipe.yaml. `image` builds it with docker or
-/// podman and writes a disk: no root, no loop device, no mount, no tool on this host but the
-/// container engine.
+/// podman and writes a disk. It needs no root, no loop device, no mount, and no tool on this host
+/// except the container engine.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 #[command(after_help = "Examples:
   cargo xtask setup                      install what is missing on this host
   cargo xtask image debian               build recipes/debian into target/images/debian.img
-  cargo xtask image ./my/recipe          build a recipe of your own
+  cargo xtask image ./my/recipe          build your own recipe
   cargo xtask boot target/images/debian.img
-  cargo xtask smoke debian               does it boot, and is it well?
-  cargo xtask doctor                     what is here and what is missing")]
+  cargo xtask smoke debian               boot it and check that it works
+  cargo xtask doctor                     show what is installed and what is missing")]
 struct Cli<V: Subcommand> {
     #[command(subcommand)]
     verb: V,
-    /// Tell nothing but errors and results
+    /// Print only errors and results
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Also tell what is run
+    /// Also print the commands that are run
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
 }
 
-/// The commands of people who make images.
+/// The commands for people who make images.
 #[derive(Debug, Subcommand)]
-#[expect(private_interfaces, reason = "options are read in this room only")]
+#[expect(private_interfaces, reason = "options are read in this module only")]
 pub enum Verb {
     /// Build recipes into disk images
     Image(Box<image::Args>),
-    /// Print what an image would be, as JSON, and write no disk
+    /// Print what an image would contain, as JSON, without writing a disk
     Plan(Box<image::Args>),
-    /// Write a raw image that exists in other formats, compressed, or in parts
+    /// Write an existing raw image in other formats, compressed, or in parts
     Convert(convert::Args),
-    /// Check the files in a folder against their papers
+    /// Check the images in a folder against their metadata files
     Verify(verify::Args),
     /// List the recipes
     List(list::Args),
     /// Boot an image in QEMU with its serial console on this terminal
     Boot(boot::Args),
-    /// Boot images in QEMU, look inside, and give a verdict on each
+    /// Boot images in QEMU, check that they work, and print a verdict for each
     Smoke(Box<smoke::Args>),
-    /// Tell what is here, what is missing, and which package brings it
+    /// Show what is installed, what is missing, and which package provides it
     Doctor,
     /// Install what is missing on this host; safe to run twice
     Setup(setup::Args),
-    /// Remove images, caches and what is left in the container engine
+    /// Remove images, caches, and what killed runs left in the container engine
     Clean(clean::Args),
     /// Print the JSON Schema of recipe.yaml
     Schema {
-        /// Print that of an image's manifest
+        /// Print the schema of an image's manifest instead
         #[arg(long)]
         manifest: bool,
     },
-    /// Do what the GitHub Action does; its inputs are variables of the environment
+    /// Run the GitHub Action; it reads its inputs from environment variables
     #[command(hide = true)]
     Action,
     /// Upload files to a GitHub release, from a workflow
     #[command(hide = true)]
     Upload(upload::Args),
-    /// Write the content of an ext4 file system as a tar to stdout (for bootstraps)
+    /// Write the contents of an ext4 file system to stdout as a tar (for bootstraps)
     #[command(hide = true)]
     Ext4ToTar(ext4_to_tar::Args),
 }
 
-/// No verb at all: clap answers with the whole help.
+/// No subcommand: clap prints the whole help.
 const MISSING_VERB: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
 
-/// Runs the program and returns its exit code: 0, 1 for a failure, 2 for a user's mistake.
+/// Runs the program and returns its exit code: 0 for success, 1 for a failure, 2 for a user's
+/// mistake.
 pub fn main() -> ExitCode {
     start(run)
 }
 
-/// The same with the commands `V`, which `run` executes: [`Verb`], or a superset of it.
+/// Like [`main`], with the commands of `V`, which `run` executes: [`Verb`] or a superset of it.
 pub fn start<V: Subcommand>(run: impl FnOnce(V, Console) -> anyhow::Result<ExitCode>) -> ExitCode {
     report_bugs();
     let cli = match Cli::<V>::try_parse() {
@@ -132,8 +133,8 @@ pub fn start<V: Subcommand>(run: impl FnOnce(V, Console) -> anyhow::Result<ExitC
     let result = cleanup::on_signals()
         .map_err(anyhow::Error::from)
         .and_then(|()| run(cli.verb, Console::new(level)));
-    // A child that a signal killed fails here as well: the signal is the reason, and its
-    // thread ends the program.
+    // A signal also kills the running child, whose failure arrives here. The signal is the real
+    // reason, and its thread ends the program.
     cleanup::wait_if_signalled();
     match result {
         Ok(code) => code,
@@ -146,10 +147,10 @@ pub fn start<V: Subcommand>(run: impl FnOnce(V, Console) -> anyhow::Result<ExitC
     }
 }
 
-/// Executes a command; the exit code of one that came to its end.
+/// Executes a command and returns its exit code.
 ///
 /// # Errors
-/// What the command could not do, for [`error::describe`].
+/// Why the command failed, for [`error::describe`].
 pub fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Image(args) => drop(image::run(&args, console)?),
@@ -174,8 +175,8 @@ pub fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What clap says of a wrong command line, in one line as every other error: its first
-/// paragraph, and its tip or where the options are told.
+/// clap's message about a wrong command line, as one line like every other error: its first
+/// paragraph, then its tip or a pointer to the help.
 fn one_line(text: &str) -> String {
     let words = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = text.strip_prefix("error: ").unwrap_or(text);
@@ -184,19 +185,19 @@ fn one_line(text: &str) -> String {
     let tip = text
         .lines()
         .filter_map(|l| l.trim().strip_prefix("tip: "))
-        // "to pass '--x' as a value, use '-- --x'": nobody means that.
+        // "to pass '--x' as a value, use '-- --x'" is never what was meant.
         .find(|tip| !tip.starts_with("to pass"));
     let hint = tip.map_or_else(
-        || "--help tells what there is, with examples".to_owned(),
+        || "--help lists the options, with examples".to_owned(),
         words,
     );
     format!("{what}; hint: {hint}")
 }
 
-/// Writes a result, a text of lines, to stdout.
+/// Writes a result, one or more lines of text, to stdout.
 ///
 /// # Errors
-/// If it cannot be written, also because nobody reads it any more.
+/// If stdout cannot be written, e.g. because its reader has closed it.
 pub fn print(text: &str) -> anyhow::Result<()> {
     use anyhow::Context;
     let text = printable::without_commands(printable::lines(text.trim_end()));
@@ -212,27 +213,27 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&printable::json(&serde_json::to_string_pretty(value)?))
 }
 
-/// Writes the one line of an error to stderr.
+/// Writes an error to stderr as one line.
 fn print_error(line: &str) {
     let line = printable::without_commands(printable::line(line));
-    // Whoever closed our stderr does not want to know.
+    // If stderr is closed, there is nowhere to report it.
     let _ = writeln!(std::io::stderr(), "error: {line}");
 }
 
-/// A panic is a bug; its message may have been made of the input all the same.
+/// Reports a panic, which is a bug, as one line. The message may contain parts of the input.
 fn report_bugs() {
     std::panic::set_hook(Box::new(|info| {
         let what = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map(ToString::to_string);
         print_error(&format!(
-            "this is a bug of docker-to-linux ({} at {}); hint: report it, with the input if you may",
+            "this is a bug in docker-to-linux ({} at {}); hint: report it, with the input if you can share it",
             what,
             place.unwrap_or_default()
         ));
     }));
 }
 
-/// What -v shows: our colours, and texts as `printable` has them.
+/// Log for -v: only our own colours, and texts made safe by `printable`.
 fn log_to_stderr() {
     use std::io::IsTerminal;
     use tracing_subscriber::fmt::format::debug_fn;
@@ -252,10 +253,10 @@ fn log_to_stderr() {
         .init();
 }
 
-/// Whoever read our results has gone, as `head` does: no news for anybody.
+/// The reader of our results has closed the pipe, as `head` does. This is not reported.
 #[derive(Debug, thiserror::Error)]
-#[error("writing to stdout: nobody reads it any more")]
+#[error("writing to stdout: the reader has closed it")]
 struct StdoutClosed;
 
-/// Exit code of a program that SIGPIPE ended, as a shell tells it.
+/// Exit code that a shell reports for a program that SIGPIPE ended.
 const BY_SIGPIPE: u8 = 128 + 13;

@@ -12,17 +12,17 @@ use xshell::{Shell, cmd};
 /// Options of `setup`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  cargo xtask setup              what makes and boots images
-  cargo xtask setup --dev        also what `cargo xtask ci` needs
+  cargo xtask setup              what is needed to make and boot images
+  cargo xtask setup --dev        also what is needed for `cargo xtask ci`
   cargo xtask setup --print      only print the command")]
 pub(super) struct Args {
     /// Also install what is needed to work on this project: external checkers, mmdebstrap, act
     #[arg(long)]
     dev: bool,
-    /// Also install what builds and boots images for arm64, emulated on another host
+    /// Also install what is needed to build and boot images for arm64 with emulation
     #[arg(long)]
     arm64: bool,
-    /// Print the command and run nothing
+    /// Print the command without running it
     #[arg(long)]
     print: bool,
 }
@@ -38,24 +38,24 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     }
     if args.dev {
         if checkers::spdx().is_err() {
-            console.stage("installing the validator of package lists");
+            console.stage("installing the SPDX validator");
             checkers::install_spdx()?;
         }
         if checkers::workflows().is_err() {
-            console.stage("installing the checkers of workflows, and act");
+            console.stage("installing the workflow checkers and act");
             checkers::for_workflows()?;
         }
     } else if needs_bootstraps(console) {
-        console.note("the recipes' base images cannot be pulled, so they are made here");
+        console.note("the recipes' base images cannot be pulled; installing what is needed to make them here");
         packages(args, &[Use::Bases], console)?;
     }
-    console.stage("everything is here");
+    console.stage("everything is installed");
     Ok(())
 }
 
-/// Whether a base image of the recipes has to be made by a bootstrap: it is not here, and the
-/// engine cannot pull it. The engine itself is asked, because it may know a mirror. One base is
-/// enough to know whether a registry answers.
+/// Whether a bootstrap has to make a base image of the recipes, because the image is missing and
+/// the engine cannot pull it. This asks the engine itself, which may use a mirror, and tries one
+/// base, which is enough to see whether a registry answers.
 fn needs_bootstraps(console: Console) -> bool {
     let Ok(engine) = Engine::find(None) else {
         return false;
@@ -72,7 +72,7 @@ fn needs_bootstraps(console: Console) -> bool {
     })
 }
 
-/// Installs what the distribution's packages bring of what is wanted.
+/// Installs the missing items that the distribution has packages for.
 fn packages(args: &Args, wanted: &[Use], console: Console) -> anyhow::Result<()> {
     let wanted = |i: &Item| i.found.is_err() && wanted.contains(&i.matters);
     let items = || {
@@ -98,8 +98,8 @@ fn packages(args: &Args, wanted: &[Use], console: Console) -> anyhow::Result<()>
     }
     let names = packages.join(" ");
     let manager = PackageManager::of_host().ok_or_else(|| {
-        Report::failure("this host has no package manager that setup knows").hint(format!(
-            "install these packages, or what brings the same: {names}"
+        Report::failure("setup does not support this host's package manager").hint(format!(
+            "install these packages or their equivalents: {names}"
         ))
     })?;
     let command = manager.install(&names);
@@ -109,7 +109,7 @@ fn packages(args: &Args, wanted: &[Use], console: Console) -> anyhow::Result<()>
     }
     if manager != PackageManager::Apt {
         return Err(Report::failure(
-            "setup installs packages on Debian and Ubuntu only, and some are missing here",
+            "setup can install packages on Debian and Ubuntu only, and some are missing",
         )
         .hint(format!("run `{command}`"))
         .into());
@@ -121,19 +121,19 @@ fn packages(args: &Args, wanted: &[Use], console: Console) -> anyhow::Result<()>
     }
     let left: Vec<Item> = items().collect();
     report_rest(&left, console)?;
-    // What a package should have brought and did not is a failure of this command.
+    // An item that its package did not provide is a failure of this command.
     if let Some(item) = left.iter().find(|i| !i.packages.is_empty()) {
         return Err(Report::failure(format!(
             "{} is still missing after the installation",
             item.name
         ))
-        .hint(format!("install {} by hand", item.packages.join(" ")))
+        .hint(format!("install {} manually", item.packages.join(" ")))
         .into());
     }
     Ok(())
 }
 
-/// Tells what no package mends. That is a failure only where no image can be made.
+/// Reports items that no package provides. This is a failure only if no image can be made.
 fn report_rest(left: &[Item], console: Console) -> Result<(), Report> {
     for item in left {
         let why = item.found.as_ref().err().cloned().unwrap_or_default();
@@ -145,9 +145,9 @@ fn report_rest(left: &[Item], console: Console) -> Result<(), Report> {
     Ok(())
 }
 
-/// Tells the kernel which program starts those for arm64. The packages' own scripts do where an
-/// init runs; in a container or a small machine nothing has mounted the list yet. What fails here
-/// is found missing afterwards.
+/// Registers the emulator that runs programs for arm64 with the kernel. With an init system, the
+/// packages' own scripts do this; in a container or a minimal machine, binfmt_misc is not mounted
+/// yet. A failure here is found by the check that follows.
 fn register_arm64(console: Console) {
     let sudo = (!rustix::process::geteuid().is_root()).then_some("sudo");
     for command in [
@@ -174,12 +174,12 @@ fn register_arm64(console: Console) {
     }
 }
 
-/// Installs packages with apt, by sudo where we are not root.
+/// Installs packages with apt, using sudo if not running as root.
 pub(super) fn apt(packages: &[&str], console: Console) -> anyhow::Result<()> {
     let failed = |e: xshell::Error, what: &str| {
         Report::failure(format!("installing packages: {what}"))
             .because(e)
-            .hint("its output is above; run `cargo xtask setup --print` for the command alone")
+            .hint("see its output above; `cargo xtask setup --print` prints the command")
     };
     let sh = Shell::new()?;
     let sudo: &[&str] = if rustix::process::geteuid().is_root() {
@@ -193,7 +193,7 @@ pub(super) fn apt(packages: &[&str], console: Console) -> anyhow::Result<()> {
             Some(sudo) => (*sudo, &env[..]),
             None => (env[0], &env[1..]),
         };
-        // apt's own words belong to stderr here: stdout is for results.
+        // apt's output is not a result, so it must not go to stdout.
         tool::cleared(cmd!(sh, "{program} {rest...} {arguments...}"))
             .quiet()
             .ignore_stdout()
@@ -201,15 +201,16 @@ pub(super) fn apt(packages: &[&str], console: Console) -> anyhow::Result<()> {
     };
     run(&["update", "-qq"]).map_err(|e| failed(e, "apt-get update"))?;
     const INSTALL: [&str; 4] = ["install", "-y", "-qq", "--no-install-recommends"];
-    // Left to itself apt resolves a conflict by removing what is there, qemu-img for one.
+    // Without --no-remove, apt may resolve a conflict by removing installed packages, e.g.
+    // qemu-img.
     if run(&[&INSTALL[..], &["--no-remove"], packages].concat()).is_ok() {
         return Ok(());
     }
-    // A qemu-utils from backports does not go together with the release's own QEMU, and apt
-    // takes no installed package back by itself.
+    // A qemu-utils from backports conflicts with the release's own QEMU, and apt does not downgrade
+    // installed packages by itself.
     let release = tool::os_release("VERSION_CODENAME").unwrap_or_default();
     let own_release = format!("qemu-utils/{release}");
-    console.note(&format!("apt could not; trying again with {own_release}"));
+    console.note(&format!("apt failed; trying again with {own_release}"));
     run(&[
         &INSTALL[..],
         &["--allow-downgrades", &own_release],

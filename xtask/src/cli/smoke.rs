@@ -1,4 +1,4 @@
-//! `smoke`: boots images and gives a verdict on each.
+//! `smoke`: boots images and prints a verdict for each.
 
 use super::boot::{Named, Uefi, named};
 use super::choices;
@@ -19,10 +19,10 @@ use std::time::Duration;
 /// Options of `smoke`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Each image is booted under every firmware that it claims, from a private copy. A login that only
-the copy has lets the test look inside: at failed services, the root file system, the network, and
-by the commands of the recipe's `smoke: run:`. Then the power button is pressed, and the root file
-system that the machine leaves must be clean.
+    after_help = "Each image is booted with every firmware that it supports, from a private copy. With a login that
+exists only in the copy, the test checks for failed services, the root file system and the network,
+and runs the commands in the recipe's `smoke: run:`. Then it presses the power button, and the root
+file system must be clean after the shutdown.
 
 Verdicts: booted, firmware found no boot device, boot loader failed, kernel panic, emergency shell,
 init failed, root file system not clean, timeout, QEMU failed.
@@ -36,50 +36,50 @@ pub(super) struct Args {
     /// Image files, or recipes whose images are in target/images
     #[arg(required = true, value_name = "IMAGE|RECIPE")]
     images: Vec<String>,
-    /// Firmware; both, with a comma between [default: every one that the image claims]
+    /// Firmware, one or both, separated by a comma [default: all that the image supports]
     #[arg(long, value_delimiter = ',', value_parser = choices::of::<Firmware>())]
     firmware: Vec<Firmware>,
-    /// What the disk hangs on; several, with commas between
+    /// Bus or controller that the disk is attached to; several are separated by commas
     #[arg(long, value_delimiter = ',', default_value = "virtio", value_parser = choices::of::<DiskBus>())]
     disk: Vec<DiskBus>,
-    /// Seconds until the login prompt must be there [default: the recipe's; five times as many
-    /// where the guest is emulated]
+    /// Seconds within which the login prompt must appear [default: the recipe's, and five times as
+    /// long if the machine is emulated]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: Option<u64>,
-    /// How many machines run at once [default: as the processors and the memory allow]
+    /// Number of machines that run at once [default: depends on processors and memory]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Memory in MiB [default: the recipe's]
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
-    /// Log in as this user of the image, instead of by a throwaway login
+    /// Log in as this user of the image, instead of adding a temporary login
     #[arg(long, value_name = "USER", requires = "password_file")]
     login: Option<String>,
     /// File with the user's password in its first line
     #[arg(long, value_name = "FILE", requires = "login")]
     password_file: Option<Utf8PathBuf>,
-    /// Let the guest reach this host's network, as `smoke: network:` of a recipe does
+    /// Give the guest access to this host's network, like `smoke: network:` in a recipe
     #[arg(long)]
     network: bool,
-    /// Run this command in the guest, too; it must end with exit code 0
+    /// Also run this command in the guest; it must exit with code 0
     #[arg(long, value_name = "COMMAND")]
     run: Vec<String>,
-    /// Folder for logs, pictures and verdicts
+    /// Folder for logs, screenshots and verdicts
     #[arg(long, value_name = "DIR", default_value = "target/smoke")]
     evidence: Utf8PathBuf,
     /// Write the verdicts as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<Utf8PathBuf>,
-    /// Write a summary as Markdown; $GITHUB_STEP_SUMMARY gets it anyway
+    /// Write a summary as Markdown; it is always added to $GITHUB_STEP_SUMMARY if that is set
     #[arg(long, value_name = "FILE")]
     summary: Option<Utf8PathBuf>,
     /// Print the verdicts as JSON instead of a table
     #[arg(long)]
     json: bool,
-    /// Architecture of the machine [default: that of the image's UEFI boot loader, else amd64]
+    /// Architecture of the machine [default: that of the image's UEFI boot loader, or amd64]
     #[arg(long, value_parser = choices::of::<Arch>())]
     arch: Option<Arch>,
-    /// Further argument for QEMU, behind all others; one for each word
+    /// Further argument for QEMU, after all others; one for each word
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     qemu_arg: Vec<String>,
     #[command(flatten)]
@@ -88,7 +88,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     let login = credentials(args)?;
-    // Everything that can be wrong with what was asked for is found before anything is booted.
+    // Find every mistake in the request before anything is booted.
     let mut jobs = Vec::new();
     for word in &args.images {
         jobs.extend(jobs_of(named(word)?, args, login.as_ref())?);
@@ -120,12 +120,12 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The error for outcomes of which some failed.
+/// The error for boots of which at least one failed.
 pub fn failed(outcomes: &[Outcome]) -> Report {
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| !o.passed).collect();
     let names: Vec<String> = failed
         .iter()
-        .map(|o| format!("{} by {}: {}", o.name, o.firmware, report::result(o)))
+        .map(|o| format!("{} with {}: {}", o.name, o.firmware, report::result(o)))
         .collect();
     let folders: Vec<&str> = failed.iter().map(|o| o.evidence.as_str()).collect();
     Report::failure(format!(
@@ -134,17 +134,20 @@ pub fn failed(outcomes: &[Outcome]) -> Report {
         outcomes.len(),
         names.join("; ")
     ))
-    .hint(format!("logs and pictures are in {}", folders.join(", ")))
+    .hint(format!(
+        "see the logs and screenshots in {}",
+        folders.join(", ")
+    ))
 }
 
-/// Tells people how a boot went.
+/// Prints how a boot went.
 pub fn tell(outcome: &Outcome, console: Console) {
     let inside = match outcome.checks.len() {
         0 => String::new(),
-        n => format!(", {n} looks inside"),
+        n => format!(", {n} checks"),
     };
     let what = format!(
-        "{} by {} from {:?}: {} after {:.1} s ({}{inside})",
+        "{} with {} on {:?}: {} after {:.1} s ({}{inside})",
         outcome.name,
         outcome.firmware,
         outcome.disk,
@@ -183,7 +186,7 @@ fn credentials(args: &Args) -> Result<Option<Credentials>, Report> {
     }))
 }
 
-/// A boot for each firmware and each kind of disk.
+/// A boot for each firmware and each disk bus.
 fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec<Job>, Report> {
     let Named {
         name,
@@ -199,9 +202,9 @@ fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec
     };
     if firmwares.is_empty() {
         return Err(Report::mistake(format!(
-            "{image} claims no firmware: it has neither boot code nor an EFI system partition"
+            "{image} supports no firmware: it has neither boot code nor an EFI system partition"
         ))
-        .hint("name one by --firmware bios or --firmware uefi"));
+        .hint("to try anyway, use --firmware bios or --firmware uefi"));
     }
     let mut smoke = recipe.map(|found| found.recipe.smoke).unwrap_or_default();
     smoke.run.extend(args.run.iter().cloned());
@@ -236,7 +239,7 @@ fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec
     Ok(jobs)
 }
 
-/// Tells the outcomes in every form that was asked for.
+/// Prints or writes the outcomes in every form that was requested.
 fn report(outcomes: &[Outcome], args: &Args) -> anyhow::Result<()> {
     if let Some(file) = &args.junit {
         write(file, &report::junit(outcomes)?)?;

@@ -1,4 +1,4 @@
-//! What `image` says in the end: what was made, and what to type next.
+//! The summary that `image` prints at the end: what was made, and the next command to run.
 
 use crate::build::Built;
 use crate::model::{Arch, BootMode, Size};
@@ -6,7 +6,8 @@ use crate::shell;
 use camino::Utf8Path;
 use std::os::unix::fs::MetadataExt;
 
-/// A few lines about an image. `recipe` is how its user named the recipe, if there was one.
+/// A few lines about an image. `recipe` is the recipe's name as given by the user, if there was
+/// one.
 pub(super) fn of(built: &Built, recipe: Option<&str>) -> Vec<String> {
     let plan = &built.plan;
     let mut lines: Vec<String> = built.files.iter().map(|path| file(path)).collect();
@@ -16,7 +17,7 @@ pub(super) fn of(built: &Built, recipe: Option<&str>) -> Vec<String> {
         format!("{}, {} free", Size(plan.disk.size), Size(plan.root.free)),
     );
     row(
-        "boots on",
+        "firmware",
         format!("{} ({})", firmware(plan.boot), arch(plan.arch)),
     );
     let service = plan.container.as_ref().filter(|c| c.restart.is_some());
@@ -40,7 +41,7 @@ fn file(path: &Utf8Path) -> String {
     // st_blocks is in units of 512 bytes, whatever the file system (stat(2)).
     let on_disk = Size(meta.blocks() * 512);
     match meta.len() > meta.blocks() * 512 {
-        true => format!("{path}: {on_disk} on disk, {} with holes", Size(meta.len())),
+        true => format!("{path}: {on_disk} on disk, {} nominal", Size(meta.len())),
         false => format!("{path}: {on_disk}"),
     }
 }
@@ -59,7 +60,9 @@ fn arch(arch: Arch) -> String {
 
 fn logins(logins: &[String]) -> String {
     match logins {
-        [] => "nobody; --ssh-key FILE or --root-password-file FILE lets root in".to_owned(),
+        [] => {
+            "nobody; use --ssh-key FILE or --root-password-file FILE to let root log in".to_owned()
+        }
         names => names.join(", "),
     }
 }

@@ -1,4 +1,4 @@
-//! `upload`: files to a release.
+//! `upload`: uploads files to a GitHub release.
 
 use super::console::Console;
 use super::print;
@@ -10,16 +10,17 @@ use camino::Utf8PathBuf;
 /// Options of `upload`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Reads GITHUB_TOKEN, GITHUB_REPOSITORY and GITHUB_API_URL, as a workflow sets them.
+    after_help = "Reads GITHUB_TOKEN, GITHUB_REPOSITORY and GITHUB_API_URL, which a workflow sets.
 
 Example:
   cargo xtask upload --tag v1.2.0 target/images/debian.qcow2"
 )]
 pub(super) struct Args {
-    /// Tag of the release; made, as a draft until all is up, if it is missing
+    /// Tag of the release; a missing release is created, and stays a draft until all files are
+    /// uploaded
     #[arg(long)]
     tag: String,
-    /// Files; what a release has of the same names is replaced
+    /// Files to upload; files of the same names in the release are replaced
     #[arg(required = true, value_name = "FILE")]
     files: Vec<Utf8PathBuf>,
 }
@@ -30,21 +31,21 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     print(&published.url)
 }
 
-/// A variable that a workflow of GitHub's sets.
+/// Value of an environment variable that a GitHub workflow sets.
 ///
 /// # Errors
-/// If it is unset or empty: a mistake of the caller's.
+/// If it is unset or empty, which is a user's mistake.
 pub fn variable(name: &str) -> Result<String, Report> {
     std::env::var(name)
         .ok()
         .filter(|value| !value.is_empty())
         .ok_or_else(|| {
             Report::mistake(format!("{name} is not set"))
-                .hint("it publishes from a workflow of GitHub's, which sets it")
+                .hint("run this in a GitHub workflow, which sets it")
         })
 }
 
-/// Publishes to the repository that the workflow runs in.
+/// Publishes files to the repository that the workflow runs in.
 pub(super) fn publish(
     tag: &str,
     token: Token,
@@ -62,7 +63,7 @@ pub(super) fn publish(
     };
     let published = release::publish(&client, &repository, &wanted, &|text| console.stage(text))?;
     if published.draft {
-        console.note("the release was a draft of somebody else's: it stays one");
+        console.note("the release already existed as a draft, and it is still a draft");
     }
     Ok(published)
 }

@@ -1,4 +1,4 @@
-//! `verify`: the files in a folder against their papers.
+//! `verify`: checks the images in a folder against their metadata files.
 
 use super::console::Console;
 use crate::deliver::verify;
@@ -10,14 +10,14 @@ use camino::Utf8PathBuf;
 /// Options of `verify`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Checks SHA256SUMS, the manifests, parts joined together, partition tables of
-raw images, and the lists of packages. Ends with 1 if anything does not agree.
+    after_help = "Checks SHA256SUMS, the manifests, the joined parts, the partition tables of
+raw images, and the lists of packages. The exit code is 1 if anything does not match.
 
 Examples:
   cargo xtask verify target/images"
 )]
 pub(super) struct Args {
-    /// Folder with images and their papers
+    /// Folder with images and their metadata files
     #[arg(default_value = "target/images")]
     dir: Utf8PathBuf,
 }
@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     }
     let Some(first) = outcome.problems.first() else {
         console.stage(&format!(
-            "{} files ({}) and {} manifests agree",
+            "{} files ({}) and {} manifests match",
             outcome.files,
             Size(outcome.bytes),
             outcome.manifests
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     };
     Err(
         Report::failure(format!("checking {}: {first}{more}", args.dir))
-            .hint("fetch that file again, or make the image anew")
+            .hint("download the file again, or rebuild the image")
             .into(),
     )
 }

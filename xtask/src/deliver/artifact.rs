@@ -1,4 +1,4 @@
-//! One disk, written once, in every format, compressed and cut into parts as wanted.
+//! Writes a disk once, in every format, compressed and split into parts as requested.
 
 use super::free_space;
 use super::job::{Emit, Job};
@@ -16,49 +16,50 @@ use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::sync::mpsc::Receiver;
 
-/// One format of an image, complete, but without its name yet.
+/// An image in one format, complete but without its name yet.
 #[derive(Debug)]
 pub struct Artifact {
-    /// Its format.
+    /// The image format.
     pub format: Format,
-    /// How its clusters are compressed, for qcow2.
+    /// How the clusters are compressed, for qcow2.
     pub compression: Compression,
-    /// How it is compressed as a whole.
+    /// How the file as a whole is compressed.
     pub packing: Option<Packing>,
-    /// Name of the file, or of what its parts make together.
+    /// Name of the file, or of the file that its parts make together.
     pub file: String,
-    /// Size of that in bytes.
+    /// Size of that file in bytes.
     pub size: u64,
-    /// SHA-256 of that in hexadecimal; empty if nobody wanted it.
+    /// SHA-256 of that file in hexadecimal; empty if it was not requested.
     pub sha256: String,
     /// The file, or its parts.
     pub files: Vec<Written>,
-    /// The block map of it, for raw.
+    /// The block map, for a raw image.
     pub map: Option<Written>,
 }
 
-/// A format on its way.
+/// How a format is being written.
 enum Way {
-    /// Into its file.
+    /// Directly into its file.
     Direct {
         pending: Pending,
-        /// Brings the checksum, where the writing computes it.
+        /// Receives the checksum, if it is computed during writing.
         hash: Option<Receiver<String>>,
     },
-    /// Front to back through a packer or into parts.
+    /// From front to back, through a compressor or into parts.
     Streamed(Receiver<Whole>),
-    /// Into a file that is only there to be packed or cut: its writer goes back in it.
+    /// Into a temporary file that is then compressed or split, because this format is not written
+    /// in ascending order.
     Detour(Pending),
 }
 
-/// Writes the disk that `emit` gives. `say` is told what happens after that.
+/// Writes the disk that `emit` produces. `say` gets the stages that follow.
 ///
-/// On a file system that is full, the error says how much is missing; for that `emit` is
-/// called a second time.
+/// If the file system is full, the error says how much space is missing; to find out, `emit` is
+/// called again.
 pub fn write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Artifact>, Report> {
     check_names(job)?;
     try_write(job, emit, say).map_err(|(path, error)| {
-        // By now everything that was half written is gone.
+        // At this point all incomplete files are removed.
         if error.kind() == io::ErrorKind::StorageFull {
             free_space::missing(job, emit, &path, error)
         } else {
@@ -93,7 +94,7 @@ fn try_write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Ar
             Way::Direct { pending, hash } => direct(pending, hash),
             Way::Streamed(whole) => whole.recv().map_err(io::Error::other),
             Way::Detour(plain) => {
-                say(&format!("packing {path}"));
+                say(&format!("writing {path}"));
                 detour(job, &path, &plain)
             }
         };
@@ -128,7 +129,7 @@ fn try_write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Ar
     Ok(artifacts)
 }
 
-/// Refuses an image whose files would replace what is no file.
+/// Refuses an image whose files would replace something that is not a regular file.
 fn check_names(job: &Job<'_>) -> Result<(), Report> {
     let names = job.formats.iter().map(|format| path_of(job, *format));
     let map = job.free.as_ref().map(|_| map_path(job));
@@ -138,7 +139,7 @@ fn check_names(job: &Job<'_>) -> Result<(), Report> {
     Ok(())
 }
 
-/// The file that an artifact is, or would be without parts.
+/// The file of an artifact, or the file that its parts make together.
 fn path_of(job: &Job<'_>, format: Format) -> Utf8PathBuf {
     let mut name = format.file_name(&job.options.name);
     if let Some(packing) = job.packing {
@@ -147,7 +148,7 @@ fn path_of(job: &Job<'_>, format: Format) -> Utf8PathBuf {
     job.dir.join(name)
 }
 
-/// The block map. bmaptool finds it by this name for the raw image, compressed or not.
+/// Path of the block map. bmaptool expects this name for the raw image, compressed or not.
 fn map_path(job: &Job<'_>) -> Utf8PathBuf {
     let raw = Format::Raw.file_name(&job.options.name);
     job.dir.join(format!("{raw}.bmap"))
@@ -165,7 +166,7 @@ fn start_map(
     Ok(pending)
 }
 
-/// A small file that was written by now.
+/// A small file that is complete.
 fn complete(pending: Pending) -> io::Result<Written> {
     let file = pending.file()?;
     Ok(Written {
@@ -199,7 +200,7 @@ fn start(
         return Ok(Way::Streamed(whole));
     }
     if handled {
-        // Under the name of the plain file: the packed one is made beside it.
+        // Named after the uncompressed file; the compressed one is made next to it.
         let plain = format.file_name(&job.options.name);
         let pending = Pending::create_as(&job.dir.join(format!("{plain}.plain")), job.access)?;
         sinks.push(format::open(
@@ -251,7 +252,7 @@ fn detour(job: &Job<'_>, path: &Utf8Path, plain: &Pending) -> io::Result<Whole> 
     target.finish()
 }
 
-/// Copies a whole file; holes stay holes.
+/// Copies a whole file and keeps its holes.
 fn copy(file: &File, target: &mut Target) -> io::Result<()> {
     struct To<'a>(&'a mut Target);
     impl Sink for To<'_> {
@@ -268,8 +269,8 @@ fn copy(file: &File, target: &mut Target) -> io::Result<()> {
     format::raw::emit(file, &mut To(target))
 }
 
-/// Reads files that could not be hashed while they were written (their headers are written
-/// last), each in a thread of its own: from memory, as they were written just now.
+/// Reads files that could not be hashed while they were written, because their headers are written
+/// last. Each has its own thread. The files were just written, so they are still in the page cache.
 fn hash(artifacts: Vec<&mut Artifact>) -> io::Result<()> {
     std::thread::scope(|scope| {
         let mut running = Vec::new();
@@ -282,7 +283,7 @@ fn hash(artifacts: Vec<&mut Artifact>) -> io::Result<()> {
             running.push((&mut artifact.sha256, written, task?));
         }
         for (whole, written, task) in running {
-            let died = |_| io::Error::other("a thread that computes checksums has died");
+            let died = |_| io::Error::other("a thread that computes checksums has panicked");
             *whole = task.join().map_err(died)??;
             written.sha256.clone_from(whole);
         }
@@ -291,24 +292,24 @@ fn hash(artifacts: Vec<&mut Artifact>) -> io::Result<()> {
 }
 
 impl Artifact {
-    /// Whether it lies in parts.
+    /// Whether the file is split into parts.
     pub fn is_split(&self) -> bool {
         self.files.len() > 1
     }
 
-    /// The one command that joins the parts and checks what comes out.
+    /// The command that joins the parts, if there are any.
     pub fn join_command(&self) -> Option<String> {
         self.is_split().then(|| join_command(&self.file))
     }
 }
 
-/// What an earlier artifact of the name `file` may have left in `dir`: its parts, and the script
-/// that joins them; or the whole file, if the new one is `split`. A join of new parts with an old
-/// one makes a disk that does not boot.
+/// Files in `dir` of an earlier artifact called `file`: its parts and the script that joins them,
+/// or the whole file if the new one is `split`. They must go, because new parts joined with an old
+/// one make a disk that does not boot.
 pub fn stale(dir: &Utf8Path, file: &str, split: bool) -> io::Result<Vec<String>> {
     let mut stale = Vec::new();
     for entry in fs_err::read_dir(dir)? {
-        // A name that is not UTF-8 is none of ours.
+        // A name that is not UTF-8 is not one of ours.
         let name = entry?.file_name().into_string().unwrap_or_default();
         let other_form = match split {
             true => name == file,

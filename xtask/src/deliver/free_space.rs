@@ -1,4 +1,4 @@
-//! How much room the files of an image need: told when they did not get it.
+//! Computes how much space the files of an image need, for the error about a full disk.
 
 use super::job::{Emit, Job};
 use crate::error::Report;
@@ -10,15 +10,15 @@ use crate::output;
 use camino::Utf8Path;
 use std::io;
 
-/// Unit in which file systems give out room, in bytes: the page of nearly every machine.
+/// Unit in which file systems allocate space, in bytes: the page size of nearly every machine.
 const BLOCK: u64 = 4096;
 
-/// Counts the blocks of a disk that take room.
+/// Counts the blocks of a disk that use space.
 #[derive(Debug, Default)]
 struct Count {
-    /// Blocks so far.
+    /// Number of blocks so far.
     blocks: u64,
-    /// The first block that was not looked at.
+    /// The first block that has not been examined.
     next: u64,
 }
 
@@ -49,8 +49,8 @@ impl Sink for Count {
     }
 }
 
-/// The error for a file system that was full, after everything half written was removed from
-/// it: tells how much is missing, as far as that can be known.
+/// The error for a full file system. It says how much space is missing, if that can be known. To be
+/// called after all incomplete files have been removed.
 pub(super) fn missing(job: &Job<'_>, emit: Emit<'_>, path: &Utf8Path, full: io::Error) -> Report {
     let report = |full| output::write_error(path, full);
     let free = match rustix::fs::statvfs(job.dir.as_std_path()) {
@@ -64,14 +64,14 @@ pub(super) fn missing(job: &Job<'_>, emit: Emit<'_>, path: &Utf8Path, full: io::
     let (need, most) = need(job, count.blocks * BLOCK);
     let lack = need.saturating_sub(free);
     if lack == 0 {
-        // What is compressed may be larger than it was, and somebody else writes there, too.
+        // Compressed data may be larger than the original, and other programs write there too.
         return report(full);
     }
-    // Never less than what is missing.
+    // Rounded up, so that freeing this much is enough.
     let whole = Size(lack.next_multiple_of(MIB));
     report(full).hint(format!(
-        "{} {}{}, {} are free there: {}{whole} are missing; free some space, or choose another folder with --output",
-        if job.formats.len() == 1 { "the image takes" } else { "the images take" },
+        "{} {}{}, but {} are free there: {}{whole} are missing; free some space, or choose another folder with --output",
+        if job.formats.len() == 1 { "the image needs" } else { "the images need" },
         if most { "at most " } else { "" },
         Size(need),
         Size(free),
@@ -79,10 +79,10 @@ pub(super) fn missing(job: &Job<'_>, emit: Emit<'_>, path: &Utf8Path, full: io::
     ))
 }
 
-/// Bytes that the job takes at its worst moment for a disk with `content` bytes that are not
-/// zero, and whether it may take less.
+/// Space in bytes that the job uses at its peak for a disk with `content` bytes that are not zero,
+/// and whether it may need less.
 fn need(job: &Job<'_>, content: u64) -> (u64, bool) {
-    // Tables and headers: 8 bytes for each 64 KiB and less, and a few MiB.
+    // Tables and headers: at most 8 bytes per 64 KiB, and a few MiB.
     let each = content + content / 512 + 2 * MIB;
     let mut need = 0;
     let mut most = job.packing.is_some();

@@ -1,4 +1,4 @@
-//! What files are to be written of one disk.
+//! Which files to write for a disk.
 
 use crate::format::{self, Sink};
 use crate::model::{Format, Packing};
@@ -7,29 +7,29 @@ use camino::Utf8Path;
 use std::io;
 use std::ops::Range;
 
-/// What is to be written.
+/// Which files to write.
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// The folder of the files.
+    /// Folder for the files.
     pub dir: &'a Utf8Path,
     /// Size of the disk in bytes.
     pub size: u64,
     /// Formats to write.
     pub formats: &'a [Format],
-    /// What the formats need to know.
+    /// Options for the formats.
     pub options: &'a format::Options,
-    /// How each file is compressed as a whole.
+    /// How to compress each file as a whole.
     pub packing: Option<Packing>,
-    /// A file that would become larger than this, in bytes, is cut into parts.
+    /// Files larger than this, in bytes, are split into parts.
     pub split: Option<u64>,
-    /// Where the disk is free, for a block map of the raw image: ascending, disjoint. `None`
-    /// makes no map.
+    /// Free ranges of the disk in bytes, ascending and disjoint, for a block map of the raw image.
+    /// With `None` no map is written.
     pub free: Option<Vec<Range<u64>>>,
-    /// Whether checksums are wanted. (Those of parts and compressed files come by themselves.)
+    /// Whether to compute checksums. (Those of parts and compressed files are always computed.)
     pub sums: bool,
     /// Who may read the image's files on the host.
     pub access: Access,
 }
 
-/// Emits a disk into a sink, the same each time.
+/// Writes a disk into a sink, the same bytes each time it is called.
 pub type Emit<'a> = &'a dyn Fn(&mut dyn Sink) -> io::Result<()>;

@@ -1,7 +1,7 @@
-//! The manifest: everything that a program may want to know of an image, as JSON.
+//! The manifest: everything that a program may want to know about an image, as JSON.
 //!
-//! It is a pure function of the plan and of the files: no clock, no path of the host. Its
-//! layout is `manifest.schema.json`, which `cargo xtask schema --manifest` prints.
+//! It depends only on the plan and the files, not on the clock or on paths of the host. Its layout
+//! is `manifest.schema.json`, which `cargo xtask schema --manifest` prints.
 
 use super::artifact;
 use crate::error::Report;
@@ -24,33 +24,34 @@ const MOST: u64 = 16 << 20;
 /// Version of the layout.
 pub const VERSION: u32 = 1;
 
-/// `<name>.manifest.json`: an image, and the files that it comes in.
+/// `<name>.manifest.json`: an image and its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Manifest {
-    /// Version of this layout: 1. A reader that knows it may meet fields that it does not.
+    /// Version of this layout: 1. New fields may be added to the same version, so readers must
+    /// ignore fields that they do not know.
     pub manifest: u32,
-    /// Name of the image, without an ending.
+    /// Name of the image, without an extension.
     pub name: String,
-    /// UUID of the image: the same content gives the same one.
+    /// UUID of the image. The same contents always have the same UUID.
     pub id: String,
     /// Architecture of the machine.
     pub arch: Arch,
-    /// What firmware it boots on.
+    /// Firmware that it boots with.
     pub boot: BootMode,
-    /// The time that everything in the image was made at, in seconds since 1970.
+    /// Time stamp of everything in the image, in seconds since 1970.
     pub epoch: i64,
-    /// What made it.
+    /// Program that made the image.
     pub tool: Tool,
-    /// The recipe that it was made from.
+    /// Recipe that the image was made from.
     pub recipe: Option<Recipe>,
-    /// The container image that the recipe's Dockerfile started from.
+    /// Container image that the recipe's Dockerfile is based on.
     pub base: Option<Base>,
-    /// The disk.
+    /// Partition table, partitions and file systems.
     pub disk: Disk,
-    /// What the boot loaders offer, the default first.
+    /// Boot entries in the boot loaders' menus, the default first.
     pub boot_entries: Vec<BootEntry>,
-    /// What the machine keeps of its container, if it keeps anything.
+    /// Settings that the machine takes over from its container, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
     /// The list of installed packages.
@@ -74,34 +75,35 @@ pub struct Recipe {
     /// Name of the image that it describes.
     pub name: String,
     /// SHA-256 of the output of `sha256sum` for its recipe.yaml, Dockerfile, bootstrap and all
-    /// files below files/, in the order of their names.
+    /// files in files/, sorted by name.
     pub sha256: String,
 }
 
 /// A container image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Base {
-    /// Its name, as the recipe gives it.
+    /// Name in the recipe, e.g. `debian:trixie-slim`.
     pub name: String,
-    /// Its digest in its registry; for an image that came from none, the engine's id of it.
+    /// Digest in its registry. For an image that did not come from a registry, its id in the
+    /// engine.
     pub digest: Option<String>,
 }
 
-/// What a machine keeps of its container.
+/// Settings that a machine takes over from its container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Container {
-    /// Whether its command is a service of the machine.
+    /// Whether the container's command is a service of the machine.
     pub service: bool,
-    /// The ports that it listens at, as `80/tcp`.
+    /// Ports that the service listens on, e.g. `80/tcp`.
     pub exposed_ports: Vec<String>,
-    /// The folders of its data.
+    /// Folders with its data.
     pub volumes: Vec<String>,
-    /// Whether the machine has a check of its own: `/usr/lib/docker-to-linux/healthcheck`.
+    /// Whether the machine has a health check: `/usr/lib/docker-to-linux/healthcheck`.
     pub healthcheck: bool,
 }
 
-/// A disk. All places and sizes are in bytes.
+/// A disk. All offsets and sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Disk {
@@ -112,7 +114,7 @@ pub struct Disk {
     pub sector_size: u64,
     /// Its partition table.
     pub table: Table,
-    /// Its partitions, in the order of their places.
+    /// Partitions, in the order of their offsets.
     pub partitions: Vec<Partition>,
 }
 
@@ -130,12 +132,12 @@ fn is_usual_sector(bytes: &u64) -> bool {
 pub enum Table {
     /// Master boot record.
     Mbr {
-        /// The disk signature, as eight hexadecimal digits.
+        /// Disk signature, as eight hexadecimal digits.
         id: String,
     },
     /// GUID partition table.
     Gpt {
-        /// The GUID of the disk.
+        /// GUID of the disk.
         id: String,
     },
 }
@@ -144,43 +146,43 @@ pub enum Table {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Partition {
-    /// Its number, from 1.
+    /// Partition number, from 1.
     pub number: u32,
-    /// What it is for: `esp` or `root`.
+    /// Purpose: `esp` or `root`.
     pub role: String,
-    /// Where it begins.
+    /// Offset of its first byte on the disk.
     pub offset: u64,
     /// Its size.
     pub size: u64,
-    /// Its type: a GUID in a GPT, two hexadecimal digits in an MBR.
+    /// Partition type: a GUID in a GPT, two hexadecimal digits in an MBR.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Its GUID, in a GPT.
+    /// GUID of the partition, in a GPT.
     pub id: Option<String>,
-    /// What the firmware calls it, in a GPT.
+    /// Partition name, in a GPT.
     pub name: Option<String>,
-    /// Its file system.
+    /// File system in the partition.
     pub file_system: FileSystem,
 }
 
 /// A file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileSystem {
-    /// `ext4` or `vfat`, as mount(8) calls it.
+    /// Type as in mount(8): `ext4` or `vfat`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Its UUID, or the volume id of FAT as `XXXX-XXXX`.
+    /// UUID of an ext4, or volume id of a FAT as `XXXX-XXXX`.
     pub uuid: String,
-    /// Its label.
+    /// Label of the file system.
     pub label: String,
 }
 
-/// What a boot loader can start.
+/// A kernel with its initrd and arguments, as a boot loader's menu lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BootEntry {
-    /// Its id: the file name of the entry.
+    /// Id of the entry, which is also its file name.
     pub id: String,
-    /// What the menu shows.
+    /// Title in the menu.
     pub title: String,
     /// Version of the kernel.
     pub version: String,
@@ -199,32 +201,33 @@ pub struct Packages {
     pub file: PlainName,
     /// Its format: `SPDX-2.3`, as JSON.
     pub format: String,
-    /// How many packages it lists.
+    /// Number of packages in the list.
     pub count: u64,
 }
 
 /// An image in one format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Artifact {
-    /// Name of the file. If there are `parts`, only those exist, and joined they make it.
+    /// Name of the file. If there are `parts`, only they exist, and this is the name of the joined
+    /// file.
     pub file: PlainName,
     /// Its format.
     pub format: Format,
-    /// How the clusters in it are compressed, for qcow2.
+    /// How the clusters are compressed, for qcow2.
     pub compression: Compression,
-    /// How the file as a whole is compressed.
+    /// How the file as a whole is compressed, if it is.
     pub packing: Option<Packing>,
     /// Its size in bytes.
     pub size: u64,
     /// Its SHA-256, in lower-case hexadecimal.
     pub sha256: String,
-    /// The parts that it was cut into, in their order; none if it is whole.
+    /// Parts that the file was split into, in order; none if it was not split.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
-    /// The command that joins them.
+    /// Command that joins the parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<String>,
-    /// Name of the block map for bmaptool, of the raw image as it is uncompressed.
+    /// Name of the block map for bmaptool. It describes the uncompressed raw image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bmap: Option<PlainName>,
 }
@@ -240,15 +243,15 @@ pub struct Part {
     pub sha256: String,
 }
 
-/// Name of the manifest of an image.
+/// File name of the manifest of an image.
 pub fn file_name(image: &str) -> String {
     format!("{image}{ENDING}")
 }
 
-/// What follows the image's name in the name of its manifest.
+/// Suffix of a manifest's file name, after the image's name.
 pub const ENDING: &str = ".manifest.json";
 
-/// Name of the package list of an image.
+/// File name of the package list of an image.
 pub fn spdx_name(image: &str) -> String {
     format!("{image}.spdx.json")
 }
@@ -256,12 +259,12 @@ pub fn spdx_name(image: &str) -> String {
 /// The JSON Schema of the manifest, as text.
 pub fn schema() -> String {
     let schema = schemars::schema_for!(Manifest);
-    // A schema is a JSON value already: turning it into text cannot fail.
+    // A schema is already a JSON value, so converting it to text cannot fail.
     serde_json::to_string_pretty(&schema).unwrap_or_default()
 }
 
 impl Manifest {
-    /// What a plan says; without artifacts and packages.
+    /// The manifest for a plan, without artifacts and packages.
     pub fn new(plan: &Plan, recipe: Option<Recipe>, base: Option<Base>) -> Manifest {
         Manifest {
             manifest: VERSION,
@@ -289,26 +292,29 @@ impl Manifest {
         }
     }
 
-    /// Reads a manifest. It may be anybody's: it is a regular file of a bounded size, and every
-    /// name in it is a plain file name.
+    /// Reads a manifest, which is not trusted: it must be a regular file of a limited size, and
+    /// every name in it must be a plain file name.
     pub fn read(path: &Utf8Path) -> Result<Manifest, Report> {
         let failed = || Report::failure(format!("reading the manifest {path}"));
         let text = plain::read(path, MOST).map_err(|e| failed().because(e))?;
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| {
-            failed()
-                .because(e)
-                .hint("it is damaged, or of another version of this program: make the image anew")
+            failed().because(e).hint(
+                "it is damaged, or another version of this program wrote it: rebuild the image",
+            )
         })?;
         if !recipe::is_name(&manifest.name) {
-            let why = format!("{:?} cannot be a name of images", manifest.name);
-            return Err(failed().because(why).hint("make the image anew"));
+            let why = format!("{:?} is not a valid image name", manifest.name);
+            return Err(failed().because(why).hint("rebuild the image"));
         }
         for artifact in &manifest.artifacts {
-            // Somebody runs it in a shell.
+            // Users run this command in a shell.
             let join = (!artifact.parts.is_empty()).then(|| join_command(&artifact.file));
             if artifact.join != join {
-                let why = format!("{} has another command that joins its parts", artifact.file);
-                return Err(failed().because(why).hint("make the image anew"));
+                let why = format!(
+                    "the join command of {} is not the expected one",
+                    artifact.file
+                );
+                return Err(failed().because(why).hint("rebuild the image"));
             }
         }
         Ok(manifest)
@@ -321,7 +327,7 @@ impl Manifest {
             .map_err(|e| Report::failure("writing the manifest").because(e))
     }
 
-    /// Takes up artifacts, in the place of those of the same names.
+    /// Adds artifacts, replacing those with the same names.
     pub fn record(&mut self, artifacts: &[artifact::Artifact]) -> Result<(), Report> {
         self.artifacts
             .retain(|old| artifacts.iter().all(|new| new.file != *old.file));
@@ -363,7 +369,7 @@ impl Artifact {
         })
     }
 
-    /// The files that it lies in, in their order.
+    /// The files that make up the artifact, in order.
     pub fn files(&self) -> Vec<Part> {
         if !self.parts.is_empty() {
             return self.parts.clone();
@@ -433,7 +439,7 @@ fn entry(entry: &plan::BootEntry) -> BootEntry {
 }
 
 impl Recipe {
-    /// The recipe that was found.
+    /// Describes a recipe.
     pub fn of(found: &Found) -> Result<Recipe, Report> {
         let failed =
             |e: io::Error| Report::failure(format!("reading the recipe {}", found.dir)).because(e);
@@ -448,7 +454,8 @@ impl Recipe {
         let mut lines = String::new();
         for name in names {
             let path = found.dir.join(&name);
-            // A link in files/ may lead nowhere on this host: where it leads is what it is.
+            // A link in files/ may be broken on this host, so the hash is that of its target's
+            // path.
             let sum = match fs::symlink_metadata(&path).map_err(failed)?.is_symlink() {
                 true => sha256(path.read_link_utf8().map_err(failed)?.as_str().as_bytes()),
                 false => fs::File::open(&path).and_then(sha256),
@@ -462,7 +469,7 @@ impl Recipe {
     }
 }
 
-/// Appends the names of all files below the folder `name` of `dir`, if there is one.
+/// Appends the names of all files in the folder `name` of `dir`, if it exists.
 fn walk(dir: &Utf8Path, name: &str, names: &mut Vec<String>) -> io::Result<()> {
     let entries = match dir.join(name).read_dir_utf8() {
         Ok(entries) => entries,
@@ -509,7 +516,7 @@ mod tests {
         fs::write(dir.join("recipe.yaml"), "").unwrap();
         fs::write(dir.join("Dockerfile"), "FROM x\n").unwrap();
         fs::write(dir.join("files/etc/motd"), "hi").unwrap();
-        fs::write(dir.join("notes"), "of no account").unwrap();
+        fs::write(dir.join("notes"), "not part of the hash").unwrap();
         let found = Found {
             name: "box".into(),
             dir: dir.to_owned(),

@@ -1,5 +1,5 @@
-//! What leaves the house: the files of an image in every format that was asked for, and their
-//! papers: a manifest, checksums, a list of packages.
+//! Writes the image files, in every requested format, and their metadata files: a manifest,
+//! `SHA256SUMS` and a list of packages.
 
 pub mod artifact;
 pub mod free_space;
@@ -22,36 +22,36 @@ use manifest::Manifest;
 use sbom::Inventory;
 use std::io::{self, Write};
 
-/// What the papers of an image say besides what is known of its files.
+/// What the metadata files of an image contain, apart from what is read from its files.
 #[derive(Debug)]
-pub struct Papers {
+pub struct Metadata {
     /// The manifest, without its artifacts.
     pub manifest: Manifest,
-    /// The packages of the root file system; `None` leaves the list as it is.
+    /// The packages of the root file system; `None` keeps the existing list.
     pub inventory: Option<Inventory>,
 }
 
-/// Everything that goes into a folder together.
+/// All files that get their names in a folder together.
 #[derive(Debug)]
 pub struct Delivery {
-    /// The image in its formats.
+    /// The image, in each of its formats.
     pub artifacts: Vec<Artifact>,
-    /// Further files that belong to it.
-    pub others: Vec<Paper>,
-    /// What manifest and package list say, if they are wanted.
-    pub papers: Option<Papers>,
-    /// Whether the checksums of all of it go into `SHA256SUMS`. If not, those of files that
-    /// are replaced are taken out of it.
+    /// Further files that belong to the image.
+    pub others: Vec<MetadataFile>,
+    /// Contents of the manifest and the package list, if they are written.
+    pub metadata: Option<Metadata>,
+    /// Whether the checksums of all files go into `SHA256SUMS`. If not, those of replaced files are
+    /// removed from it.
     pub sums: bool,
-    /// Papers that lie in the folder and are not true any more.
+    /// Names of metadata files in the folder that are out of date and are removed.
     pub stale: Vec<String>,
 }
 
 impl Delivery {
-    /// Writes the metadata files, and then gives every file its name in the folder of `set`: all
-    /// of them, or none. Returns the files of the artifacts.
+    /// Writes the metadata files, and then gives every file its name in the folder of `set`: either
+    /// all of them or none. Returns the paths of the artifacts' files.
     ///
-    /// Checksums that `SHA256SUMS` has for other files stay in it.
+    /// `SHA256SUMS` keeps its checksums of other files.
     pub fn commit(self, set: &Set) -> Result<Vec<Utf8PathBuf>, Report> {
         let dir = set.dir();
         let failed = |e: io::Error| output::write_error(dir, e);
@@ -61,11 +61,11 @@ impl Delivery {
             if let Some(command) = artifact.join_command() {
                 let path = dir.join(join_name(&artifact.file));
                 let text = join_script(&artifact.file, &command, &artifact.sha256);
-                extra.push(Paper::new(&path, text).map_err(failed)?);
+                extra.push(MetadataFile::new(&path, text).map_err(failed)?);
             }
         }
-        if let Some(papers) = self.papers {
-            extra.extend(papers.write(dir, &self.artifacts)?);
+        if let Some(metadata) = self.metadata {
+            extra.extend(metadata.write(dir, &self.artifacts)?);
         }
         let mut lines = Vec::new();
         let mut images = Vec::new();
@@ -83,12 +83,12 @@ impl Delivery {
                 files.push(file.pending);
             }
         }
-        for paper in extra {
-            lines.push((file_name(&paper.pending), paper.sha256));
-            files.push(paper.pending);
+        for file in extra {
+            lines.push((file_name(&file.pending), file.sha256));
+            files.push(file.pending);
         }
         sync_all(&files).map_err(failed)?;
-        // From here on nobody else changes names in the folder.
+        // From here on no other run changes names in the folder.
         let folder = Folder::lock(dir).map_err(failed)?;
         let mut remove = Vec::new();
         for (file, split) in &replaced {
@@ -114,7 +114,7 @@ impl Delivery {
     }
 }
 
-/// Waits until all files are on the disk: each in a thread of its own, as disks like it.
+/// Flushes all files to disk, in several threads, because disks are faster with many requests.
 fn sync_all(files: &[Pending]) -> io::Result<()> {
     std::thread::scope(|scope| {
         let mut running = Vec::new();
@@ -123,26 +123,26 @@ fn sync_all(files: &[Pending]) -> io::Result<()> {
             running.push(std::thread::Builder::new().spawn_scoped(scope, sync)?);
         }
         for task in running {
-            let died = |_| io::Error::other("a thread that waits for the disk has died");
+            let died = |_| io::Error::other("a thread that flushes files has panicked");
             task.join().map_err(died)??;
         }
         Ok(())
     })
 }
 
-/// How many files are waited for at once.
+/// How many files are flushed at once.
 const SYNCS: usize = 8;
 
-impl Papers {
-    fn write(self, dir: &Utf8Path, artifacts: &[Artifact]) -> Result<Vec<Paper>, Report> {
+impl Metadata {
+    fn write(self, dir: &Utf8Path, artifacts: &[Artifact]) -> Result<Vec<MetadataFile>, Report> {
         let failed = |e: io::Error| output::write_error(dir, e);
         let mut manifest = self.manifest;
         manifest.record(artifacts)?;
-        let mut papers = Vec::new();
+        let mut metadata = Vec::new();
         if let Some(inventory) = &self.inventory {
             let name = manifest::spdx_name(&manifest.name);
             let text = sbom::spdx(inventory, &manifest)?;
-            papers.push(Paper::new(&dir.join(&name), text).map_err(failed)?);
+            metadata.push(MetadataFile::new(&dir.join(&name), text).map_err(failed)?);
             let failed = |e| Report::failure("writing the list of packages").because(e);
             manifest.packages = Some(manifest::Packages {
                 file: PlainName::new(name).map_err(failed)?,
@@ -151,8 +151,8 @@ impl Papers {
             });
         }
         let path = dir.join(manifest::file_name(&manifest.name));
-        papers.push(Paper::new(&path, manifest.text()?).map_err(failed)?);
-        Ok(papers)
+        metadata.push(MetadataFile::new(&path, manifest.text()?).map_err(failed)?);
+        Ok(metadata)
     }
 }
 
@@ -160,26 +160,26 @@ fn file_name(file: &Pending) -> String {
     file.path().file_name().unwrap_or_default().to_owned()
 }
 
-/// A small file that is complete and has no name yet.
+/// A small file that is complete but does not have its name yet.
 #[derive(Debug)]
-pub struct Paper {
+pub struct MetadataFile {
     pending: Pending,
     sha256: String,
 }
 
-impl Paper {
-    /// A file with this text.
-    pub fn new(path: &Utf8Path, text: impl AsRef<[u8]>) -> io::Result<Paper> {
+impl MetadataFile {
+    /// Writes `text` to a file that will be called `path`.
+    pub fn new(path: &Utf8Path, text: impl AsRef<[u8]>) -> io::Result<MetadataFile> {
         let pending = Pending::create(path)?;
         pending.file()?.write_all(text.as_ref())?;
-        Ok(Paper {
+        Ok(MetadataFile {
             pending,
             sha256: digest::sha256(text.as_ref())?,
         })
     }
 }
 
-/// The script that stands beside parts: it joins them, and checks what came out.
+/// The script that is written next to the parts: it joins them and checks the result.
 fn join_script(file: &str, command: &str, sha256: &str) -> String {
     format!(
         "#!/bin/sh\n# Joins the parts of {file}: run it in their folder, or copy the line.\n\

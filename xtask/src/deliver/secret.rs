@@ -1,4 +1,4 @@
-//! Who may read the files of an image that exists, on the host.
+//! Decides who may read the files of an existing image on the host.
 
 use crate::guest::hashes;
 use crate::output::Access;
@@ -26,8 +26,9 @@ impl Ext4Read for Part {
     }
 }
 
-/// Who may read what is made of the raw image `file`: nobody but its owner if only the owner may
-/// read the image itself, or if a file system at one of `starts` (in bytes) holds password hashes.
+/// Who may read the files that are made from the raw image `file`: only their owner, if only the
+/// owner may read the image itself or if a file system at one of `starts` (in bytes) contains
+/// password hashes.
 pub fn access_of(file: &File, starts: &[u64]) -> io::Result<Access> {
     let private = file.metadata()?.mode() & 0o077 == 0;
     Ok(
@@ -38,8 +39,8 @@ pub fn access_of(file: &File, starts: &[u64]) -> io::Result<Access> {
     )
 }
 
-/// Whether an ext4 file system at `start` holds password hashes. What is no ext4, or is damaged,
-/// holds none that anybody could find there.
+/// Whether an ext4 file system at `start` contains password hashes. False if it is damaged or not
+/// ext4, because then nobody can read hashes from it.
 fn has_hashes(file: &File, start: u64) -> bool {
     let Ok(file) = file.try_clone() else {
         return true;

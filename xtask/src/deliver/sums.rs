@@ -9,19 +9,19 @@ use std::io::{self, Write};
 
 pub use crate::output::SHARED as NAME;
 
-/// The largest list that is read, in bytes: some hundred thousand lines.
+/// The largest list that is read, in bytes: a few hundred thousand lines.
 const MOST: u64 = 32 << 20;
 
-/// Reads the list of a folder. What is no regular file, or too large, is an error.
+/// Reads the list of a folder. Fails if it is not a regular file, or too large.
 pub fn read(dir: &Utf8Path) -> io::Result<String> {
     plain::read_text(&dir.join(NAME), MOST)
 }
 
-/// The new `SHA256SUMS` of a folder: what it says of other files that are still there, without
-/// `gone`, and with `lines`, as (name, SHA-256 in hexadecimal). It has no name yet. `None` if
-/// there is none and none is needed.
+/// The new `SHA256SUMS` of a folder: its lines for other files that still exist, without `gone`,
+/// and with `lines`, as (name, SHA-256 in hexadecimal). The new file does not have its name yet.
+/// `None` if there is no list and none is needed.
 ///
-/// The caller has the folder's lock ([`crate::output::Folder`]).
+/// The caller must hold the folder's lock ([`crate::output::Folder`]).
 pub fn updated(
     dir: &Utf8Path,
     lines: &[(String, String)],
@@ -58,17 +58,16 @@ pub fn updated(
 }
 
 fn refused(path: &Utf8Path) -> Report {
-    Report::failure(format!("adding to {path}")).hint(format!(
-        "it lists the files of its folder by their names: mend or remove {path}, or choose another folder with --output"
+    Report::failure(format!("updating {path}")).hint(format!(
+        "it may only contain names of files in its own folder: fix or remove {path}, or choose another folder with --output"
     ))
 }
 
-/// The lines of such a file, as (SHA-256, name). The names are as they stand there: see
-/// [`PlainName`].
+/// The lines of such a file, as (SHA-256, name). The names are unchecked: see [`PlainName`].
 pub fn parse(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(|line| {
         let (sum, name) = line.split_once(' ')?;
-        // A blank or a star: text or binary, which is the same here.
+        // A space means text, a star binary; here there is no difference.
         let name = name.strip_prefix([' ', '*'])?;
         let is_sum = sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit());
         (is_sum && !name.is_empty()).then_some((sum, name))

@@ -1,4 +1,4 @@
-//! Checks the files of a folder against their papers.
+//! Checks the images in a folder against their metadata files.
 
 use super::manifest::{self, Artifact, Disk, Manifest, Table};
 use super::sums;
@@ -14,23 +14,23 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 use std::sync::{Mutex, PoisonError};
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Files whose checksums were computed.
+    /// Number of files whose checksums were computed.
     pub files: u64,
-    /// Their bytes.
+    /// Total size of these files in bytes.
     pub bytes: u64,
-    /// Manifests that were read.
+    /// Number of manifests that were read.
     pub manifests: u64,
-    /// What does not agree; each names its file.
+    /// What does not match; each problem names its file.
     pub problems: Vec<String>,
 }
 
-/// Checks a folder: the sums, and everything that its manifests say. `progress` is told the
-/// bytes that were read.
+/// Checks the checksums of a folder and everything in its manifests. `progress` gets the number of
+/// bytes as they are read.
 ///
-/// An error only if there is nothing to check against; what does not agree is in the outcome.
+/// Fails only if there is nothing to check against; mismatches are in the outcome.
 pub fn verify(dir: &Utf8Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Outcome, Report> {
     let path = dir.join(sums::NAME);
     let text = sums::read(dir).map_err(|e| {
@@ -42,14 +42,14 @@ pub fn verify(dir: &Utf8Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Outcome
     outcome.problems.extend(output::half_named(dir));
     let mut said = Said::new();
     for (sum, name) in sums::parse(&text) {
-        // Whoever wrote the list decides nothing about files that are elsewhere.
+        // The list must not refer to files in other folders.
         match PlainName::new(name) {
             Ok(name) => drop(said.insert(name, sum)),
             Err(e) => outcome.problems.push(format!("in {path}: {e}")),
         }
     }
     if said.is_empty() && outcome.problems.is_empty() {
-        outcome.problems.push(format!("{path} names no file"));
+        outcome.problems.push(format!("{path} lists no files"));
     }
     check_sums(dir, &said, &mut outcome, progress);
     for name in said.keys().filter(|n| n.ends_with(manifest::ENDING)) {
@@ -58,7 +58,7 @@ pub fn verify(dir: &Utf8Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Outcome
                 outcome.manifests += 1;
                 check_manifest(dir, name, &manifest, &said, &mut outcome.problems);
             }
-            // A file that is gone was told already.
+            // A missing file has already been reported.
             Err(_) if dir.join(name).symlink_metadata().is_err() => {}
             Err(report) => {
                 let line = crate::error::describe(&report.into()).0;
@@ -69,10 +69,10 @@ pub fn verify(dir: &Utf8Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Outcome
     Ok(outcome)
 }
 
-/// The list of checksums: by name, as it gives them.
+/// The checksums in the list, by file name.
 type Said<'a> = BTreeMap<PlainName, &'a str>;
 
-/// Computes all sums, on all cores.
+/// Computes all checksums, on all cores.
 fn check_sums(
     dir: &Utf8Path,
     said: &Said<'_>,
@@ -113,7 +113,7 @@ fn check_sums(
                 outcome.files += 1;
                 outcome.bytes += len;
                 if !same {
-                    let problem = format!("{name} is not what its checksum says");
+                    let problem = format!("{name} does not match its checksum");
                     outcome.problems.push(problem);
                 }
             }
@@ -134,14 +134,14 @@ fn check_manifest(
 ) {
     if manifest.manifest != manifest::VERSION {
         problems.push(format!(
-            "{name} has version {} of the layout, not {}",
+            "{name} has layout version {}, not {}",
             manifest.manifest,
             manifest::VERSION
         ));
         return;
     }
     if manifest.artifacts.is_empty() {
-        problems.push(format!("{name} names no file of the image"));
+        problems.push(format!("{name} lists no image files"));
     }
     for artifact in &manifest.artifacts {
         check_artifact(dir, name, artifact, said, problems);
@@ -150,7 +150,7 @@ fn check_manifest(
         }
     }
     match &manifest.packages {
-        None => problems.push(format!("{name} names no list of packages")),
+        None => problems.push(format!("{name} has no list of packages")),
         Some(packages) if !said.contains_key(&packages.file[..]) => {
             problems.push(format!("{} has no checksum", packages.file));
         }
@@ -176,7 +176,7 @@ fn check_artifact(
         match said.get(&file.file[..]) {
             None => problems.push(format!("{} has no checksum", file.file)),
             Some(sum) if !sum.eq_ignore_ascii_case(&file.sha256) => problems.push(format!(
-                "{} has another checksum in {name} than in {}",
+                "{} has different checksums in {name} and {}",
                 file.file,
                 sums::NAME
             )),
@@ -184,12 +184,12 @@ fn check_artifact(
         }
         match dir.join(&file.file).symlink_metadata() {
             Ok(m) if m.is_file() && m.len() != file.size => problems.push(format!(
-                "{} has {} bytes, in {name} {}",
+                "{} has {} bytes, but {name} says {}",
                 file.file,
                 m.len(),
                 file.size
             )),
-            // What is missing was told already if there is a checksum for it.
+            // A missing file with a checksum has already been reported.
             Ok(_) | Err(_) => {}
         }
     }
@@ -198,7 +198,7 @@ fn check_artifact(
     }
     if whole != artifact.size {
         problems.push(format!(
-            "the parts of {} have {whole} bytes together, in {name} {}",
+            "the parts of {} have {whole} bytes in total, but {name} says {}",
             artifact.file, artifact.size
         ));
     }
@@ -206,7 +206,7 @@ fn check_artifact(
         match open(dir, artifact).and_then(sha256) {
             Ok(sum) if sum == artifact.sha256 => {}
             Ok(_) => problems.push(format!(
-                "the parts of {} do not make what {name} says",
+                "the joined parts of {} do not match the checksum in {name}",
                 artifact.file
             )),
             Err(e) => problems.push(format!(
@@ -236,15 +236,15 @@ fn check_raw(
 ) {
     if artifact.packing.is_none() && artifact.size != manifest.disk.size {
         problems.push(format!(
-            "{} has {} bytes, its disk in {name} {}",
+            "{} has {} bytes, but its disk in {name} has {}",
             artifact.file, artifact.size, manifest.disk.size
         ));
     }
     let head = open(dir, artifact).and_then(|file| head(file, artifact.packing));
     let wrong = match head {
-        // Told already.
+        // Already reported.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return,
-        Err(e) => vec![format!("cannot be unpacked: {e}")],
+        Err(e) => vec![format!("cannot be decompressed: {e}")],
         Ok(head) => check_table(&manifest.disk, &head),
     };
     problems.extend(
@@ -254,7 +254,7 @@ fn check_raw(
     );
 }
 
-/// Most memory that unpacking xz may take, in bytes. What `xz -9` made takes 65 MiB (xz(1)).
+/// Memory limit for decompressing xz, in bytes. Files from `xz -9` need 65 MiB (xz(1)).
 const XZ_MEMORY: u64 = 128 << 20;
 
 /// The first MiB of a raw image.
@@ -273,8 +273,8 @@ fn head(file: Box<dyn Read>, packing: Option<Packing>) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Compares the table at the start of a disk (its first MiB) with what is said of it. Each
-/// difference is a text to stand behind the name of the file.
+/// Compares the partition table at the start of a disk (its first MiB) with the manifest. Each
+/// difference is a text that continues a sentence beginning with the file's name.
 pub fn check_table(disk: &Disk, head: &[u8]) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut same = |what: &str, said: &str, found: &str| {
@@ -289,7 +289,7 @@ pub fn check_table(disk: &Disk, head: &[u8]) -> Vec<String> {
     let found = match table::read(&mut Cursor::new(head)) {
         Ok(Some(found)) => found,
         Ok(None) => return vec![format!("has no {kind}")],
-        Err(e) => return vec![format!("has no {kind} that can be read: {e}")],
+        Err(e) => return vec![format!("has no readable {kind}: {e}")],
     };
     same(
         "a table for sectors of",
@@ -308,7 +308,7 @@ pub fn check_table(disk: &Disk, head: &[u8]) -> Vec<String> {
         (Table::Mbr { id }, TableIdentity::Mbr(signature)) => {
             same("the disk id", id, &format!("{signature:08x}"));
         }
-        _ => return vec![format!("has another partition table than {kind}")],
+        _ => return vec![format!("has a partition table that is not {kind}")],
     }
     for p in &disk.partitions {
         let here = found.partitions.iter().find(|f| f.number == p.number);
@@ -336,7 +336,7 @@ pub fn check_table(disk: &Disk, head: &[u8]) -> Vec<String> {
 /// Largest list of packages that is read, in bytes.
 const MOST_PACKAGES: u64 = 256 << 20;
 
-/// What counts of a list of packages. Of the packages themselves nothing is kept in memory.
+/// The checked parts of a list of packages. The packages themselves are not kept in memory.
 #[derive(serde::Deserialize)]
 struct Document {
     #[serde(rename = "spdxVersion", default)]
@@ -354,7 +354,7 @@ fn check_packages(
 ) -> Result<(), String> {
     let file = plain::open_in(dir, &packages.file).map_err(|e| e.to_string())?;
     let document: Document = serde_json::from_reader(io::BufReader::new(file.take(MOST_PACKAGES)))
-        .map_err(|e| format!("is no list of packages as JSON: {e}"))?;
+        .map_err(|e| format!("is not a JSON list of packages: {e}"))?;
     if document.version != packages.format {
         return Err(format!(
             "is {:?}, not {}",
@@ -362,9 +362,9 @@ fn check_packages(
         ));
     }
     if document.name != manifest.name {
-        return Err("is about another image".into());
+        return Err("belongs to another image".into());
     }
-    // The image itself is one of them.
+    // The image itself is one of the packages.
     let count = document.packages.len() as u64;
     if Some(count) != packages.count.checked_add(1) {
         return Err(format!(

@@ -191,7 +191,7 @@ fn ways(
     let own = quote(own.as_str());
     let make = |from: &str, boot: &str| {
         format!(
-            "{own} --quiet image {recipe} --from {from} --boot {boot} --output {DIR}/work --no-papers {loaders} >/dev/null"
+            "{own} --quiet image {recipe} --from {from} --boot {boot} --output {DIR}/work --no-metadata {loaders} >/dev/null"
         )
     };
     let formats = formats::ways(&own, |options| {

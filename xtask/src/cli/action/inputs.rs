@@ -1,8 +1,8 @@
-//! The inputs of the GitHub Action: read from the environment, checked, and turned into the
+//! The inputs of the GitHub Action: they are read from the environment, checked, and turned into a
 //! command line of `image`.
 //!
-//! `action.yml` passes each as a variable `INPUT_...`. Nobody but us checks them: GitHub does
-//! not enforce `required`, knows no types, and only warns of an input that does not exist.
+//! `action.yml` passes each as a variable `INPUT_...`. They are checked only here: GitHub does not
+//! enforce `required`, has no types, and only warns about an input that does not exist.
 
 use crate::error::Report;
 use crate::github::{Token, release};
@@ -30,31 +30,31 @@ pub(super) const NAMES: [&str; 16] = [
     "args",
 ];
 
-/// Not the verb's but a step's of `action.yml`; known here to be checked here.
+/// Used by a step of `action.yml`, not by this program, which only checks its value.
 pub(super) const ATTESTATIONS: &str = "attestations";
 
-/// Folder in the output folder for what boots leave.
+/// Folder in the output folder for the logs and screenshots of boots.
 pub(super) const SMOKE: &str = "smoke";
 
-/// The longest time for a boot that makes sense, in seconds: a job ends after six hours.
+/// The longest boot timeout, in seconds: a job ends after six hours.
 const LONGEST_BOOT: u64 = 6 * 3600;
 
 /// What the user of the action asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Inputs {
-    /// Arguments for the verb `image`.
+    /// Arguments for `image`.
     pub(super) image: Vec<String>,
-    /// The same for a raw image to boot, where that is no file that can be booted.
+    /// Arguments for a raw image to boot, if `image` writes no file that can be booted.
     pub(super) trial: Option<Vec<String>>,
-    /// What is built, for people.
+    /// What is built, for titles: the recipe, the Dockerfile or the container.
     pub(super) subject: String,
-    /// Whether the image is booted.
+    /// Whether to boot the image.
     pub(super) smoke: bool,
-    /// Time until the prompt must be there.
+    /// Time within which the login prompt must appear.
     pub(super) smoke_timeout: Option<Duration>,
-    /// Folder for images and evidence.
+    /// Folder for images, logs and screenshots.
     pub(super) output: String,
-    /// Where it is published.
+    /// The release to publish to, if any.
     pub(super) release: Option<Publish>,
 }
 
@@ -65,13 +65,13 @@ pub(super) struct Publish {
     pub(super) token: Token,
 }
 
-/// The variable that an input arrives in.
+/// The environment variable that holds an input.
 pub(super) fn variable(name: &str) -> String {
     format!("INPUT_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// Reads the inputs from variables. `given` is what the workflow gives, as a JSON object, if
-/// that is known: only it shows names that do not exist.
+/// Reads the inputs from variables. `given` is a JSON object of all inputs that the workflow gives,
+/// if known: only this shows names that do not exist.
 pub(super) fn read(
     variables: &BTreeMap<String, String>,
     given: Option<&str>,
@@ -82,7 +82,7 @@ pub(super) fn read(
     }
     let raw = |name: &str| {
         let value = variables.get(&variable(name)).map(String::as_str);
-        // Nobody means the line feed at the end of a YAML block.
+        // The line feed at the end of a YAML block is not part of the value.
         value.unwrap_or_default().trim()
     };
     let text = |name: &str| Some(raw(name)).filter(|v| !v.is_empty());
@@ -96,9 +96,9 @@ pub(super) fn read(
     check(source.map(|_| ()));
     if text("context").is_some() && text("dockerfile").is_none() {
         check(Err(Report::mistake(
-            "the input `context` goes with `dockerfile`, which is empty",
+            "the input `context` needs `dockerfile`, which is empty",
         )
-        .hint("give `dockerfile` as well, or leave `context` out")));
+        .hint("set `dockerfile` too, or remove `context`")));
     }
     let smoke = boolean("smoke", raw("smoke"), true);
     let attestations = boolean(ATTESTATIONS, raw(ATTESTATIONS), false);
@@ -165,7 +165,7 @@ pub(super) fn read(
     let image = line(&output, &form);
     let trial = text("compress").map(|_| {
         let mut trial = line(&format!("{output}/{SMOKE}"), &[("format", Some("raw"))]);
-        trial.insert(0, "--no-papers".into());
+        trial.insert(0, "--no-metadata".into());
         trial
     });
     Ok(Inputs {
@@ -179,7 +179,7 @@ pub(super) fn read(
     })
 }
 
-/// Names that are no inputs, each with what it was likely meant to be.
+/// An error for each name that is not an input, with the closest input as a hint.
 fn unknown_names(given: &str) -> Vec<Report> {
     let object: serde_json::Map<String, serde_json::Value> = match serde_json::from_str(given) {
         Ok(object) => object,
@@ -187,7 +187,7 @@ fn unknown_names(given: &str) -> Vec<Report> {
             return vec![
                 Report::failure("reading the list of inputs")
                     .because(e)
-                    .hint("INPUTS is `toJSON(inputs)` of the action; set by nobody else"),
+                    .hint("the action sets INPUTS to `toJSON(inputs)`; do not set it yourself"),
             ];
         }
     };
@@ -209,8 +209,8 @@ fn unknown_names(given: &str) -> Vec<Report> {
         .collect()
 }
 
-/// What the image is made of. A recipe may stand beside a container or a Dockerfile: it is then
-/// the one that adds kernel and init.
+/// What the image is made from. A recipe that is given together with a container or a Dockerfile is
+/// the one that adds the kernel and init.
 fn source<'a>(
     recipe: Option<&'a str>,
     dockerfile: Option<&'a str>,
@@ -220,16 +220,16 @@ fn source<'a>(
         (Some(_), _) if container.is_some() && dockerfile.is_some() => Err(Report::mistake(
             "the inputs `dockerfile` and `container` are both given",
         )
-        .hint("an image is made of one of them: remove the other")),
+        .hint("an image is made from one of them: remove the other")),
         (Some(one), _) | (None, Some(one)) => Ok(one),
         (None, None) => Err(Report::mistake(
             "one of the inputs `recipe`, `dockerfile` and `container` is required, and all are empty",
         )
-        .hint("give `recipe: debian`, or the path of a folder with a Dockerfile and a recipe.yaml")),
+        .hint("use `recipe: debian`, or the path of a folder with a Dockerfile and a recipe.yaml")),
     }
 }
 
-/// `true` or `false`, as YAML 1.2's core schema writes them.
+/// Parses `true` or `false` in the spellings of YAML 1.2's core schema.
 fn boolean(name: &str, value: &str, default: bool) -> Result<bool, Report> {
     match value {
         "" => Ok(default),
@@ -252,14 +252,14 @@ fn boolean(name: &str, value: &str, default: bool) -> Result<bool, Report> {
     }
 }
 
-/// A number of seconds.
+/// Parses a number of seconds from 1 to [`LONGEST_BOOT`].
 fn seconds(value: &str) -> Result<Duration, Report> {
     match value.parse() {
         Ok(n) if (1..=LONGEST_BOOT).contains(&n) => Ok(Duration::from_secs(n)),
         _ => Err(Report::mistake(format!(
-            "the input `smoke-timeout` is {value:?}, which is no number of seconds from 1 to {LONGEST_BOOT}"
+            "the input `smoke-timeout` is {value:?}, which is not a number of seconds from 1 to {LONGEST_BOOT}"
         ))
-        .hint("write a number alone, as 300")),
+        .hint("write only a number, e.g. 300")),
     }
 }
 
@@ -271,7 +271,7 @@ fn publish(tag: &str, token: &str) -> Result<Publish, Report> {
     if token.is_empty() {
         return Err(
             Report::mistake("the input `token` is empty, but `release-tag` is given").hint(
-                "leave `token` out to publish as the workflow itself, or give a secret that exists",
+                "remove `token` to publish with the workflow's own token, or use a secret that exists",
             ),
         );
     }
@@ -281,15 +281,15 @@ fn publish(tag: &str, token: &str) -> Result<Publish, Report> {
     })
 }
 
-/// The words of the input `args`, by the quoting rules of a shell; nothing is expanded.
+/// Splits the input `args` into words with the quoting rules of a shell; nothing is expanded.
 fn words(text: &str) -> Result<Vec<String>, Report> {
     let words = shlex::split(text).ok_or_else(|| {
-        Report::mistake("the input `args` has a quote that does not end, or ends with a backslash")
-            .hint("quote as in a shell: --build-arg 'NAME=two words'")
+        Report::mistake("the input `args` has an unclosed quote, or ends with a backslash")
+            .hint("quote as in a shell, e.g. --build-arg 'NAME=two words'")
     })?;
     if words.iter().any(|w| w == "--") {
-        return Err(Report::mistake("the input `args` has a word `--`")
-            .hint("name the recipe by the input `recipe`"));
+        return Err(Report::mistake("the input `args` contains `--`")
+            .hint("use the input `recipe` to name the recipe"));
     }
     Ok(words)
 }
@@ -322,7 +322,7 @@ mod tests {
             let passed = format!("${{{{ inputs.{name} }}}}");
             assert_eq!(run["env"][variable(name)], *passed, "{name}");
         }
-        // Nothing is ever interpolated into a script.
+        // Nothing may be interpolated into a script.
         for step in steps {
             let script = step["run"].as_str().unwrap_or_default();
             assert!(!script.contains("${{"), "{script}");
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(
             inputs.trial.unwrap(),
             [
-                "--no-papers",
+                "--no-metadata",
                 "--output=out/smoke",
                 "--sector-size=4096",
                 "--format=raw",

@@ -1,5 +1,5 @@
-//! `action`: everything that the GitHub Action does once this program is there. It reads the
-//! inputs, builds, boots, publishes, and tells the runner about it.
+//! `action`: everything that the GitHub Action does after this program is built. It reads the
+//! inputs, builds, boots, publishes, and reports to the runner.
 
 mod inputs;
 mod outcome;
@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The verb `image`, to have its command line parsed.
+/// The subcommand `image` alone, to parse its command line.
 #[derive(Debug, Parser)]
 #[command(name = "image", no_binary_name = true, disable_help_flag = true)]
 struct ImageLine {
@@ -38,7 +38,7 @@ struct ImageLine {
 }
 
 pub(super) fn run(console: Console) -> anyhow::Result<ExitCode> {
-    // The runner hands us a token: what is built here must not find it in /proc either.
+    // The runner passes a token to us: builds must not be able to read it, not even from /proc.
     crate::tool::hide_from_children();
     let log = Log::new()?;
     let variables: BTreeMap<String, String> = std::env::vars_os()
@@ -61,12 +61,12 @@ pub(super) fn run(console: Console) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Builds, boots, publishes. What is known goes into `run` as soon as it is.
+/// Builds, boots and publishes. Results are stored in `run` as soon as they are known.
 fn work(inputs: &Inputs, run: &mut Run, log: &Log, console: Console) -> anyhow::Result<()> {
     run.subject.clone_from(&inputs.subject);
     run.smoke = inputs.smoke;
     if let (true, Some(trial)) = (inputs.smoke, &inputs.trial) {
-        // The same disk, byte for byte, in a form that QEMU can read.
+        // The same disk, byte for byte, in a format that QEMU can read.
         let title = format!("Building {} to boot it", inputs.subject);
         let made = make(trial, &title, log, console)?;
         test_boots(&made, inputs, run, log, console)?;
@@ -85,14 +85,14 @@ fn work(inputs: &Inputs, run: &mut Run, log: &Log, console: Console) -> anyhow::
             });
         }
     }
-    let paper = |file: fn(&str) -> String| {
+    let metadata_file = |file: fn(&str) -> String| {
         let first = made.first()?;
         let dir = first.files.first()?.parent()?;
         let path = dir.join(file(&first.plan.name));
         path.is_file().then_some(path)
     };
-    run.manifest = paper(manifest::file_name);
-    run.sbom = paper(manifest::spdx_name);
+    run.manifest = metadata_file(manifest::file_name);
+    run.sbom = metadata_file(manifest::spdx_name);
     if inputs.smoke && inputs.trial.is_none() {
         test_boots(&made, inputs, run, log, console)?;
     }
@@ -106,18 +106,18 @@ fn work(inputs: &Inputs, run: &mut Run, log: &Log, console: Console) -> anyhow::
     Ok(())
 }
 
-/// Makes the images of a command line of `image`.
+/// Makes the images for a command line of `image`.
 fn make(line: &[String], title: &str, log: &Log, console: Console) -> anyhow::Result<Vec<Built>> {
     let line = ImageLine::try_parse_from(line).map_err(|e| {
         Report::mistake(format!(
-            "the inputs make no good command line for `image`: {}",
+            "the inputs do not make a valid command line for `image`: {}",
             super::one_line(&e.to_string())
         ))
     })?;
     log.group(title, || image::run(&line.args, console))
 }
 
-/// Boots images by each firmware they claim. An error if one does not come up as it should.
+/// Boots images with each firmware that they support. Returns an error if a boot fails.
 fn test_boots(
     made: &[Built],
     inputs: &Inputs,
@@ -127,7 +127,7 @@ fn test_boots(
 ) -> anyhow::Result<()> {
     for one in made {
         let plan = &one.plan;
-        log.group("Preparing this machine for a boot", || {
+        log.group("Preparing this runner for the boot", || {
             runner::prepare(plan.arch, plan.boot, console)
         })?;
         let jobs = jobs(one, inputs)?;
@@ -135,7 +135,10 @@ fn test_boots(
             let at_once = smoke::jobs_at_once(&jobs);
             let tell = |event: &Event<'_>| match event {
                 Event::Begin(job) => {
-                    console.stage(&format!("booting {} by {}", job.name, job.machine.firmware));
+                    console.stage(&format!(
+                        "booting {} with {}",
+                        job.name, job.machine.firmware
+                    ));
                 }
                 Event::End(outcome) => super::smoke::tell(outcome, console),
             };
@@ -151,7 +154,7 @@ fn test_boots(
     Ok(())
 }
 
-/// A boot of an image for each firmware that it claims.
+/// A boot of an image for each firmware that it supports.
 fn jobs(made: &Built, inputs: &Inputs) -> Result<Vec<Job>, Report> {
     let image = bootable(made)?;
     let name = &made.plan.name;
@@ -182,7 +185,7 @@ fn jobs(made: &Built, inputs: &Inputs) -> Result<Vec<Job>, Report> {
         .collect())
 }
 
-/// The file of an image that QEMU can boot.
+/// The first file of an image that QEMU can boot.
 fn bootable(made: &Built) -> Result<&Utf8Path, Report> {
     let known = |path: &&Utf8PathBuf| {
         path.as_str().ends_with(".img") || ImageFormat::of(path) != ImageFormat::Raw
@@ -197,14 +200,14 @@ fn bootable(made: &Built) -> Result<&Utf8Path, Report> {
         })
 }
 
-/// The files that are published.
+/// The files to publish.
 fn assets(run: &Run) -> Vec<Utf8PathBuf> {
     let images = run.images.iter().map(|i| &i.path);
     let all = images.chain(&run.manifest).chain(&run.sbom);
     all.cloned().collect()
 }
 
-/// Tells the runner how it went, and returns the exit code.
+/// Reports the result to the runner and returns the exit code.
 fn finish(run: &mut Run, errors: Vec<anyhow::Error>, output: &str) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for error in &errors {
@@ -219,7 +222,7 @@ fn finish(run: &mut Run, errors: Vec<anyhow::Error>, output: &str) -> anyhow::Re
             ..p
         });
         let title = match class {
-            Class::Mistake => "docker-to-linux: a mistake in what was asked for",
+            Class::Mistake => "docker-to-linux: invalid input",
             Class::Failure => "docker-to-linux",
         };
         say(&commands::annotation(
@@ -234,7 +237,7 @@ fn finish(run: &mut Run, errors: Vec<anyhow::Error>, output: &str) -> anyhow::Re
     outcome::append("GITHUB_STEP_SUMMARY", &run.summary()).context("writing the summary")?;
     let result = serde_json::to_string_pretty(&run.for_nightly())?;
     let dir = Utf8Path::new(output);
-    // A folder that cannot be made was the error already.
+    // A folder that cannot be created has already been reported.
     if fs::create_dir_all(dir).is_ok() {
         fs::write(dir.join(RESULT), result)?;
     }
@@ -243,12 +246,12 @@ fn finish(run: &mut Run, errors: Vec<anyhow::Error>, output: &str) -> anyhow::Re
 
 fn say(line: &str) {
     let line = printable::line(line);
-    // Whoever closed our stderr does not want to know.
+    // If stderr is closed, there is nowhere to report it.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The runner's log. Commands go the way of everything else that is told, to stderr: two
-/// pipes would mix the order.
+/// The runner's log. Commands go to stderr like all other messages, because two pipes would mix up
+/// the order.
 struct Log {
     stopped: Stopped,
 }
@@ -260,11 +263,11 @@ impl Log {
         })
     }
 
-    /// Does something in a part of the log that can be folded. What it prints may come from a
-    /// build or a guest, so nothing in it counts as a command.
+    /// Runs `what` in a foldable part of the log. Its output may come from a build or a guest, so
+    /// the runner must not obey commands in it.
     fn group<T>(&self, title: &str, what: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         say(&commands::group(title));
-        // Also when a signal ends us: the steps behind this one have commands as well.
+        // This also runs if a signal ends the program, because later steps use commands too.
         let resume = self.stopped.resume();
         let guard = Guard::new(move || say(&resume));
         say(&self.stopped.stop());

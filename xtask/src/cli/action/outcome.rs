@@ -1,4 +1,5 @@
-//! What a run of the action came to: its outputs, its summary, the file for the nightly.
+//! The result of a run of the action: its outputs, its summary, and the file for the nightly
+//! report.
 
 use crate::github::commands::{code_block, markdown, output};
 use crate::github::issue::{self, Outcome};
@@ -8,19 +9,19 @@ use crate::smoke::{Outcome as Boot, Verdict, report};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fmt::Write;
 
-/// Everything that is known when the action ends, well or not.
+/// Everything that is known when the action ends, successfully or not.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    /// What was to be built.
+    /// What is built, for titles.
     pub(super) subject: String,
     pub(super) images: Vec<Image>,
     pub(super) manifest: Option<Utf8PathBuf>,
     pub(super) sbom: Option<Utf8PathBuf>,
     pub(super) boots: Vec<Boot>,
-    /// Whether booting was asked for.
+    /// Whether a boot was requested.
     pub(super) smoke: bool,
     pub(super) published: Option<Published>,
-    /// What went wrong, each in one line.
+    /// The errors, each on one line.
     pub(super) errors: Vec<String>,
 }
 
@@ -34,8 +35,8 @@ pub(super) struct Image {
 }
 
 impl Run {
-    /// `passed`, the first bad verdict of a boot, `error` where it did not come to a boot, or
-    /// `skipped` where none was asked for.
+    /// `passed`, the verdict of the first boot that failed, `error` if nothing was booted, or
+    /// `skipped` if no boot was requested.
     pub(super) fn verdict(&self) -> &str {
         if let Some(bad) = self.boots.iter().find(|b| !b.passed) {
             return match bad.verdict {
@@ -50,13 +51,13 @@ impl Run {
         }
     }
 
-    /// The slowest boot, in seconds.
+    /// Time of the slowest boot, in seconds.
     fn seconds(&self) -> Option<f64> {
         let seconds = self.boots.iter().filter(|b| b.passed).map(|b| b.seconds);
         seconds.max_by(f64::total_cmp)
     }
 
-    /// The lines for the file at `GITHUB_OUTPUT`. Every output is given, also empty.
+    /// The lines for the file at `GITHUB_OUTPUT`. Every output is written, even if it is empty.
     pub(super) fn outputs(&self) -> String {
         let paths: Vec<&str> = self.images.iter().map(|i| i.path.as_str()).collect();
         let path = |p: &Option<Utf8PathBuf>| p.as_ref().map(ToString::to_string);
@@ -73,7 +74,7 @@ impl Run {
                 "release-url",
                 self.published.as_ref().map(|p| p.url.clone()),
             ),
-            // For the attesting step, which takes a path on each line.
+            // For the attestation step, which expects one path per line.
             ("subjects", Some(paths.join("\n"))),
         ];
         let line = |(name, value): (&str, Option<String>)| output(name, &value.unwrap_or_default());
@@ -106,10 +107,10 @@ impl Run {
                 .iter()
                 .map(|b| markdown(b.evidence.as_str()))
                 .collect();
-            // A file of the runner has no address: uploading it is the workflow's affair.
+            // Files on the runner have no URL; the workflow has to upload them.
             let _ = writeln!(
                 text,
-                "\nLogs and a picture of the screen of each boot are in {}.\n",
+                "\nLogs and a screenshot of each boot are in {}.\n",
                 evidence.join(", ")
             );
         }
@@ -126,7 +127,7 @@ impl Run {
             if !p.joins.is_empty() {
                 let _ = writeln!(
                     text,
-                    "Too large for one asset, so joined after the download by:\n\n{}",
+                    "Too large for one asset. After the download, join the parts with:\n\n{}",
                     code_block(&p.joins.join("\n"))
                 );
             }
@@ -134,7 +135,7 @@ impl Run {
         text
     }
 
-    /// What the nightly's report reads.
+    /// The result for the nightly report.
     pub(super) fn for_nightly(&self) -> Outcome {
         let bad = self.boots.iter().find(|b| !b.passed);
         let reasons = bad.map(|b| report::reasons(b).join("; "));
@@ -144,10 +145,10 @@ impl Run {
             issue::tail(&whole).to_owned()
         });
         Outcome {
-            // The report names it by the folder it finds it in.
+            // The report uses the name of the folder that the file is in.
             id: String::new(),
             verdict: match self.verdict() {
-                // It was built, and that was all that was asked for.
+                // Only a build was requested, and it succeeded.
                 "skipped" => "passed".into(),
                 verdict => verdict.to_owned(),
             },
@@ -161,11 +162,11 @@ impl Run {
     }
 }
 
-/// Name of the nightly's file in the output folder.
+/// Name of the file for the nightly report, in the output folder.
 pub const RESULT: &str = "action.result.json";
 
-/// Adds text to one of the files by which a step tells the runner something. Nothing is done
-/// where no runner named it.
+/// Appends text to one of the files that the runner reads after a step. Does nothing if the
+/// variable that names the file is not set.
 pub(super) fn append(variable: &str, text: &str) -> std::io::Result<()> {
     use std::io::Write;
     let Some(path) = std::env::var_os(variable).filter(|p| !p.is_empty()) else {
@@ -178,7 +179,7 @@ pub(super) fn append(variable: &str, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// A path as the root of the repository sees it, for annotations.
+/// A path relative to the root of the repository, for annotations.
 pub(super) fn in_repository(file: &str) -> String {
     let path = Utf8Path::new(file);
     let root = std::env::var("GITHUB_WORKSPACE").unwrap_or_default();

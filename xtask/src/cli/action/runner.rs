@@ -1,4 +1,4 @@
-//! GitHub's own runners: what they lack to boot images.
+//! Prepares GitHub's own runners to boot images.
 
 use super::super::console::Console;
 use super::super::setup;
@@ -10,14 +10,13 @@ use anyhow::Context;
 use std::io::Write;
 use xshell::{Shell, cmd};
 
-/// Lets everybody use KVM. The runner's user is in no group that may.
+/// Gives all users access to KVM, because the runner's user is not in its group.
 const RULE: &str = "KERNEL==\"kvm\", GROUP=\"kvm\", MODE=\"0666\", OPTIONS+=\"static_node=kvm\"\n";
-/// The file of that rule.
+/// Path of the file for that rule.
 const RULE_FILE: &str = "/etc/udev/rules.d/99-docker-to-linux-kvm.rules";
 
-/// Installs QEMU and firmware, and makes /dev/kvm usable, where this is one of GitHub's own
-/// runners, which is thrown away after the job. Other machines are left as they are: an error
-/// later says what is missing.
+/// Installs QEMU and firmware and makes /dev/kvm usable, on GitHub's own runners only, which are
+/// discarded after the job. Other machines are not changed: a later error says what is missing.
 pub(super) fn prepare(arch: Arch, boot: BootMode, console: Console) -> anyhow::Result<()> {
     let hosted = std::env::var("RUNNER_ENVIRONMENT").is_ok_and(|v| v == "github-hosted");
     if !hosted {
@@ -28,23 +27,23 @@ pub(super) fn prepare(arch: Arch, boot: BootMode, console: Console) -> anyhow::R
         console.stage(&format!("installing {}", packages.join(" ")));
         setup::apt(&packages, console)?;
     }
-    // An emulated machine is slow, but no failure.
+    // Without KVM the machine is emulated, which is slow but works.
     if let Err(e) = open_kvm() {
         console.note(&format!(
-            "KVM stays closed, so the machine is emulated: {e:#}"
+            "KVM cannot be used, so the machine is emulated: {e:#}"
         ));
     }
     Ok(())
 }
 
-/// Packages of Debian's and Ubuntu's that are missing to boot that.
+/// Missing Debian or Ubuntu packages that booting such a machine needs.
 fn missing(arch: Arch, boot: BootMode) -> Vec<&'static str> {
     let mut packages = Vec::new();
     let qemu = accel::qemu(arch);
     if qemu.find().is_none() {
         packages.extend(qemu.package(PackageManager::Apt));
     }
-    // It converts images of other formats.
+    // It converts images in other formats.
     if Tool::QemuImg.find().is_none() {
         packages.extend(Tool::QemuImg.package(PackageManager::Apt));
     }
@@ -57,18 +56,17 @@ fn missing(arch: Arch, boot: BootMode) -> Vec<&'static str> {
     packages
 }
 
-/// Makes /dev/kvm usable by a rule of udev's, as GitHub's own documentation does for Android's
-/// emulator.
+/// Makes /dev/kvm usable with a udev rule, as GitHub's documentation does for the Android emulator.
 fn open_kvm() -> anyhow::Result<()> {
     let kvm = std::path::Path::new("/dev/kvm");
     if !kvm.exists() {
-        return Err(Report::failure("this runner has none").into());
+        return Err(Report::failure("this runner has no /dev/kvm").into());
     }
     let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
     if rustix::fs::access(kvm, access).is_ok() {
         return Ok(());
     }
-    let mut rule = tempfile::NamedTempFile::new().context("writing a rule for udev")?;
+    let mut rule = tempfile::NamedTempFile::new().context("writing a udev rule")?;
     rule.write_all(RULE.as_bytes())?;
     let file = rule.path();
     let sh = Shell::new()?;
@@ -79,6 +77,6 @@ fn open_kvm() -> anyhow::Result<()> {
         sh,
         "sudo -n udevadm trigger --name-match=kvm --settle"
     ))?;
-    rustix::fs::access(kvm, access).context("/dev/kvm after udev's rule")?;
+    rustix::fs::access(kvm, access).context("opening /dev/kvm after adding the udev rule")?;
     Ok(())
 }

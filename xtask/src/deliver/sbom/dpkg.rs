@@ -4,13 +4,13 @@ use super::Package;
 
 /// The installed packages of `/var/lib/dpkg/status`.
 pub(super) fn status(text: &str) -> Vec<Package> {
-    // Want, error flag, state: what was removed but for its configuration is still listed.
+    // The status is "want flag state". Packages that were removed but not purged are still listed.
     packages(text, |status| {
         status.is_some_and(|s| s.ends_with(" installed"))
     })
 }
 
-/// The packages of a file of `/var/lib/dpkg/status.d`: being there is being installed.
+/// The packages of a file in `/var/lib/dpkg/status.d`, where every listed package is installed.
 pub(super) fn status_d(text: &str) -> Vec<Package> {
     packages(text, |_| true)
 }

@@ -1,4 +1,4 @@
-//! The software that an image holds: its package databases, and the list of them in SPDX.
+//! Reads the package databases of an image and lists the packages in SPDX.
 
 mod apk;
 mod dpkg;
@@ -10,47 +10,47 @@ use crate::os_release;
 use crate::rootfs::Rootfs;
 use std::io;
 
-/// Largest package database that makes sense, in bytes.
+/// Largest package database that is read, in bytes.
 const LIMIT: u64 = 256 << 20;
 
 /// An installed package.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Package {
-    /// Its name.
+    /// Name, e.g. `bash`.
     pub name: String,
-    /// Its version.
+    /// Version, e.g. `5.2.37-2`.
     pub version: String,
-    /// Its architecture, by its distribution's name.
+    /// Architecture, as the distribution calls it.
     pub arch: String,
-    /// The source package that it was built from, and that one's version, where they are told.
+    /// Name and version of its source package, if known.
     pub source: Option<(String, Option<String>)>,
-    /// Who maintains it.
+    /// Maintainer: a name, usually with an address in `<...>`.
     pub maintainer: Option<String>,
-    /// Its home page.
+    /// URL of the home page.
     pub homepage: Option<String>,
-    /// One line about it.
+    /// Description, in one line.
     pub summary: Option<String>,
-    /// What it says of its licence, in whatever words.
+    /// Licence, as free text.
     pub license: Option<String>,
     /// Kind of package in a package URL: `deb` or `apk`.
     pub kind: &'static str,
 }
 
-/// All that a root file system says of its software.
+/// The software in a root file system.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
     /// `ID` of os-release(5).
     pub os: Option<String>,
-    /// `VERSION_ID` of it.
+    /// `VERSION_ID` of os-release(5).
     pub os_version: Option<String>,
-    /// The packages, in the order of their names.
+    /// The packages, sorted by name.
     pub packages: Vec<Package>,
-    /// Package databases that are there and cannot be read here.
+    /// Paths of package databases that exist but are not supported.
     pub unread: Vec<String>,
 }
 
-/// Databases in forms that are not read: rpm's are SQLite, Berkeley DB or its own, which no
-/// small library reads; pacman's is a folder for each package.
+/// Databases in formats that are not supported: rpm uses SQLite, Berkeley DB or its own format, for
+/// which there is no small library; pacman uses a folder for each package.
 const UNREAD: [&str; 7] = [
     "/usr/lib/sysimage/rpm/rpmdb.sqlite",
     "/usr/lib/sysimage/rpm/Packages.db",
@@ -67,7 +67,7 @@ pub fn read(rootfs: &Rootfs) -> io::Result<Inventory> {
     if let Some(text) = rootfs.read_text("/var/lib/dpkg/status", LIMIT)? {
         packages.extend(dpkg::status(&text));
     }
-    // Images without dpkg itself: a file for each package.
+    // Images without dpkg itself, e.g. distroless, have a file for each package.
     let folder = "/var/lib/dpkg/status.d";
     let names: Vec<String> = rootfs
         .tree
@@ -78,7 +78,7 @@ pub fn read(rootfs: &Rootfs) -> io::Result<Inventory> {
         let text = rootfs.read_text(&format!("{folder}/{name}"), LIMIT)?;
         packages.extend(dpkg::status_d(&text.unwrap_or_default()));
     }
-    // apk-tools 3 has it in /usr; one may be a link to the other.
+    // apk-tools 3 uses /usr; one path may be a link to the other.
     for path in ["/lib/apk/db/installed", "/usr/lib/apk/db/installed"] {
         if let Some(text) = rootfs.read_text(path, LIMIT)? {
             packages.extend(apk::installed(&text));

@@ -1,5 +1,5 @@
-//! The list of packages as SPDX 2.3 in JSON (ISO/IEC 5962 and its successor, "SPDX
-//! Specification 2.3"; package URLs as "purl-spec" has them).
+//! The list of packages as SPDX 2.3 in JSON (ISO/IEC 5962 and its successor, "SPDX Specification
+//! 2.3"), with package URLs as defined by "purl-spec".
 
 use super::{Inventory, Package};
 use crate::deliver::manifest::Manifest;
@@ -8,13 +8,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What the manifest calls it.
+/// Name of the format in the manifest.
 pub const FORMAT: &str = "SPDX-2.3";
 
-/// SPDX's word for what nobody here has looked into.
+/// SPDX's value for something that was not examined.
 const UNKNOWN: &str = "NOASSERTION";
 
-/// The document about an image.
+/// The SPDX document for an image.
 pub fn spdx(inventory: &Inventory, manifest: &Manifest) -> Result<String, Report> {
     let failed = "writing the list of packages";
     let created = chrono::DateTime::from_timestamp(manifest.epoch, 0)
@@ -45,7 +45,7 @@ pub fn spdx(inventory: &Inventory, manifest: &Manifest) -> Result<String, Report
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
         "name": manifest.name,
-        // It need not lead anywhere; it must be unlike any other document's.
+        // It must be unique, but need not be a working URL.
         "documentNamespace": format!("https://spdx.org/spdxdocs/{}-{}", manifest.name, manifest.id),
         "creationInfo": {
             "created": created,
@@ -89,7 +89,7 @@ fn entry(package: &Package, id: &str, inventory: &Inventory) -> Value {
             "referenceLocator": purl(package, inventory),
         }],
     });
-    // Fields are left out where a package says nothing.
+    // Fields that a package does not have are left out.
     if let Some(supplier) = package.maintainer.as_deref().and_then(supplier) {
         entry["supplier"] = json!(supplier);
     }
@@ -100,7 +100,7 @@ fn entry(package: &Package, id: &str, inventory: &Inventory) -> Value {
         entry["summary"] = json!(summary);
     }
     if let Some(license) = &package.license {
-        // Packages use words that are no SPDX expression: a quote, not a declaration.
+        // Packages do not use SPDX expressions, so the text is only quoted.
         entry["licenseComments"] = json!(format!("The package says: {license}"));
     }
     if let Some((name, version)) = &package.source {
@@ -110,8 +110,8 @@ fn entry(package: &Package, id: &str, inventory: &Inventory) -> Value {
     entry
 }
 
-/// `Organization: name (address)` of `name <address>`. (Maintainers are teams as often as
-/// people, and nothing tells which.)
+/// `Organization: name (address)` of `name <address>`. (Maintainers may be teams or people, and
+/// there is no way to tell which.)
 fn supplier(maintainer: &str) -> Option<String> {
     let (name, address) = match maintainer.split_once('<') {
         Some((name, rest)) => (name.trim(), rest.trim_end_matches('>').trim()),
@@ -129,7 +129,7 @@ fn supplier(maintainer: &str) -> Option<String> {
     })
 }
 
-/// SPDX takes addresses with a scheme only.
+/// SPDX allows only URLs with a scheme.
 fn is_web(page: &str) -> bool {
     let rest = page
         .strip_prefix("https://")
@@ -137,8 +137,8 @@ fn is_web(page: &str) -> bool {
     rest.is_some_and(|host| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic()))
 }
 
-/// The id of a package in the document: letters, digits, `.` and `-` only, so two packages may
-/// come to the same.
+/// The id of a package in the document. It may only have letters, digits, `.` and `-`, so two
+/// packages may get the same one; then a number is added.
 fn id(package: &Package, taken: &mut BTreeMap<String, u32>) -> String {
     let text = format!("{}-{}-{}", package.name, package.version, package.arch);
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
@@ -175,7 +175,7 @@ fn purl(package: &Package, inventory: &Inventory) -> String {
     url
 }
 
-/// What stays in a part of a purl (purl-spec, "Character encoding").
+/// Characters that are not encoded in a part of a purl (purl-spec, "Character encoding").
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -23,7 +23,9 @@ const RIVALS: [(&str, &str); 2] = [
 pub(super) fn ways(own: &str, make: impl Fn(&str) -> String) -> Vec<Way> {
     let raw = format!("{DIR}/raw.img");
     let convert = |options: &str| {
-        format!("{own} --quiet convert {raw} --no-papers --output {DIR}/work {options} >/dev/null")
+        format!(
+            "{own} --quiet convert {raw} --no-metadata --output {DIR}/work {options} >/dev/null"
+        )
     };
     let qemu = Tool::QemuImg.find();
     let skipped = qemu.is_none().then_some("no qemu-img");
@@ -39,17 +41,17 @@ pub(super) fn ways(own: &str, make: impl Fn(&str) -> String) -> Vec<Way> {
         Way {
             // What the conversions below start from.
             once: Some(format!("mv {DIR}/work/*.img {raw}")),
-            ..Way::new(RAW, make("--format raw --no-papers"))
+            ..Way::new(RAW, make("--format raw --no-metadata"))
         },
-        Way::new("raw, with its papers", make("--format raw")),
-        Way::new("**qcow2** from a tar", make("--format qcow2 --no-papers")),
-        Way::new("**vdi** from a tar", make("--format vdi --no-papers")),
-        Way::new("**vmdk** from a tar", make("--format vmdk --no-papers")),
-        Way::new("**vhd** from a tar", make("--format vhd --no-papers")),
-        Way::new("**vhdx** from a tar", make("--format vhdx --no-papers")),
+        Way::new("raw, with its metadata files", make("--format raw")),
+        Way::new("**qcow2** from a tar", make("--format qcow2 --no-metadata")),
+        Way::new("**vdi** from a tar", make("--format vdi --no-metadata")),
+        Way::new("**vmdk** from a tar", make("--format vmdk --no-metadata")),
+        Way::new("**vhd** from a tar", make("--format vhd --no-metadata")),
+        Way::new("**vhdx** from a tar", make("--format vhdx --no-metadata")),
         Way::new(
             "all five and raw at once",
-            make("--format raw,qcow2,vdi,vmdk,vhd,vhdx --no-papers"),
+            make("--format raw,qcow2,vdi,vmdk,vhd,vhdx --no-metadata"),
         ),
         Way::new(RIVALS[0].0, convert("--format qcow2 --compression zstd")),
         theirs(RIVALS[0].1, "-O qcow2 -c -o compression_type=zstd"),
@@ -57,7 +59,7 @@ pub(super) fn ways(own: &str, make: impl Fn(&str) -> String) -> Vec<Way> {
         theirs(RIVALS[1].1, "-O vmdk -o subformat=streamOptimized"),
         Way::new(
             "raw, `--compress zstd`",
-            make("--format raw --compress zstd --no-papers"),
+            make("--format raw --compress zstd --no-metadata"),
         ),
     ]
 }
