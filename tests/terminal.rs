@@ -38,7 +38,7 @@ fn a_summary_names_what_was_made_and_what_to_type_next() {
         "out/box.img: ",
         " nominal",
         "firmware BIOS and UEFI (amd64)",
-        "login    nobody; --ssh-key FILE",
+        "login    nobody; use --ssh-key FILE",
         "next     cargo xtask boot out/box.img --root-login",
         "\x1b[1;36m",
     ] {
