@@ -187,7 +187,7 @@ fn a_broken_recipe() {
     fs_err::write(p.dir.join("box/recipe.yaml"), [0xFF, 0xFE, 0x80]).unwrap();
     insta::assert_snapshot!(p.errors(2, &[&["./box"]]), @"
     ./box
-      error: reading the recipe ./box/recipe.yaml: it is not text in UTF-8; hint: recipe.yaml must be a readable file with at most 1 MiB of UTF-8 text
+      error: reading the recipe ./box/recipe.yaml: it is not UTF-8 text; hint: recipe.yaml must be a readable file with at most 1 MiB of UTF-8 text
     ");
 }
 

@@ -1,8 +1,8 @@
-//! What must be undone however the program ends: by success, error, panic or signal.
+//! Actions that run however the program ends: success, error, panic or signal.
 //!
-//! A [`Guard`] runs its action when it is dropped. Should a signal come first, the signal
-//! thread runs the actions of all guards that are still there, newest first, and ends the
-//! process. So a container, a child process or a half-written file never outlives us.
+//! A [`Guard`] runs its action when it is dropped. If a signal arrives first, the signal thread
+//! runs the actions of all existing guards, newest first, and ends the process. So no container,
+//! child process or incomplete file outlives the program.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -20,7 +20,7 @@ fn next_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A panic inside an action must not keep the others from running.
+/// A panic in an action must not keep the others from running.
 fn actions() -> MutexGuard<'static, Vec<(u64, Action)>> {
     ACTIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -38,15 +38,16 @@ impl Guard {
         Guard(id)
     }
 
-    /// Makes something and registers what `undo` says of it, in one step: a signal comes before
-    /// (then it is never made) or after (then it is undone), and never between.
+    /// Makes something and registers the action that `undo` returns for it, in one step: a signal
+    /// comes either before (then it is never made) or after (then it is undone), but never in
+    /// between.
     ///
     /// `make` must be quick and must not register guards itself.
     pub fn after<T, E, A: FnOnce() + Send + 'static>(
         make: impl FnOnce() -> Result<T, E>,
         undo: impl FnOnce(&T) -> A,
     ) -> Result<(T, Guard), E> {
-        // The signal's thread waits for this lock, or has it until the end of the program.
+        // The signal thread waits for this lock, or holds it until the program ends.
         let mut all = actions();
         let made = make()?;
         let id = next_id();
@@ -54,7 +55,7 @@ impl Guard {
         Ok((made, Guard(id)))
     }
 
-    /// Forgets the action: there is nothing left to undo.
+    /// Cancels the action, because there is nothing left to undo.
     pub fn disarm(self) {
         let action = take_from(&mut actions(), self.0);
         drop(action);
@@ -66,17 +67,17 @@ impl Drop for Guard {
         let mut all = actions();
         if let Some(action) = take_from(&mut all, self.0) {
             let _running = Running::new();
-            // Without the lock: others need not wait for it.
+            // Run it without the lock, so that others do not wait for it.
             drop(all);
             action();
         }
     }
 }
 
-/// Actions of guards that were dropped, and that are not done yet.
+/// Actions of dropped guards that have not finished yet.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// How long a signal waits for them.
+/// How long a signal waits for these actions.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Running;
@@ -94,12 +95,12 @@ impl Drop for Running {
     }
 }
 
-/// Does a step that must not be left half done: a signal comes before it or after it. If it
-/// succeeds, what `guards` would undo is done for good; if it fails, they undo it.
+/// Runs a step that must not be interrupted: a signal comes before it or after it. If it succeeds,
+/// `guards` are cancelled; if it fails, they undo their work.
 ///
 /// `step` must be quick and must not make or drop guards.
 pub fn settle<T, E>(guards: Vec<Guard>, step: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    // As in `Guard::after`.
+    // See `Guard::after`.
     let mut all = actions();
     let done = step();
     if done.is_ok() {
@@ -116,36 +117,38 @@ fn take_from(all: &mut Vec<(u64, Action)>, id: u64) -> Option<Action> {
 
 static SIGNALLED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Does not return if a signal came: its thread is undoing things and will end the process.
+/// Does not return if a signal has arrived: the signal thread is cleaning up and will end the
+/// process.
 pub fn wait_if_signalled() {
     while SIGNALLED.load(Ordering::SeqCst) {
         std::thread::park();
     }
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP run every registered action and then end the process
-/// with exit code 128 + signal, as a shell would report it.
+/// Installs handlers: SIGINT, SIGTERM and SIGHUP run every registered action and then end the
+/// process with exit code 128 + signal, as a shell would report it.
 pub fn on_signals() -> io::Result<()> {
     const ALL: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
     for signal in ALL {
-        // Set by the handler itself, so before anything that the signal causes is seen.
+        // The handler itself sets this, so it is set before any effect of the signal is visible.
         signal_hook::flag::register(signal, Arc::clone(&SIGNALLED))?;
     }
-    // A write past `ulimit -f` then fails with EFBIG, instead of killing us with all undone. A
-    // handler, and not SIG_IGN, because children would inherit that.
+    // With this, a write beyond `ulimit -f` fails with EFBIG instead of killing the program without
+    // cleanup. It is a handler because children would inherit SIG_IGN.
     signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), Arc::default())?;
     let mut signals = Signals::new(ALL)?;
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             if let Some(signal) = signals.forever().next() {
-                // The lock stays ours: nothing may register or undo anything any more.
+                // The lock is never released: from now on nothing may be registered or undone
+                // elsewhere.
                 let mut all = actions();
                 all.sort_by_key(|(id, _)| *id);
                 while let Some((_, action)) = all.pop() {
                     action();
                 }
-                // What began before the signal came is brought to its end.
+                // Actions that began before the signal are allowed to finish.
                 let begun = Instant::now();
                 while RUNNING.load(Ordering::SeqCst) > 0 && begun.elapsed() < PATIENCE {
                     std::thread::sleep(Duration::from_millis(1));
@@ -153,7 +156,7 @@ pub fn on_signals() -> io::Result<()> {
                 let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
                 let _ = writeln!(
                     io::stderr(),
-                    "error: interrupted by {name}; what was half done is removed"
+                    "error: interrupted by {name}; incomplete files were removed"
                 );
                 std::process::exit(128 + signal);
             }

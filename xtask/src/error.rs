@@ -1,10 +1,10 @@
-//! What every error of this program can say besides its text: whose fault it is, and what
-//! to do about it.
+//! The error type of this program: apart from its text it says whose fault the error is and what to
+//! do about it.
 
 use crate::printable;
 use std::fmt;
 
-/// Whose fault an error is. It decides the exit code.
+/// Whose fault an error is. This decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// The user's: a wrong name, a broken recipe, an impossible size. Exit code 2.
@@ -14,7 +14,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// The exit code of a program that ends by an error of this class.
+    /// The exit code for an error of this class.
     pub fn exit_code(self) -> u8 {
         match self {
             Class::Mistake => 2,
@@ -26,17 +26,17 @@ impl Class {
 /// An error for people: what was being done to what and what went wrong, whose fault it is,
 /// and what to do.
 ///
-/// Modules with errors that callers tell apart have their own `thiserror` enum and turn it
-/// into this one at their border (`impl From<TheirError> for Report`).
+/// Modules whose errors are matched by callers have their own `thiserror` enum and convert it into
+/// this type (`impl From<TheirError> for Report`).
 #[derive(Debug)]
 pub struct Report {
     /// Whose fault it is.
     pub class: Class,
-    /// What was being done, to what, and what went wrong; no full stop at its end.
+    /// What was being done, to what, and what went wrong; without a full stop at the end.
     pub message: String,
-    /// What to do about it; no full stop at its end.
+    /// What to do about it; without a full stop at the end.
     pub hint: Option<String>,
-    /// Where in a file the mistake is; the message says it as well.
+    /// Where in a file the mistake is; this is also in the message.
     pub place: Option<Place>,
     /// What caused it.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -86,7 +86,7 @@ impl Report {
         self
     }
 
-    /// Adds the place in a file, and lets the message begin with it.
+    /// Adds the place in a file, and puts it at the start of the message.
     #[must_use]
     pub fn at(mut self, place: Place) -> Report {
         self.message = format!("{place}: {}", self.message);
@@ -119,10 +119,10 @@ impl std::error::Error for Report {
     }
 }
 
-/// The line for stderr and the class of an error with all its causes; nothing in the line is a
-/// command for a terminal.
+/// The line for stderr and the class of an error with all its causes. The line contains no terminal
+/// control sequences.
 ///
-/// The text is the chain of causes joined by `: `, the first hint of the chain after it. A
+/// The text is the chain of causes joined with `: `, followed by the first hint in the chain. A
 /// chain without a [`Report`] counts as a failure.
 pub fn describe(error: &anyhow::Error) -> (String, Class) {
     let reports: Vec<&Report> = error
@@ -133,7 +133,7 @@ pub fn describe(error: &anyhow::Error) -> (String, Class) {
     let mut line = String::new();
     for cause in error.chain() {
         let text = cause.to_string();
-        // Many errors already print their cause: do not say it twice.
+        // Many errors already print their cause: do not repeat it.
         if line.ends_with(&text) {
             continue;
         }
@@ -146,7 +146,7 @@ pub fn describe(error: &anyhow::Error) -> (String, Class) {
         line.push_str("; hint: ");
         line.push_str(hint);
     }
-    // Some libraries and engines speak in paragraphs.
+    // Some libraries and engines print several lines.
     let line: Vec<&str> = line.lines().map(str::trim).collect();
     (printable::line(&line.join(" ")).into_owned(), class)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// Bytes in lower-case hexadecimal.
+/// Converts bytes to lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -1,12 +1,12 @@
-//! os-release(5): what a system says it is.
+//! Reads os-release(5), which says what a system is.
 
-/// Where the file can be, the first one first.
+/// Where the file can be, in order of preference.
 pub(crate) const PATHS: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
 /// The value of a key in the text of the file. `None` if it is missing or empty.
 ///
-/// The file is a list of shell assignments, so of several the last one counts, and values are
-/// quoted as words of a shell. A line that no shell could read keeps its text.
+/// The file is a list of shell assignments, so if a key is repeated the last one counts, and values
+/// are quoted as in a shell. A value with invalid quotes keeps its text.
 pub(crate) fn value(text: &str, key: &str) -> Option<String> {
     let lines = text.lines();
     let mut values = lines.filter_map(|l| l.strip_prefix(key)?.strip_prefix('='));

@@ -1,8 +1,8 @@
-//! Names of files that come from other files (a manifest, a list of checksums, a journal), and
-//! how the files that they name are opened.
+//! File names that are read from other files (a manifest, a list of checksums, a journal), and safe
+//! ways to open such files.
 //!
-//! Whoever wrote such a file may not be who runs this program: a name in it must never lead out
-//! of the folder that it is about, nor to a device or a pipe.
+//! These files are not trusted: a name in them must never lead out of its folder, or to a device or
+//! a pipe.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -11,28 +11,28 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
 
-/// The longest name that Linux's file systems take, in bytes (`NAME_MAX` of limits.h).
+/// The longest file name that Linux supports, in bytes (`NAME_MAX` of limits.h).
 const LONGEST: usize = 255;
 
-/// The name of a file in a folder, and never a path: not empty, at most 255 bytes, not `.` or
-/// `..`, no slash or backslash, no control character, and no `-` at its start, which programs
-/// would take for an option.
+/// The name of a file in a folder, and never a path: not empty, at most 255 bytes, not `.` or `..`,
+/// no slash or backslash, no control character, and no `-` at its start, which programs would read
+/// as an option.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", inline)]
 pub struct PlainName(String);
 
-/// Why a text is no [`PlainName`].
+/// Why a text is not a [`PlainName`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{name:?} is not a plain file name: {why}")]
 pub struct NotPlain {
-    /// The text, cut off where it is long.
+    /// The text, shortened if it is long.
     name: String,
     why: &'static str,
 }
 
 impl PlainName {
-    /// Takes a text for a name, if it is one.
+    /// Converts a text to a name, if it is a valid one.
     pub fn new(name: impl Into<String>) -> Result<PlainName, NotPlain> {
         let name = name.into();
         match why_not(&name) {
@@ -58,11 +58,11 @@ fn why_not(name: &str) -> Option<&'static str> {
     } else if name == "." || name == ".." {
         Some("it is a folder")
     } else if name.contains(['/', '\\']) {
-        Some("it has a slash in it")
+        Some("it contains a slash")
     } else if name.chars().any(char::is_control) {
-        Some("it has a control character in it")
+        Some("it contains a control character")
     } else if name.starts_with('-') {
-        Some("it begins like an option")
+        Some("it begins with `-`, like an option")
     } else {
         None
     }
@@ -108,7 +108,7 @@ impl From<PlainName> for String {
     }
 }
 
-/// The name of the file that `path` leads to, as a [`PlainName`].
+/// The last component of `path`, as a [`PlainName`].
 pub fn name_of(path: &Utf8Path) -> io::Result<PlainName> {
     PlainName::new(path.file_name().unwrap_or_default())
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))
@@ -121,9 +121,8 @@ pub fn open_in(dir: &Utf8Path, name: &PlainName) -> io::Result<File> {
 
 /// Opens a regular file for reading.
 ///
-/// A symbolic link in the last place of `path` is not followed, and neither a pipe nor a device
-/// is waited for or read from: all of them are errors of the kind
-/// [`io::ErrorKind::InvalidInput`].
+/// If the last component of `path` is a symbolic link, it is not followed. Pipes and devices are
+/// not opened. In all these cases the error has the kind [`io::ErrorKind::InvalidInput`].
 pub fn open(path: &Utf8Path) -> io::Result<File> {
     open_with(path, OFlags::NOFOLLOW)
 }
@@ -147,7 +146,8 @@ fn open_with(path: &Utf8Path, more: OFlags) -> io::Result<File> {
         Mode::empty(),
     ) {
         Ok(fd) => File::from(fd),
-        // What open(2) says of a link here, and of a socket or a device without a driver.
+        // These are the errors of open(2) for a link, and for a socket or a device without a
+        // driver.
         Err(rustix::io::Errno::LOOP) if more.contains(OFlags::NOFOLLOW) => {
             return Err(refuse("a symbolic link"));
         }
@@ -162,7 +162,7 @@ fn open_with(path: &Utf8Path, more: OFlags) -> io::Result<File> {
     }
 }
 
-/// What something is that is no regular file.
+/// The kind of a file that is not a regular file, for messages.
 pub fn what_else(kind: std::fs::FileType) -> Option<&'static str> {
     use std::os::unix::fs::FileTypeExt;
     if kind.is_file() {
@@ -180,10 +180,10 @@ pub fn what_else(kind: std::fs::FileType) -> Option<&'static str> {
     }
 }
 
-/// All bytes of a regular file that has at most `most` of them. See [`open`].
+/// Reads a regular file of at most `most` bytes. See [`open`].
 pub fn read(path: &Utf8Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // The length may change while it is read, so that is bounded as well.
+    // The length may change while it is read, so the read is limited too.
     open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         let text = format!("it is larger than {}", crate::model::size::Size(most));
@@ -192,13 +192,13 @@ pub fn read(path: &Utf8Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// As [`read`], for text in UTF-8.
+/// Like [`read`], for text in UTF-8.
 pub fn read_text(path: &Utf8Path, most: u64) -> io::Result<String> {
     String::from_utf8(read(path, most)?)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8"))
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
-/// `path`'s folder: `.` for a name alone.
+/// The folder of `path`: `.` if it is only a name.
 pub fn folder(path: &Utf8Path) -> Utf8PathBuf {
     match path.parent() {
         Some(dir) if !dir.as_str().is_empty() => dir.to_owned(),

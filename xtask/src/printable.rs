@@ -1,10 +1,10 @@
-//! Text on its way out of the program: to a terminal, a log, a summary.
+//! Makes text safe to print: on a terminal, in a log, in a summary.
 //!
-//! Names, build output and what a guest says come from anywhere. A terminal takes some characters
-//! for commands, and others change what a reader sees without being seen. They are shown as
-//! escapes: U+001B as `\u{1b}`. Whoever writes to stdout, stderr or into a file for people does
-//! it through this module. Two things stay as they are: the console of `boot`, which is the
-//! guest's own terminal, and logs kept as evidence (`*.raw.log`).
+//! Names, build output and guest output are not trusted. Some characters are commands for a
+//! terminal, and others invisibly change what a reader sees. They are shown as escapes, e.g. U+001B
+//! as `\u{1b}`. All text for stdout, stderr and for files that people read goes through this
+//! module. There are two exceptions: the console of `boot`, which is the guest's own terminal, and
+//! logs that are kept as evidence (`*.raw.log`).
 
 mod strip;
 
@@ -13,12 +13,12 @@ pub use strip::{Stripper, plain};
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Whether a character must not reach a reader as it is. `\n` and `\t` count, too.
+/// Whether a character must be escaped. This includes `\n` and `\t`.
 ///
 /// Controls (General_Category Cc: C0, DEL, C1), line and paragraph separators, the marks and
 /// embeddings of the Unicode Bidirectional Algorithm (UAX #9, table 4), and characters that are
-/// invisible everywhere: two names must not look the same. Joiners are left, because emoji and
-/// scripts need them.
+/// invisible everywhere: two names must not look the same. Joiners are not escaped, because emoji
+/// and scripts need them.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -46,19 +46,19 @@ fn as_rust(out: &mut String, c: char) {
     out.extend(c.escape_default());
 }
 
-/// A text for one line: its line feeds are escaped as well.
+/// Text for one line: line feeds are escaped too.
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false, as_rust)
 }
 
-/// A text of lines: `\n` and `\t` stay.
+/// Text of several lines: `\n` and `\t` are kept.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\n' | '\t'), as_rust)
 }
 
-/// Lines in which a runner of GitHub's finds no workflow command, if that is where we run: it
-/// takes `::` at the start of a line, behind blanks too, and the older `##[` anywhere
-/// (actions/runner, ActionCommand.cs). The action itself stops commands while others speak.
+/// Escapes workflow commands if running on a GitHub runner, which obeys `::` at the start of a
+/// line, also after spaces, and the older `##[` anywhere (actions/runner, ActionCommand.cs). The
+/// action itself also stops commands while it prints other programs' output.
 pub fn without_commands(text: Cow<'_, str>) -> Cow<'_, str> {
     let on_github = std::env::var_os("GITHUB_ACTIONS").is_some();
     match on_github && (text.contains("::") || text.contains("##[")) {
@@ -79,8 +79,8 @@ fn defused(text: &str) -> String {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A JSON text: the same, by JSON's own escapes, so that it stays the same JSON. (RFC 8259,
-/// section 7. serde_json escapes C0 only.)
+/// JSON text: like [`lines`], but with JSON's own escapes, so that its value stays the same. (RFC
+/// 8259, section 7. serde_json escapes C0 only.)
 pub fn json(text: &str) -> Cow<'_, str> {
     escaped(
         text,
@@ -93,8 +93,8 @@ pub fn json(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// A line of another program's output: its colours and other terminal commands are dropped, of a
-/// line that was redrawn (`\r`) the last state counts, and the rest is as [`line`] has it.
+/// A line of another program's output, without its colours and other terminal commands. If a line
+/// was redrawn (`\r`), only its last state is kept. The rest is escaped as in [`line`].
 pub fn output(raw: &[u8]) -> String {
     let text = String::from_utf8_lossy(raw);
     let text = text.trim_end();

@@ -1,31 +1,31 @@
-//! How long work tells what it does, without knowing who listens: a terminal, the log of a
-//! workflow, a test.
+//! How long-running work reports its progress, independent of the receiver: a terminal, the log of
+//! a workflow, a test.
 
 use std::io::{self, Read};
 
-/// Whoever wants to know how the work goes on.
+/// A receiver of progress.
 pub trait Progress: Sync {
     /// A new stage of the work begins.
     fn stage(&self, text: &str);
 
-    /// Something that people should know about the result.
+    /// A note about the result for the user.
     fn note(&self, text: &str);
 
     /// A line of another program's output.
     fn detail(&self, text: &str);
 
-    /// Something starts that is measured in bytes: `total` of them, if that is known. It ends
-    /// when what is returned is dropped.
+    /// Work that is measured in bytes starts; `total` is their number, if known. It ends when the
+    /// returned value is dropped.
     fn bytes(&self, what: &str, total: Option<u64>) -> Box<dyn Bytes>;
 }
 
 /// Counts the bytes of one piece of work.
 pub trait Bytes: Send + Sync {
-    /// So many more are done.
+    /// Adds to the number of processed bytes.
     fn add(&self, bytes: u64);
 }
 
-/// Tells nobody anything.
+/// Ignores all progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -42,14 +42,14 @@ impl Bytes for Silent {
     fn add(&self, _: u64) {}
 }
 
-/// A stream whose bytes are counted as they are read.
+/// A reader that counts the bytes as they are read.
 pub struct Counted<R> {
     stream: R,
     bytes: Box<dyn Bytes>,
 }
 
 impl<R: Read> Counted<R> {
-    /// Counts what is read from `stream`.
+    /// Counts the bytes that are read from `stream`.
     pub fn new(stream: R, bytes: Box<dyn Bytes>) -> Counted<R> {
         Counted { stream, bytes }
     }

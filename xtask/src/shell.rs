@@ -1,11 +1,11 @@
-//! Texts as the words of a POSIX shell (POSIX.1-2017, Shell Command Language, 2.2.2).
+//! Quotes texts as words of a POSIX shell (POSIX.1-2017, Shell Command Language, 2.2.2).
 
-/// A text as one word: nothing is special in single quotes but their end.
+/// Quotes a text as one word. In single quotes only the closing quote is special.
 pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A command to show to people: what needs no quotes has none.
+/// A command line to show to people, with quotes only where they are needed.
 pub fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:+@%".contains(c);
     let word = |word: &str| match word {

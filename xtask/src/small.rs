@@ -1,5 +1,5 @@
-//! Reads files that people name or write, which must be small: whatever lies there, neither
-//! memory nor time is lost on it.
+//! Reads small files that users name or write. The size is limited, so that a wrong file does not
+//! use up memory or time.
 
 use crate::model::size::Size;
 use crate::plain;
@@ -7,8 +7,8 @@ use camino::Utf8Path;
 use std::fs::File;
 use std::io::{self, Read};
 
-/// Reads text in UTF-8 of at most `most` bytes out of a regular file; symbolic links are
-/// followed. A pipe is not waited for, and a device not read: both are errors, as is more text.
+/// Reads UTF-8 text of at most `most` bytes from a regular file; symbolic links are followed.
+/// Pipes, devices and larger files are errors.
 pub fn regular(path: &Utf8Path, most: u64) -> io::Result<String> {
     let file = plain::open_followed(path)?;
     let meta = file.metadata()?;
@@ -18,8 +18,8 @@ pub fn regular(path: &Utf8Path, most: u64) -> io::Result<String> {
     text(file, most)
 }
 
-/// The same of whatever the user of this program named: also a pipe, which a shell makes for
-/// `<(command)`.
+/// Like [`regular`], but for any file that the user named, including a pipe, which a shell makes
+/// for `<(command)`.
 pub fn given(path: &Utf8Path, most: u64) -> io::Result<String> {
     text(File::open(path)?, most)
 }
@@ -31,7 +31,7 @@ fn text(file: File, most: u64) -> io::Result<String> {
         return Err(too_large(most));
     }
     String::from_utf8(bytes)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8"))
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
 fn too_large(most: u64) -> io::Error {

@@ -1,5 +1,5 @@
-//! `bench`: how long an image takes, beside other ways to make one. All in one run, for
-//! machines are noisy: the ratios count, not the seconds.
+//! `bench`: measures how long it takes to make an image, compared to other ways. All are measured
+//! in one run, because machines are noisy: the ratios count, not the seconds.
 
 mod formats;
 
@@ -25,47 +25,47 @@ use std::time::{Duration, Instant};
   cargo xtask image debian && cargo xtask bench
   cargo xtask bench --from rootfs.tar --runs 7")]
 pub(crate) struct Args {
-    /// The recipe whose image is made
+    /// Recipe to make an image of
     #[arg(default_value = "debian")]
     recipe: String,
-    /// Its root file system [default: exported from the engine's image of the recipe]
+    /// Tar of its root file system [default: exported from the engine's image of the recipe]
     #[arg(long, value_name = "TAR")]
     from: Option<Utf8PathBuf>,
-    /// How often each way is measured; the median counts
+    /// Number of measurements of each way; the median counts
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// Measure only the ways to make an image, or only its formats
+    /// Measure only the ways to make an image, or only the formats
     #[arg(long)]
     only: Option<Table>,
-    /// Folder with the boot loaders' files, as for `image`
+    /// Folder with the boot loaders' files, like `image --bootloader-dir`
     #[arg(long, value_name = "DIR")]
     bootloader_dir: Option<Utf8PathBuf>,
 }
 
-/// What can be measured alone.
+/// The groups that can be measured separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Table {
     Ways,
     Formats,
 }
 
-/// Where everything is made; on the file system that images would lie on.
+/// Folder for all files, on the same file system as images would be.
 const DIR: &str = "target/bench";
 
-/// One way to do it.
+/// One way to make an image or a format.
 struct Way {
     name: &'static str,
-    /// Made anew for each run, and not counted.
+    /// Preparation that is repeated for each run and not measured.
     prepare: Option<&'static str>,
-    /// What is measured: a shell command.
+    /// The shell command that is measured.
     command: String,
-    /// Run once, after the first time, and not counted.
+    /// Command that is run once after the first run and not measured.
     once: Option<String>,
-    /// Why it cannot be measured here.
+    /// Why it cannot be measured here, if so.
     skipped: Option<&'static str>,
     times: Vec<Duration>,
     peak: u64,
-    /// Bytes that its files took last.
+    /// Size of its files on the disk in the last run, in bytes.
     size: u64,
 }
 
@@ -89,8 +89,8 @@ impl Way {
         times.get(times.len() / 2).map(Duration::as_secs_f64)
     }
 
-    /// How many times as long as `other` it took: the median of the rounds' ratios, for within
-    /// a round both met the same machine, and from round to round it differs.
+    /// How many times as long as `other` it took: the median of the rounds' ratios, because
+    /// conditions are similar within a round but change between rounds.
     fn ratio(&self, other: &Way) -> Option<f64> {
         let rounds = self.times.iter().zip(&other.times);
         let mut ratios: Vec<f64> = rounds
@@ -103,7 +103,7 @@ impl Way {
 
 pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     let dir = Utf8Path::new(DIR);
-    // What an interrupted run left must not be measured.
+    // Files of an interrupted run must not be measured.
     let _ = fs::remove_dir_all(dir);
     fs::create_dir_all(dir)?;
     let _clean = Guard::new(|| {
@@ -136,7 +136,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The root file system's tar: the user's, or exported here.
+/// The tar of the root file system: given by the user, or exported here.
 fn tar_of(
     args: &Args,
     engine: Option<&Engine>,
@@ -153,7 +153,7 @@ fn tar_of(
             args.recipe
         ))
         .hint(format!(
-            "run `cargo xtask image {}` first, or give a --from rootfs.tar",
+            "run `cargo xtask image {}` first, or use --from rootfs.tar",
             args.recipe
         ))
     })?;
@@ -164,11 +164,11 @@ fn tar_of(
     Ok(path.canonicalize_utf8()?)
 }
 
-/// The two ways whose ratio is the price of UEFI.
+/// The two ways whose ratio is the cost of UEFI.
 const BIOS: &str = "**image from a tar, BIOS**";
 const HYBRID: &str = "**image from a tar, BIOS and UEFI**";
 
-/// Every way in the order of its table: to make an image, and to write its formats.
+/// All ways, in the order of the tables: to make an image, and to write its formats.
 fn ways(
     args: &Args,
     engine: Option<&Engine>,
@@ -177,7 +177,7 @@ fn ways(
 ) -> anyhow::Result<(Vec<Way>, Vec<Way>)> {
     let own: Utf8PathBuf = std::env::current_exe()?.try_into()?;
     let root = rustix::process::geteuid().is_root();
-    // The longest way needs room for the file system's own needs as well.
+    // The manual way also needs space for the file system's metadata.
     let size = (fs::metadata(tar)?.len() * 3 / 2).next_multiple_of(1 << 20) >> 20;
     let loaders = match &args.bootloader_dir {
         Some(d) => format!(
@@ -214,14 +214,14 @@ fn ways(
             prepare: Some("mkdir {dir}/tree && tar -x -p -C {dir}/tree -f {tar}"),
             skipped: Tool::Mke2fs.find().is_none().then_some("no mke2fs"),
             ..Way::new(
-                "`mke2fs -d` from a folder that is there",
+                "`mke2fs -d` from an existing folder",
                 format!("mke2fs -q -t ext4 -d {DIR}/work/tree {DIR}/work/file {size}m >/dev/null"),
             )
         },
         Way {
             skipped: (!root).then_some("needs root"),
             ..Way::new(
-                "the article's flow: dd, sfdisk, loop, mkfs.ext3, mount, tar, umount",
+                "by hand: dd, sfdisk, loop, mkfs.ext3, mount, tar, umount",
                 article(&q, size),
             )
         },
@@ -246,7 +246,7 @@ fn ways(
     Ok((ways, formats))
 }
 
-/// What the article does by hand, without the boot loader.
+/// The manual way, without the boot loader.
 fn article(tar: &str, size: u64) -> String {
     format!(
         "set -e; cd {DIR}/work; dd if=/dev/zero of=file bs=1M count={size} status=none; \
@@ -256,10 +256,10 @@ fn article(tar: &str, size: u64) -> String {
     )
 }
 
-/// Runs one way once.
+/// Runs one way once and measures it.
 fn measure(way: &mut Way, dir: &Utf8Path, tar: &Utf8Path) -> anyhow::Result<()> {
     let work = dir.join("work");
-    // A fresh folder each time: after mass deletes a file system gets slower.
+    // Use a new folder each time, because file systems get slower after many deletions.
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work)?;
     if let Some(prepare) = way.prepare {
@@ -287,7 +287,7 @@ fn measure(way: &mut Way, dir: &Utf8Path, tar: &Utf8Path) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// What the files in a folder take, in bytes: holes do not count.
+/// Size of the files in a folder on the disk, in bytes, without holes.
 fn taken(dir: &Utf8Path) -> anyhow::Result<u64> {
     let mut all = 0;
     for entry in dir.read_dir_utf8()? {
@@ -305,8 +305,8 @@ fn shell(command: &str) -> Command {
     sh
 }
 
-/// Waits for a child, and looks at the largest memory that any process below it ever had, in
-/// bytes (`VmHWM`, Linux Documentation/filesystems/proc.rst).
+/// Waits for a child, and returns the peak memory of the largest process below it, in bytes
+/// (`VmHWM`, Linux Documentation/filesystems/proc.rst).
 fn watch(child: &mut Child) -> anyhow::Result<(bool, u64)> {
     let mut peak = 0;
     loop {
@@ -362,7 +362,7 @@ fn table(ways: &[Way], tar: &Utf8Path) -> anyhow::Result<String> {
         && let Some(ratio) = hybrid.ratio(bios)
     {
         text.push_str(&format!(
-            "\nUEFI besides BIOS takes {ratio:.2} times as long (median of the rounds' ratios).\n"
+            "\nWith UEFI in addition to BIOS it takes {ratio:.2} times as long (median of the rounds' ratios).\n"
         ));
     }
     Ok(text)

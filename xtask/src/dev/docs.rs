@@ -11,12 +11,12 @@ use std::fmt::Write;
 /// Options of `docs`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Change nothing; fail if something would change
+    /// Do not write anything; fail if something would change
     #[arg(long)]
     check: bool,
 }
 
-/// What the tables need of action.yml, in its order.
+/// The parts of action.yml that the tables need, in the same order.
 #[derive(Debug, Deserialize)]
 struct Action {
     inputs: serde_yaml::Mapping,
@@ -42,28 +42,26 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The page with the tables, from the root of the project.
+/// The page with the tables, relative to the root of the project.
 const PAGE: &str = ".github/docs/action.md";
 
 const BEGIN: &str = "<!-- begin: action.yml, written by `cargo xtask docs` -->\n";
 const END: &str = "<!-- end: action.yml -->";
 
-/// The page with new text between its marks.
+/// Replaces the text between the marks of the page.
 fn filled(page: &str, tables: &str) -> Result<String, Report> {
     let cut = page.split_once(BEGIN).and_then(|(before, rest)| {
         let (_, after) = rest.split_once(END)?;
         Some((before, after))
     });
     let (before, after) = cut.ok_or_else(|| {
-        Report::failure(format!(
-            "{PAGE} lacks the marks for the tables of action.yml"
-        ))
-        .hint(format!("put back the lines {} and {END}", BEGIN.trim()))
+        Report::failure(format!("{PAGE} has no marks for the tables of action.yml"))
+            .hint(format!("restore the lines {} and {END}", BEGIN.trim()))
     })?;
     Ok(format!("{before}{BEGIN}{tables}{END}{after}"))
 }
 
-/// Tables of all inputs and outputs.
+/// The tables of all inputs and outputs.
 fn tables(action: &Utf8Path) -> Result<String, Report> {
     let broken = |e: serde_yaml::Error| Report::failure(format!("reading {action}")).because(e);
     let text =

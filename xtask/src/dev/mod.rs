@@ -1,5 +1,5 @@
-//! The commands of people who work on this project. `--help` does not list them, and the released
-//! program has none of them (the feature `dev` is off there).
+//! The commands for people who work on this project. `--help` does not list them, and the released
+//! program does not contain them (it is built without the feature `dev`).
 
 mod bench;
 mod ci;
@@ -20,13 +20,13 @@ pub(crate) enum Verb {
     Dev(Dev),
 }
 
-/// The commands of developers.
+/// The commands for developers.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dev {
-    /// Check everything: format, lints, tests, and images that really boot
+    /// Check everything: format, lints, tests, and real boots of images
     #[command(hide = true)]
     Ci(ci::Args),
-    /// Measure against other ways to make an image
+    /// Measure the speed, compared to other ways to make an image
     #[command(hide = true)]
     Bench(bench::Args),
     /// Open, update or close the issue about nightly boots, as the workflow nightly.yml does
@@ -35,12 +35,12 @@ pub(crate) enum Dev {
     /// Write the tables of the action's inputs and outputs into its documentation
     #[command(hide = true)]
     Docs(docs::Args),
-    /// Make the picture of a run in the README from a real run
+    /// Make the README's picture of a run from a real run
     #[command(hide = true)]
     Picture(picture::Args),
 }
 
-/// Executes a command; the exit code of one that came to its end.
+/// Executes a command and returns its exit code.
 pub(crate) fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::User(verb) => return cli::run(verb, console),

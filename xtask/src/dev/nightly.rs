@@ -1,4 +1,4 @@
-//! `nightly`: what the nightly workflow does with the outcomes of its boots.
+//! `nightly`: reports the results of the nightly boots in an issue.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::cli::Console;
@@ -12,14 +12,14 @@ use fs_err as fs;
 /// Options of `nightly`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder with the artifacts of the boots, each in a folder `nightly-ID`
+    /// Folder with the artifacts of the boots, each in a subfolder `nightly-ID`
     #[arg(value_name = "DIR")]
     results: Utf8PathBuf,
-    /// The matrix that was run, as `list --json --matrix` prints it: an image without a result
-    /// counts as one that fails
+    /// The matrix that was run, as printed by `list --json --matrix`: an image without a result
+    /// counts as failed
     #[arg(long, env = "MATRIX", hide_env_values = true, value_name = "JSON")]
     matrix: String,
-    /// Address of the run, for the issue
+    /// URL of the run, for the issue
     #[arg(long, env = "RUN_URL", value_name = "URL")]
     run: String,
 }
@@ -29,13 +29,13 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     for o in &outcomes {
         console.stage(&format!("{}: {} {}", o.id, o.verdict, o.error));
     }
-    // By the environment: what is an argument is seen by everybody on the machine.
+    // From the environment, because everybody on the machine can see arguments.
     let token = Token::new(&variable("GITHUB_TOKEN")?)?;
     let client = Client::new(&variable("GITHUB_API_URL")?, token)?;
     let repository = Repository::new(&variable("GITHUB_REPOSITORY")?)?;
     console.stage(
         &match issue::report(&client, &repository, &outcomes, &args.run)? {
-            Done::Nothing => "everything boots, and no issue is open".to_owned(),
+            Done::Nothing => "everything boots; no issue is open".to_owned(),
             Done::Opened(n) => format!("opened issue {n}"),
             Done::Updated(n) => format!("updated issue {n}"),
             Done::Closed(n) => format!("closed issue {n}: everything boots again"),
@@ -44,11 +44,11 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The outcome of each entry of the matrix.
+/// The result for each entry of the matrix.
 fn outcomes(matrix: &str, dir: &Utf8Path) -> Result<Vec<Outcome>, Report> {
     let wrong = || {
-        Report::mistake("the matrix is not what `list --json --matrix` prints")
-            .hint("give --matrix \"$(cargo xtask list --json --matrix)\"")
+        Report::mistake("the matrix is not in the format of `list --json --matrix`")
+            .hint("use --matrix \"$(cargo xtask list --json --matrix)\"")
     };
     let json: serde_json::Value = serde_json::from_str(matrix).map_err(|e| wrong().because(e))?;
     let cells = json["include"].as_array().ok_or_else(wrong)?;
@@ -61,7 +61,7 @@ fn outcomes(matrix: &str, dir: &Utf8Path) -> Result<Vec<Outcome>, Report> {
         .collect()
 }
 
-/// What one boot left. A job that died before it could tell is a failure.
+/// Reads the result of one boot. A job that ended without a result counts as failed.
 fn outcome(id: &str, dir: &Utf8Path) -> Outcome {
     let path = dir.join(RESULT);
     let read = fs::read_to_string(&path)

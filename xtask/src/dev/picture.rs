@@ -1,4 +1,4 @@
-//! `picture`: the picture of a run in the README, made from a real one.
+//! `picture`: makes the README's picture of a run from a real run.
 
 use anyhow::Context;
 use docker_to_linux::cli::Console;
@@ -11,18 +11,18 @@ use std::fmt::Write;
 /// Options of `picture`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Recipe whose image is made
+    /// Recipe to make an image of
     #[arg(default_value = "debian")]
     recipe: String,
 }
 
-/// The picture, from the root of the project.
+/// Path of the picture, relative to the root of the project.
 const FILE: &str = ".github/run.svg";
 
-/// Columns of the terminal.
+/// Width of the terminal, in columns.
 const COLUMNS: usize = 108;
 
-/// Height of a line and of what is above the first, in pixels.
+/// Height of a line, and of the area above the first line, in pixels.
 const LINE: usize = 18;
 const TOP: usize = 48;
 
@@ -53,19 +53,19 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The lines that stay on the screen, each with its colour: those that end with a line feed.
+/// The lines that stay on the screen, i.e. those that end with a line feed, each with its colour.
 fn lasting(text: &str) -> Vec<(&str, String)> {
     let mut lines = Vec::new();
     for line in text.split("\r\n") {
         match line.rsplit_once("\x1b[0m") {
-            // Ours: one colour for the whole line.
+            // One of our own lines: one colour for the whole line.
             Some((before, "")) => {
                 let begun = before.rfind("\x1b[").map(|at| &before[at + 2..]);
                 if let Some((colour, shown)) = begun.and_then(|b| b.split_once('m')) {
                     lines.push((colour, shown.to_owned()));
                 }
             }
-            // A result, on stdout.
+            // A result from stdout.
             None if !line.is_empty() && !line.contains('\x1b') => {
                 lines.push(("37", line.to_owned()));
             }

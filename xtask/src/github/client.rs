@@ -1,4 +1,4 @@
-//! A client of GitHub's REST API that tries again what may be tried again.
+//! A client for GitHub's REST API that retries temporary errors.
 
 use super::Token;
 use crate::error::Report;
@@ -10,18 +10,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ureq::http::{Method, Request, Response, Uri};
 use ureq::{Agent, Body, SendBody};
 
-/// How often something is tried in all.
+/// Number of attempts in total.
 const ATTEMPTS: u32 = 6;
-/// Pause after the first try that failed; each further one doubles it.
+/// Pause after the first failed attempt; it doubles after each further one.
 const PAUSE: Duration = Duration::from_secs(2);
-/// The longest pause. Whoever asks for more (a used-up rate limit does) gets an error.
+/// The longest pause. If GitHub asks for a longer one, e.g. after a rate limit, this is an error.
 const LONGEST: Duration = Duration::from_secs(120);
-/// The slowest upload that is waited for, in bytes a second.
+/// The slowest accepted upload, in bytes per second.
 const SLOWEST: u64 = 50_000;
-/// The largest answer that is read, in bytes.
+/// The largest response that is read, in bytes.
 const ANSWER: u64 = 32 << 20;
 
-/// Speaks to GitHub's REST API.
+/// A client for GitHub's REST API.
 pub struct Client {
     agent: Agent,
     api: String,
@@ -35,22 +35,22 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Why a call has no good answer.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// It may be better next time; not before so long, if they said so.
+    /// It may succeed next time, after the pause that GitHub asked for, if any.
     Again(String, Option<Duration>),
-    /// It will not be.
+    /// A retry will not help.
     Final(Report),
 }
 
-/// What is sent with a call.
+/// The body of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sent<'a> {
     Nothing,
     Json(&'a Value),
     Text(&'a str),
-    /// So many bytes of a file, from there on.
+    /// A range of a file: offset and length in bytes.
     File {
         path: &'a Utf8Path,
         start: u64,
@@ -58,14 +58,14 @@ pub(super) enum Sent<'a> {
     },
 }
 
-/// A good answer.
+/// A successful response.
 #[derive(Debug)]
 pub(super) struct Answer {
     /// HTTP status.
     pub(super) status: u16,
-    /// The body.
+    /// The response body.
     pub(super) body: Vec<u8>,
-    /// Where the next page is.
+    /// URL of the next page, if there is one.
     pub(super) next: Option<String>,
 }
 
@@ -73,10 +73,10 @@ impl Answer {
     /// The body as JSON.
     pub(super) fn json(&self) -> Result<Value, Trouble> {
         serde_json::from_slice(&self.body)
-            .map_err(|e| Trouble::Again(format!("the answer is no JSON ({e})"), None))
+            .map_err(|e| Trouble::Again(format!("the response is not JSON ({e})"), None))
     }
 
-    /// Whether the body says that a thing of that name is there already.
+    /// Whether the body says that something with this name already exists.
     pub(super) fn already_exists(&self) -> bool {
         let Ok(json) = self.json() else { return false };
         json["errors"]
@@ -86,24 +86,24 @@ impl Answer {
 }
 
 impl Client {
-    /// A client of the API at `api`, as `GITHUB_API_URL` has it.
+    /// A client for the API at `api`, e.g. the value of `GITHUB_API_URL`.
     ///
-    /// The token travels with every call: plain HTTP is refused, but to this very machine.
+    /// The token is sent with every call, so plain HTTP is refused, except to this machine.
     pub fn new(api: &str, token: Token) -> Result<Client, Report> {
         let api = api.trim_end_matches('/');
         let uri: Uri = api.parse().map_err(|e| {
-            Report::mistake(format!("{api:?} is no address of an API"))
+            Report::mistake(format!("{api:?} is not a valid API address"))
                 .because(e)
-                .hint("GITHUB_API_URL must be as https://api.github.com")
+                .hint("set GITHUB_API_URL to an https URL, e.g. https://api.github.com")
         })?;
         if !safe(&uri) {
             return Err(Report::mistake(format!(
-                "{api} is not https: the token would be readable on its way"
+                "{api} is not https, so others could read the token"
             ))
-            .hint("GITHUB_API_URL must be as https://api.github.com"));
+            .hint("set GITHUB_API_URL to an https URL, e.g. https://api.github.com"));
         }
         let agent = Agent::config_builder()
-            // A status is an answer here; `judge` tells the good from the bad.
+            // A bad status is a response here; `judge` checks it.
             .http_status_as_error(false)
             .user_agent(concat!("docker-to-linux/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(Duration::from_secs(30)))
@@ -119,19 +119,19 @@ impl Client {
         })
     }
 
-    /// The same client with another pause after the first try that failed.
+    /// The same client with another pause after the first failed attempt.
     #[must_use]
     pub fn with_pause(mut self, pause: Duration) -> Client {
         self.pause = pause;
         self
     }
 
-    /// The address of something in the API.
+    /// The URL of an API path.
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.api)
     }
 
-    /// Calls until there is an answer, and pauses in between. `what` is being done, for errors.
+    /// Retries a call until it succeeds, with pauses. `what` is being done, for errors.
     pub(super) fn patiently<T>(
         &self,
         what: &str,
@@ -153,14 +153,14 @@ impl Client {
             });
             if pause > LONGEST {
                 return Err(Report::failure(format!("{what}: {why}")).hint(format!(
-                    "GitHub wants a pause of {} minutes: run it again after that",
+                    "GitHub asks for a pause of {} minutes: run it again after that",
                     pause.as_secs().div_ceil(60)
                 )));
             }
             if attempt == ATTEMPTS {
                 return Err(
-                    Report::failure(format!("{what}: {why}, {ATTEMPTS} times over"))
-                        .hint("www.githubstatus.com tells whether GitHub is ill; a second run replaces what this one left"),
+                    Report::failure(format!("{what}: {why} ({ATTEMPTS} attempts)"))
+                        .hint("check www.githubstatus.com for an outage, then run it again: a second run replaces what this one left"),
                 );
             }
             tracing::debug!("{what}: {why}; trying again in {pause:?}");
@@ -169,7 +169,7 @@ impl Client {
         }
     }
 
-    /// All entries of a list that comes in pages.
+    /// All entries of a paginated list.
     pub(super) fn list(&self, url: &str) -> Result<Vec<Value>, Trouble> {
         let mut all = Vec::new();
         let mut next = Some(url.to_owned());
@@ -183,7 +183,7 @@ impl Client {
         Ok(all)
     }
 
-    /// One call; anything but a status from 200 to 299 is trouble.
+    /// Makes one call. Any status other than 200 to 299 is an error.
     pub(super) fn call(
         &self,
         method: Method,
@@ -193,7 +193,7 @@ impl Client {
         self.call_for(method, url, sent, "application/vnd.github+json", &[])
     }
 
-    /// As [`Client::call`], for another type than JSON, with more good statuses.
+    /// Like [`Client::call`], for a type other than JSON, with additional accepted statuses.
     pub(super) fn call_for(
         &self,
         method: Method,
@@ -214,12 +214,12 @@ impl Client {
         accept: &str,
     ) -> Result<Response<Body>, Trouble> {
         let uri: Uri = url.parse().map_err(|e| {
-            Trouble::Final(Report::failure(format!("{url:?} is no address")).because(e))
+            Trouble::Final(Report::failure(format!("{url:?} is not a valid URL")).because(e))
         })?;
-        // The API itself names where assets go: no token for a place that is not safe.
+        // The API returns the URL for assets: do not send the token to an insecure one.
         if !safe(&uri) {
             return Err(Trouble::Final(Report::failure(format!(
-                "{url} is not https: the token would be readable on its way"
+                "{url} is not https, so others could read the token"
             ))));
         }
         let builder = Request::builder()
@@ -273,7 +273,7 @@ impl Client {
     }
 }
 
-/// Whether a token may travel there.
+/// Whether a token may be sent to this URL.
 fn safe(uri: &Uri) -> bool {
     match uri.scheme_str() {
         Some("https") => true,
@@ -282,7 +282,7 @@ fn safe(uri: &Uri) -> bool {
     }
 }
 
-/// Tells good answers from trouble.
+/// Checks the status of a response.
 fn judge(mut response: Response<Body>, also_good: &[u16]) -> Result<Answer, Trouble> {
     let status = response.status().as_u16();
     let header = |name: &str| {
@@ -304,7 +304,10 @@ fn judge(mut response: Response<Body>, also_good: &[u16]) -> Result<Answer, Trou
     let body = match read {
         Ok(body) => body,
         Err(e) if good => {
-            return Err(Trouble::Again(format!("the answer broke off ({e})"), None));
+            return Err(Trouble::Again(
+                format!("the response was incomplete ({e})"),
+                None,
+            ));
         }
         Err(_) => Vec::new(),
     };
@@ -314,25 +317,25 @@ fn judge(mut response: Response<Body>, also_good: &[u16]) -> Result<Answer, Trou
     let json: Value = serde_json::from_slice(&body).unwrap_or_default();
     let said = json["message"].as_str().unwrap_or("no message");
     let limited = wait.is_some() || said.to_ascii_lowercase().contains("rate limit");
-    let why = format!("GitHub answers {status} ({said})");
+    let why = format!("GitHub returned {status} ({said})");
     Err(match status {
         429 => Trouble::Again(why, wait),
         403 if limited => Trouble::Again(why, wait),
         408 | 500..=599 => Trouble::Again(why, wait),
         401 => Trouble::Final(Report::mistake(why).hint(
-            "the token is wrong or has expired: give `token: ${{ github.token }}`, or a token that is still valid",
+            "the token is wrong or has expired: use `token: ${{ github.token }}`, or a token that is still valid",
         )),
         403 => Trouble::Final(Report::mistake(why).hint(
-            "the token may not do that: give the job `permissions: contents: write` (and `issues: write` where issues are written)",
+            "the token is not allowed to do this: give the job `permissions: contents: write` (and `issues: write` if it writes issues)",
         )),
         404 => Trouble::Final(Report::mistake(why).hint(
-            "either it does not exist, or the token may not see it: look at GITHUB_REPOSITORY and at the job's `permissions:`",
+            "it does not exist, or the token cannot access it: check GITHUB_REPOSITORY and the job's `permissions:`",
         )),
         _ => Trouble::Final(Report::failure(format!("{why}{}", details(&json)))),
     })
 }
 
-/// What a refused request says of its single fields.
+/// Error messages for single fields of a refused request.
 fn details(json: &Value) -> String {
     let Some(errors) = json["errors"].as_array() else {
         return String::new();
@@ -341,7 +344,7 @@ fn details(json: &Value) -> String {
     format!(": {}", errors.join(", "))
 }
 
-/// How long GitHub wants to be left alone, if it does ("Rate limits for the REST API").
+/// How long GitHub asks to wait, if it does ("Rate limits for the REST API").
 fn wait(after: Option<&str>, remaining: Option<&str>, reset: Option<&str>) -> Option<Duration> {
     if let Some(seconds) = after.and_then(|a| a.trim().parse().ok()) {
         return Some(Duration::from_secs(seconds));
@@ -354,7 +357,7 @@ fn wait(after: Option<&str>, remaining: Option<&str>, reset: Option<&str>) -> Op
     Some(Duration::from_secs(reset.saturating_sub(now) + 1))
 }
 
-/// The address behind `rel="next"` (RFC 8288).
+/// The URL with `rel="next"` (RFC 8288).
 fn next_page(link: &str) -> Option<String> {
     link.split(',').find_map(|entry| {
         let (url, rest) = entry.trim().strip_prefix('<')?.split_once('>')?;

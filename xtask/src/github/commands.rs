@@ -1,5 +1,5 @@
-//! Workflow commands: lines by which a step tells the runner something, and the files through
-//! which it hands out results (docs.github.com, "Workflow commands for GitHub Actions").
+//! Workflow commands: lines that a step prints for the runner, and the files in which it returns
+//! results (docs.github.com, "Workflow commands for GitHub Actions").
 
 use crate::error::Place;
 use crate::hex::hex;
@@ -7,14 +7,14 @@ use crate::printable;
 use std::fmt::Write;
 use std::io::Read;
 
-/// How much an annotation weighs.
+/// Severity of an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// The step failed.
     Error,
-    /// Somebody should look.
+    /// Something that should be checked.
     Warning,
-    /// Worth knowing.
+    /// Information.
     Notice,
 }
 
@@ -42,39 +42,38 @@ pub fn annotation(level: Level, title: &str, place: Option<&Place>, message: &st
     )
 }
 
-/// Starts a part of the log that can be folded.
+/// Starts a foldable part of the log.
 pub fn group(title: &str) -> String {
     format!("::group::{}", message_of(title))
 }
 
-/// Ends what [`group`] started.
+/// Ends the part that [`group`] started.
 pub const END_GROUP: &str = "::endgroup::";
 
-/// The line after which the runner takes nothing for a command, up to [`Stopped::resume`].
+/// A pair of lines between which the runner ignores commands.
 ///
-/// Between the two lies what others say: a build or a guest could print a line that looks
-/// like a command.
+/// They enclose the output of builds and guests, which may contain lines that look like commands.
 #[derive(Debug)]
 pub struct Stopped {
     token: String,
 }
 
 impl Stopped {
-    /// A pair of lines that nobody can guess.
+    /// A pair of lines with a random token.
     pub fn new() -> std::io::Result<Stopped> {
-        // It guards a log and touches no image.
+        // This protects a log and does not affect images.
         let mut bytes = [0; 16];
         std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
         let token = format!("others-{}", hex(&bytes));
         Ok(Stopped { token })
     }
 
-    /// From here on others speak.
+    /// The line before other programs' output.
     pub fn stop(&self) -> String {
         format!("::stop-commands::{}", self.token)
     }
 
-    /// From here on we speak again.
+    /// The line after other programs' output.
     pub fn resume(&self) -> String {
         format!("::{}::", self.token)
     }
@@ -82,7 +81,7 @@ impl Stopped {
 
 /// The lines that give an output (or a variable) a value, for the file at `GITHUB_OUTPUT`.
 pub fn output(name: &str, value: &str) -> String {
-    // Any line that is not one of the value's ends it.
+    // The delimiter must not be a line of the value.
     let mut delimiter = "END".to_owned();
     while value.lines().any(|line| line.trim_end() == delimiter) {
         delimiter.push('_');
@@ -90,7 +89,7 @@ pub fn output(name: &str, value: &str) -> String {
     format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
 }
 
-/// Text behind a command's last `::`.
+/// Escapes the text after a command's last `::`.
 fn message_of(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     printable::lines(&text)
@@ -99,12 +98,12 @@ fn message_of(text: &str) -> String {
         .replace('\n', "%0A")
 }
 
-/// Value of a command's property.
+/// Escapes the value of a command's property.
 fn property(text: &str) -> String {
     message_of(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Text that stands for itself in a table of GitHub's Markdown.
+/// Escapes text for a table in GitHub's Markdown.
 pub fn markdown(text: &str) -> String {
     let mut out = String::new();
     for c in printable::lines(&text.replace('\r', "")).chars() {
@@ -114,7 +113,8 @@ pub fn markdown(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '\n' | '\t' => out.push(' '),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '@' => {
-                // A letter's number keeps `@name` from being anybody's and `#1` any issue.
+                // Escaping as a number keeps `@name` from mentioning a user and `#1` from linking
+                // to an issue.
                 let _ = write!(out, "&#{};", u32::from(c));
             }
             c => out.push(c),
@@ -123,7 +123,7 @@ pub fn markdown(text: &str) -> String {
     out
 }
 
-/// Text as a block of code, whatever it holds.
+/// Text as a code block, whatever it contains.
 pub fn code_block(text: &str) -> String {
     let text = printable::lines(text);
     let longest = text
@@ -163,7 +163,7 @@ mod tests {
         let hostile = "x\nEND\nother<<END\ny\nEND_\nz";
         let text = output("a", hostile);
         assert_eq!(text, format!("a<<END__\n{hostile}\nEND__\n"));
-        // A runner may take a carriage return for a part of the line's end.
+        // A runner may treat a carriage return as part of the line's end.
         assert!(output("a", "x\nEND\r\ny").starts_with("a<<END_\n"));
     }
 

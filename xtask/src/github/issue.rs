@@ -1,4 +1,4 @@
-//! The one issue that tells which nightly boots fail.
+//! The issue that lists which nightly boots fail.
 
 use super::client::{Client, Sent, Trouble};
 use super::commands::{code_block, markdown};
@@ -9,58 +9,59 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use ureq::http::Method;
 
-/// Label by which the issue is found again.
+/// Label that identifies the issue.
 pub const LABEL: &str = "nightly-boots";
 
-/// Begins the line that names the failures of the last night.
+/// Start of the line that lists the failures of the last night.
 const MARK: &str = "<!-- docker-to-linux nightly:";
 
-/// An issue's text holds 65,536 characters; so much of each log's end leaves room for all.
+/// How much of the end of each log is included, in bytes. The text of an issue may have 65,536
+/// characters.
 const TAIL: usize = 3_000;
-/// The longest text that is sent, in bytes.
+/// The longest text of an issue that is sent, in bytes.
 const LONGEST: usize = 60_000;
 
-/// What became of one image of the matrix.
+/// The result for one image of the matrix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Outcome {
-    /// Its name in the matrix.
+    /// Its id in the matrix, e.g. `debian-uefi-amd64`.
     pub id: String,
-    /// `passed`, or what else the verdict is.
+    /// `passed`, or another verdict.
     pub verdict: String,
-    /// What went wrong, in one line.
+    /// The error, in one line.
     #[serde(default)]
     pub error: String,
     /// The end of the serial console's log.
     #[serde(default)]
     pub log: String,
-    /// Whether there is a screenshot among the evidence.
+    /// Whether the artifacts contain a screenshot.
     #[serde(default)]
     pub screenshot: bool,
 }
 
 impl Outcome {
-    /// Whether it boots.
+    /// Whether the image boots.
     pub fn passed(&self) -> bool {
         self.verdict == "passed"
     }
 }
 
-/// What was done.
+/// What was done with the issue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
     /// Nothing fails, and no issue was open.
     Nothing,
-    /// A new issue.
+    /// A new issue was opened.
     Opened(u64),
-    /// The open issue, brought up to date.
+    /// The open issue was updated.
     Updated(u64),
-    /// Nothing fails any more.
+    /// The issue was closed, because nothing fails any more.
     Closed(u64),
 }
 
-/// Opens, updates or closes the issue. `run` is the address of the workflow's run, where the
-/// evidence lies as artifacts.
+/// Opens, updates or closes the issue. `run` is the URL of the workflow's run, which has the logs
+/// and screenshots as artifacts.
 pub fn report(
     client: &Client,
     repository: &Repository,
@@ -68,8 +69,8 @@ pub fn report(
     run: &str,
 ) -> Result<Done, Report> {
     if outcomes.is_empty() {
-        return Err(Report::mistake("no outcome of any boot was found")
-            .hint("give the folder into which the artifacts were downloaded"));
+        return Err(Report::mistake("no results of boots were found")
+            .hint("give the folder that the artifacts were downloaded to"));
     }
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| !o.passed()).collect();
     let open = find(client, repository)?;
@@ -86,7 +87,7 @@ pub fn report(
             let text = text(&failed, outcomes.len(), run);
             let ask = json!({ "title": title(&failed), "body": text });
             edit(client, repository, number, &ask)?;
-            // Whoever watches the issue hears of what is new, not every night of the same.
+            // People who watch the issue are notified of new failures only.
             if mark_of(&before) != mark_of(&text) {
                 let names: Vec<String> = failed.iter().map(|o| markdown(&o.id)).collect();
                 let text = format!("Now failing: {}; see {run}", names.join(", "));
@@ -102,23 +103,23 @@ pub fn report(
             });
             let url = client.url(&format!("/repos/{repository}/issues"));
             let number = client.patiently("opening an issue", |attempt| {
-                // An earlier try may have been heard, and its answer lost.
+                // An earlier attempt may have succeeded and its response been lost.
                 if attempt > 1
                     && let Some((number, _)) = try_find(client, repository)?
                 {
                     return Ok(number);
                 }
                 let made = client.call(Method::POST, &url, Sent::Json(&ask))?.json()?;
-                made["number"]
-                    .as_u64()
-                    .ok_or_else(|| Trouble::Final(Report::failure("GitHub's answer has no number")))
+                made["number"].as_u64().ok_or_else(|| {
+                    Trouble::Final(Report::failure("GitHub's response has no issue number"))
+                })
             })?;
             Ok(Done::Opened(number))
         }
     }
 }
 
-/// Number and text of the open issue.
+/// Number and text of the open issue, if there is one.
 fn find(client: &Client, repository: &Repository) -> Result<Option<(u64, String)>, Report> {
     client.patiently("looking for the open issue", |_| {
         try_find(client, repository)
@@ -173,7 +174,7 @@ fn title(failed: &[&Outcome]) -> String {
     }
 }
 
-/// The line that names the failures.
+/// The line that lists the failures.
 fn mark_of(text: &str) -> Option<&str> {
     text.lines().find(|line| line.starts_with(MARK))
 }
@@ -230,7 +231,7 @@ pub fn tail(log: &str) -> &str {
     }
     let cut = &log[start..];
     match cut.split_once('\n') {
-        // A line that is cut in two tells nothing.
+        // Drop a line that is only partly included.
         Some((_, rest)) if start > 0 => rest,
         _ => cut,
     }

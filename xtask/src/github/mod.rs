@@ -1,7 +1,7 @@
 //! GitHub: its runners' workflow commands, its releases, its issues.
 //!
-//! [`commands`] is how a step talks to the runner it runs on. [`Client`] speaks the REST API
-//! (docs.github.com/rest, version 2022-11-28); [`release`] and [`issue`] are made of it.
+//! [`commands`] is for messages from a step to its runner. [`Client`] uses the REST API
+//! (docs.github.com/rest, version 2022-11-28); [`release`] and [`issue`] are based on it.
 
 mod client;
 pub mod commands;
@@ -14,18 +14,18 @@ use crate::error::Report;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fmt;
 
-/// A token. Its value is never printed; only the client may see it.
+/// An access token. Its value is never printed; only the client can read it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
-    /// A token without the white space that a secret's editor may have left around it.
+    /// A token. White space around it, which an editor may have added to the secret, is removed.
     pub fn new(text: &str) -> Result<Token, Report> {
         let text = text.trim();
         if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
             return Err(
-                Report::mistake("the token is empty, or has characters that no token has").hint(
-                    "give `token: ${{ github.token }}`, and the job `permissions: contents: write`",
+                Report::mistake("the token is empty, or contains invalid characters").hint(
+                    "use `token: ${{ github.token }}`, and give the job `permissions: contents: write`",
                 ),
             );
         }
@@ -49,7 +49,7 @@ impl fmt::Debug for Token {
 pub struct Repository(String);
 
 impl Repository {
-    /// `owner/name`, as `GITHUB_REPOSITORY` has it.
+    /// Parses `owner/name`, e.g. the value of `GITHUB_REPOSITORY`.
     pub fn new(text: &str) -> Result<Repository, Report> {
         let is_part = |part: &str| {
             !part.is_empty()
@@ -63,8 +63,8 @@ impl Repository {
                 Ok(Repository(text.to_owned()))
             }
             _ => Err(
-                Report::mistake(format!("{text:?} is no repository of GitHub's"))
-                    .hint("GITHUB_REPOSITORY must be owner/name, as a workflow sets it"),
+                Report::mistake(format!("{text:?} is not a GitHub repository"))
+                    .hint("set GITHUB_REPOSITORY to owner/name, as a workflow does"),
             ),
         }
     }
@@ -76,7 +76,8 @@ impl fmt::Display for Repository {
     }
 }
 
-/// What stays in a part of a URL's path or query (RFC 3986, 2.3: "unreserved").
+/// Characters that are not encoded in a part of a URL's path or query (RFC 3986, 2.3:
+/// "unreserved").
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -1,7 +1,7 @@
-//! Files as assets of a release.
+//! Publishes files as assets of a release.
 //!
-//! Running it twice replaces what the first run left, also where that one was cut off. The
-//! release is a draft until everything is up, so nobody sees half of it.
+//! A second run replaces what the first run left, even if that was interrupted. The release is a
+//! draft until everything is uploaded, so that an incomplete release is never visible.
 
 use super::client::{Client, Sent, Trouble};
 use super::{Repository, encode};
@@ -14,46 +14,46 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 use ureq::http::Method;
 
-/// The largest asset that is uploaded in one piece, in bytes. GitHub takes less than 2 GiB
+/// The largest asset that is uploaded in one piece, in bytes. GitHub requires less than 2 GiB
 /// ("About releases", storage and bandwidth quotas).
 pub const LARGEST: u64 = 1_900 << 20;
 
-/// The asset with everybody's checksums.
+/// The asset with the checksums of all assets.
 pub const SUMS: &str = "SHA256SUMS";
 
-/// In the text of a release that this program made and has not completed yet.
+/// Marks a release, in its text, that this program created and has not completed yet.
 const MARK: &str = "<!-- docker-to-linux: a draft until every file is here -->";
 
-/// How often the checksums are written anew because of what other jobs did meanwhile.
+/// How often the checksums are rewritten because other jobs changed them in the meantime.
 const MERGES: usize = 20;
 
-/// What is to be published.
+/// What to publish.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
-    /// The release's tag; it is made from `commit` if it does not exist.
+    /// Tag of the release; it is created at `commit` if it does not exist.
     pub tag: &'a str,
-    /// The commit that a new tag gets; GitHub's choice (the default branch) if it is left out.
+    /// Commit for a new tag; by default GitHub uses the default branch.
     pub commit: Option<&'a str>,
-    /// The files. Their names are the assets' names.
+    /// The files. The assets have the same names.
     pub files: &'a [Utf8PathBuf],
-    /// The largest asset in bytes; what is larger goes up in parts.
+    /// The largest asset in bytes; larger files are uploaded in parts.
     pub largest: u64,
 }
 
 /// What was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// The release's page.
+    /// URL of the release's page.
     pub url: String,
-    /// Names of the assets, in the order in which they went up.
+    /// Names of the assets, in the order of their upload.
     pub assets: Vec<String>,
-    /// Whether it is still a draft: somebody else made it, and publishes it.
+    /// Whether it is still a draft, because this program did not create it.
     pub draft: bool,
-    /// Commands that join the files that went up in parts.
+    /// Commands that join the files that were uploaded in parts.
     pub joins: Vec<String>,
 }
 
-/// Checks the name of a tag by the rules that matter here (git-check-ref-format(1)).
+/// Checks the name of a tag against the rules that matter here (git-check-ref-format(1)).
 pub fn check_tag(tag: &str) -> Result<(), Report> {
     let bad = tag.is_empty()
         || tag.len() > 200
@@ -67,13 +67,13 @@ pub fn check_tag(tag: &str) -> Result<(), Report> {
             .chars()
             .any(|c| c.is_control() || " ~^:?*[\\".contains(c));
     if bad {
-        return Err(Report::mistake(format!("{tag:?} is no name for a tag"))
-            .hint("use letters, digits, `.`, `-` and `_`, as v1.2.0"));
+        return Err(Report::mistake(format!("{tag:?} is not a valid tag name"))
+            .hint("use letters, digits, `.`, `-` and `_`, e.g. v1.2.0"));
     }
     Ok(())
 }
 
-/// Publishes files. `say` is told what happens.
+/// Publishes files. `say` gets progress messages.
 pub fn publish(
     client: &Client,
     repository: &Repository,
@@ -81,7 +81,7 @@ pub fn publish(
     say: &dyn Fn(&str),
 ) -> Result<Published, Report> {
     check_tag(wanted.tag)?;
-    // Everything that can be wrong here is found before anything is there.
+    // Find all mistakes before anything is uploaded.
     let pieces = pieces(wanted)?;
     let release = Release::open(client, repository, wanted, say)?;
     let stale = stale_parts(wanted, &pieces);
@@ -136,7 +136,7 @@ impl Piece {
 
 fn name_of(file: &Utf8Path) -> Result<&str, Report> {
     let name = file.file_name().unwrap_or_default();
-    // GitHub changes other names by itself, and then they would be found by nobody.
+    // GitHub changes other names, so the assets would not be found again.
     let fits = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && !name.ends_with('.')
         && name
@@ -146,7 +146,7 @@ fn name_of(file: &Utf8Path) -> Result<&str, Report> {
         Ok(name)
     } else {
         Err(
-            Report::mistake(format!("{file} cannot be the name of an asset"))
+            Report::mistake(format!("{file} is not a valid name for an asset"))
                 .hint("use letters, digits, `.`, `-` and `_`"),
         )
     }
@@ -157,7 +157,7 @@ fn pieces(wanted: &Wanted<'_>) -> Result<Vec<Piece>, Report> {
     for file in wanted.files {
         let name = name_of(file)?;
         let size = fs::metadata(file)
-            .map_err(|e| Report::failure("looking at what is to be published").because(e))?
+            .map_err(|e| Report::failure("reading the files to publish").because(e))?
             .len();
         let parts = size.div_ceil(wanted.largest).max(1);
         for n in 0..parts {
@@ -185,8 +185,7 @@ fn pieces(wanted: &Wanted<'_>) -> Result<Vec<Piece>, Report> {
     Ok(pieces)
 }
 
-/// Tells the assets that an earlier, larger or smaller form of the same files left: their
-/// parts, or the whole.
+/// Finds the assets that an earlier upload of the same files left: their parts, or the whole files.
 fn stale_parts<'a>(wanted: &Wanted<'a>, pieces: &[Piece]) -> impl Fn(&str) -> bool + use<'a> {
     let names: Vec<String> = wanted
         .files
@@ -219,7 +218,7 @@ fn digest(path: &Utf8Path, start: u64, len: u64) -> Result<String, Report> {
     crate::format::digest::sha256(file.take(len)).map_err(failed)
 }
 
-/// A release that takes assets.
+/// A release to upload assets to.
 struct Release<'a> {
     client: &'a Client,
     repository: &'a Repository,
@@ -227,13 +226,13 @@ struct Release<'a> {
     upload_url: String,
     url: String,
     draft: bool,
-    /// Whether this program made it and has to publish it.
+    /// Whether this program created it and has to publish it.
     ours: bool,
     body: String,
 }
 
 impl<'a> Release<'a> {
-    /// The release of that tag; made as a draft if there is none.
+    /// The release with the tag; created as a draft if there is none.
     fn open(
         client: &'a Client,
         repository: &'a Repository,
@@ -242,8 +241,8 @@ impl<'a> Release<'a> {
     ) -> Result<Release<'a>, Report> {
         let what = format!("opening the release {} of {repository}", wanted.tag);
         let json = client.patiently(&what, |_| {
-            // Looked for before each try: an earlier one may have made it and been cut off
-            // before it could say so.
+            // Look for it before each attempt: an earlier one may have created it without getting
+            // the response.
             if let Some(release) = find(client, repository, wanted.tag)? {
                 return Ok(release);
             }
@@ -259,7 +258,7 @@ impl<'a> Release<'a> {
             let url = client.url(&format!("/repos/{repository}/releases"));
             say(&format!("creating the release {}", wanted.tag));
             let made = client.call(Method::POST, &url, Sent::Json(&ask))?.json()?;
-            // Jobs that run at the same time may all have found none: the oldest draft counts.
+            // Jobs that run at the same time may all have created one: the oldest draft is used.
             match find(client, repository, wanted.tag)? {
                 Some(oldest) if oldest["id"] != made["id"] => {
                     let id = &made["id"];
@@ -271,7 +270,7 @@ impl<'a> Release<'a> {
             }
         })?;
         Release::from(client, repository, &json)
-            .ok_or_else(|| Report::failure(format!("{what}: GitHub's answer lacks id or address")))
+            .ok_or_else(|| Report::failure(format!("{what}: GitHub's response has no id or URL")))
     }
 
     fn from(client: &'a Client, repository: &'a Repository, json: &Value) -> Option<Release<'a>> {
@@ -303,14 +302,14 @@ impl<'a> Release<'a> {
         let id = &asset["id"];
         let path = format!("/repos/{}/releases/assets/{id}", self.repository);
         let url = self.client.url(&path);
-        // Somebody else may have been faster.
+        // Another job may have removed it already.
         let gone = [404];
         self.client
             .call_for(Method::DELETE, &url, Sent::Nothing, JSON, &gone)?;
         Ok(())
     }
 
-    /// Removes the assets whose names are told by `doomed`.
+    /// Removes the assets for whose names `doomed` returns true.
     fn remove_where(&self, doomed: impl Fn(&str) -> bool) -> Result<(), Report> {
         self.client.patiently("removing older assets", |_| {
             for asset in self.assets()? {
@@ -322,7 +321,7 @@ impl<'a> Release<'a> {
         })
     }
 
-    /// Uploads an asset; it replaces the one of that name, whole or half.
+    /// Uploads an asset, replacing a complete or incomplete one with the same name.
     fn upload(&self, name: &str, sent: Sent<'_>) -> Result<(), Report> {
         let url = format!("{}?name={}", self.upload_url, encode(name));
         self.client
@@ -337,27 +336,27 @@ impl<'a> Release<'a> {
                     if !answer.already_exists() {
                         let said = String::from_utf8_lossy(&answer.body).into_owned();
                         return Err(Trouble::Final(
-                            Report::failure(format!("GitHub refuses it (422): {said}")).hint(
-                                "a release that is immutable takes no more assets: make it a draft first, and publish it last",
+                            Report::failure(format!("GitHub refused it (422): {said}")).hint(
+                                "an immutable release accepts no more assets: create it as a draft, and publish it last",
                             ),
                         ));
                     }
-                    // From an earlier run, or from a try that was cut off half-way.
+                    // It is from an earlier run, or from an interrupted attempt.
                     for asset in self.assets()? {
                         if asset["name"] == name {
                             self.remove(&asset)?;
                         }
                     }
                 }
-                Err(Trouble::Again("it is there again and again".into(), None))
+                Err(Trouble::Again("it keeps reappearing".into(), None))
             })
     }
 
-    /// Brings the list of checksums up to date: ours, those that GitHub itself computed of what
-    /// other jobs uploaded, and older lines of what is still there.
+    /// Updates the list of checksums: ours, those that GitHub computed for assets that other jobs
+    /// uploaded, and existing lines for assets that still exist.
     ///
-    /// Jobs that do this at the same time overwrite each other's list. Each looks again after
-    /// it wrote, at the list and at the assets: the last one to write leaves no file out.
+    /// Jobs that do this at the same time overwrite each other's list. Each job checks the list and
+    /// the assets again after writing, so the last one to write leaves no file out.
     fn complete_sums(
         &self,
         ours: &BTreeMap<String, String>,
@@ -376,13 +375,14 @@ impl<'a> Release<'a> {
             say(&format!("uploading {SUMS}"));
             self.upload(SUMS, Sent::Text(&text))?;
         }
-        Err(Report::failure(format!(
-            "other jobs overwrite {SUMS} of the release again and again"
-        ))
-        .hint("let the jobs that publish to one release run one after the other (`concurrency:`)"))
+        Err(
+            Report::failure(format!("other jobs keep overwriting {SUMS} of the release")).hint(
+                "run the jobs that publish to the same release one after another (`concurrency:`)",
+            ),
+        )
     }
 
-    /// The list of checksums that the release has, by name.
+    /// The release's current list of checksums, by name.
     fn sums(&self, assets: &[Value]) -> Result<BTreeMap<String, String>, Trouble> {
         let is_list = |a: &&Value| a["name"] == SUMS && a["state"] != "starter";
         let Some(list) = assets.iter().find(is_list) else {
@@ -396,8 +396,8 @@ impl<'a> Release<'a> {
             .client
             .call_for(Method::GET, &url, Sent::Nothing, accept, &[404])?;
         if answer.status == 404 {
-            // Another job has just removed it to write a new one.
-            return Err(Trouble::Again(format!("{SUMS} has just gone"), None));
+            // Another job has just removed it to write a new list.
+            return Err(Trouble::Again(format!("{SUMS} was just removed"), None));
         }
         Ok(String::from_utf8_lossy(&answer.body)
             .lines()
@@ -406,8 +406,8 @@ impl<'a> Release<'a> {
             .collect())
     }
 
-    /// Publishes the release if it is ours to publish. Returns its page, and whether it is
-    /// still a draft.
+    /// Publishes the release if this program created it. Returns the URL of its page, and whether
+    /// it is still a draft.
     fn complete(&self) -> Result<(String, bool), Report> {
         if !self.ours {
             return Ok((self.url.clone(), self.draft));
@@ -427,14 +427,14 @@ impl<'a> Release<'a> {
 
 const JSON: &str = "application/vnd.github+json";
 
-/// The release of a tag, published or a draft. Of several drafts the oldest.
+/// The release with a tag, published or a draft. If there are several drafts, the oldest.
 fn find(client: &Client, repository: &Repository, tag: &str) -> Result<Option<Value>, Trouble> {
     let path = format!("/repos/{repository}/releases/tags/{}", encode(tag));
     let answer = client.call_for(Method::GET, &client.url(&path), Sent::Nothing, JSON, &[404])?;
     if answer.status != 404 {
         return answer.json().map(Some);
     }
-    // Drafts have no tag yet: only the list knows them.
+    // Drafts have no tag yet, so they are only in the list.
     let path = format!("/repos/{repository}/releases?per_page=100");
     let drafts = client.list(&client.url(&path))?;
     Ok(drafts
@@ -451,7 +451,7 @@ fn sums_of(
 ) -> BTreeMap<String, String> {
     let has = |name: &str| assets.iter().any(|a| a["name"] == name);
     let mut all = there.clone();
-    // A file that went up in parts is no asset itself.
+    // A file that was uploaded in parts is not an asset itself.
     all.retain(|name, _| has(name) || has(&part_name(name, 0)));
     for asset in assets {
         let digest = asset["digest"].as_str();

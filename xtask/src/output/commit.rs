@@ -1,8 +1,8 @@
 //! Gives several files their names: all of them, or none.
 //!
-//! POSIX renames one file at a time. So what is about to be done is written down first, in a
-//! journal. An error takes back what was done; a signal waits until all is done; and after a
-//! kill or a power failure the next run that uses the folder reads the journal and does the rest.
+//! POSIX renames one file at a time, so the planned steps are first written to a journal. An error
+//! undoes the finished steps; a signal waits until all steps are finished; and after a kill or a
+//! power failure the next run that uses the folder reads the journal and completes the rest.
 
 use super::names::{self, Kind};
 use super::{Access, Folder, Pending, check_replaceable, start, sync_folder};
@@ -19,24 +19,23 @@ const VERSION: u32 = 1;
 /// Largest journal that is read, in bytes.
 const MOST: u64 = 4 << 20;
 
-/// What a commit is about to do.
+/// The planned steps of a commit.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Journal {
     version: u32,
-    /// Name of the image: the only files that are touched are its own and the one named in
-    /// `shared`.
+    /// Name of the image. Only its own files and the one in `shared` are changed.
     set: PlainName,
-    /// The list of checksums, which images share.
+    /// The list of checksums, which all images in the folder share.
     shared: Option<PlainName>,
-    /// Files that go.
+    /// Files to remove.
     remove: Vec<PlainName>,
-    /// Files that get their names, as (name now, name then).
+    /// Files to rename, as (old name, new name).
     rename: Vec<(PlainName, PlainName)>,
 }
 
 impl Journal {
-    /// Reads a journal that a killed run left. `None` if it is not whole (then nothing was
-    /// renamed yet) or says what no journal of ours says.
+    /// Reads a journal that a killed run left. `None` if it is incomplete (then nothing was renamed
+    /// yet) or is not one that this program could have written.
     pub(super) fn read(dir: &Utf8Path, name: &PlainName) -> Option<Journal> {
         let bytes = plain::read(&dir.join(name), MOST).ok()?;
         let journal: Journal = serde_json::from_slice(&bytes).ok()?;
@@ -50,7 +49,7 @@ impl Journal {
         right.then_some(journal)
     }
 
-    /// Whether a name is one of this image's files.
+    /// Whether a name belongs to a file of this image.
     fn owns(&self, name: &str) -> bool {
         let rest = name.strip_prefix(self.set.as_str());
         rest.is_some_and(|rest| rest.starts_with('.'))
@@ -59,7 +58,7 @@ impl Journal {
 
 use super::SHARED;
 
-/// Does what is left of a commit; whether there was something left.
+/// Completes a commit. Returns whether anything was left to do.
 pub(super) fn complete(dir: &Utf8Path, journal: &Journal) -> io::Result<bool> {
     let left: Vec<_> = journal
         .rename
@@ -85,10 +84,10 @@ pub(super) fn complete(dir: &Utf8Path, journal: &Journal) -> io::Result<bool> {
 }
 
 impl Folder {
-    /// Gives `files` their names in this folder, replacing what has them, and removes the files
-    /// called `remove`; or, at an error, leaves the folder as it was. `set` is the image's name.
+    /// Gives `files` their names in this folder, replacing existing files, and removes the files
+    /// called `remove`. If this fails, the folder is left unchanged. `set` is the image's name.
     ///
-    /// All files must be of this folder and on the disk already ([`Pending::sync`]).
+    /// All files must be in this folder and already flushed to disk ([`Pending::sync`]).
     pub fn commit(&self, set: &str, files: Vec<Pending>, remove: &[String]) -> io::Result<()> {
         let dir = self.dir();
         let mut rename = Vec::new();
@@ -102,7 +101,7 @@ impl Folder {
             );
             rename.push(names);
             guards.push(pending.guard);
-            // Their locks last until they have their names.
+            // They stay locked until they have their names.
             open.push(pending.file);
         }
         let plain = |name: &String| {
@@ -135,15 +134,14 @@ impl Folder {
     }
 }
 
-/// The files that a commit has replaced, once all is done.
+/// The files that a commit has replaced, to be removed at the end.
 type Replaced = Arc<Mutex<Vec<Utf8PathBuf>>>;
 
 fn lock(old: &Replaced) -> MutexGuard<'_, Vec<Utf8PathBuf>> {
     old.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes a journal, which is on the disk when this returns. The guard removes it, and `old`
-/// before that.
+/// Writes a journal and flushes it to disk. The guard removes `old` and then the journal.
 fn write(dir: &Utf8Path, journal: &Journal, old: &Replaced) -> io::Result<(std::fs::File, Guard)> {
     let text = serde_json::to_vec(journal).map_err(io::Error::other)?;
     let ((mut file, _), guard) = Guard::after(
@@ -168,7 +166,7 @@ fn write(dir: &Utf8Path, journal: &Journal, old: &Replaced) -> io::Result<(std::
     Ok((file, guard))
 }
 
-/// What was done so far, so that it can be taken back.
+/// The steps done so far, so that they can be undone.
 #[derive(Debug, Default)]
 struct Steps(Vec<Step>);
 
@@ -197,7 +195,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Gives what is at `name` a second name if it is to be replaced, else another one.
+    /// Gives the file at `name` a second name if it will be replaced, or else renames it.
     fn keep(&mut self, dir: &Utf8Path, name: &PlainName, replaced: bool) -> io::Result<()> {
         let path = dir.join(name);
         if path
@@ -230,10 +228,10 @@ impl Steps {
 
     fn take_back(&mut self) {
         while let Some(step) = self.0.pop() {
-            // Nothing better can be done where this fails: the error that led here is told.
+            // If this fails too, nothing more can be done; the original error is reported.
             let _ = match step {
                 Step::Kept { path, old } => std::fs::rename(&old, &path).and_then(|()| {
-                    // Two names of one file: then rename(2) does nothing.
+                    // For two names of the same file rename(2) does nothing.
                     match std::fs::remove_file(&old) {
                         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
                         Ok(()) | Err(_) => Ok(()),
@@ -244,7 +242,7 @@ impl Steps {
         }
     }
 
-    /// The files that were kept.
+    /// The old files that were kept.
     fn old(self) -> Vec<Utf8PathBuf> {
         let old = self.0.into_iter().filter_map(|step| match step {
             Step::Kept { old, .. } => Some(old),

@@ -1,4 +1,4 @@
-//! A folder of images: who may change names in it, and what killed runs left there.
+//! A folder of images: locks it for changes of names, and removes what killed runs left.
 
 use super::commit::{self, Journal};
 use super::names::{self, Kind};
@@ -13,31 +13,31 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-/// A folder in which nobody else gives or takes names of files meanwhile. The lock is the
-/// folder's own: it holds across containers and ends with the value, and with the process.
+/// A locked folder, in which no other run changes names of files. The lock is on the folder itself,
+/// so it works across containers. It ends when the value is dropped or the process ends.
 #[derive(Debug)]
 pub struct Folder {
     dir: Utf8PathBuf,
     _handle: File,
-    /// Whether its file system has locks at all.
+    /// Whether its file system supports locks.
     locked: bool,
 }
 
-/// What killed runs had left in a folder.
+/// What was cleaned up after killed runs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Swept {
-    /// Files that were removed.
+    /// Number of files that were removed.
     pub files: u64,
-    /// The room that they took, in bytes.
+    /// Their size on the disk, in bytes.
     pub bytes: u64,
-    /// Sets of files whose naming was brought to its end.
+    /// Number of interrupted commits that were completed.
     pub completed: u64,
 }
 
 impl fmt::Display for Swept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.completed > 0 {
-            f.write_str("gave the files of a killed run their names; ")?;
+            f.write_str("completed the renames of a killed run; ")?;
         }
         let files = if self.files == 1 { "file" } else { "files" };
         write!(
@@ -50,7 +50,7 @@ impl fmt::Display for Swept {
 }
 
 impl Folder {
-    /// Waits until nobody else changes names in that folder; makes it if need be.
+    /// Locks the folder, waiting for other runs. Creates it if it does not exist.
     pub fn lock(dir: &Utf8Path) -> io::Result<Folder> {
         let dir = match dir.as_str() {
             "" => Utf8Path::new("."),
@@ -71,33 +71,33 @@ impl Folder {
         })
     }
 
-    /// The folder.
+    /// Path of the folder.
     pub fn dir(&self) -> &Utf8Path {
         &self.dir
     }
 
-    /// Brings to its end what a run was killed in, and removes what killed runs left. Files of
-    /// runs that are still at work stay; where the file system has no locks, nobody can tell
-    /// them apart, and all stay.
+    /// Completes commits of killed runs and removes their temporary files. Files of running
+    /// processes are kept. Without locks in the file system the two cannot be told apart, and all
+    /// files are kept.
     pub fn sweep(&self) -> io::Result<Swept> {
         let mut swept = Swept::default();
         if !self.locked {
             return Ok(swept);
         }
-        // What belongs to other users is theirs to tidy up, and not to be believed.
+        // Journals of other users are not trusted, and left to them.
         let me = rustix::process::geteuid().as_raw();
         let mut found = ours(&self.dir)?;
         found.retain(|(_, name)| {
             let meta = self.dir.join(name).symlink_metadata();
             meta.is_ok_and(|meta| meta.uid() == me)
         });
-        // A journal is only there while its writer has the folder's lock, which is ours now.
+        // A journal exists only while its writer holds the folder's lock, which is ours now.
         for name in of_kind(&found, Kind::Journal) {
             let Some(journal) = Journal::read(&self.dir, name) else {
                 continue;
             };
             let failed = |e: io::Error| {
-                let text = format!("completing what a killed run began (see {name}): {e}");
+                let text = format!("completing the renames of a killed run (see {name}): {e}");
                 io::Error::new(e.kind(), text)
             };
             if commit::complete(&self.dir, &journal).map_err(failed)? {
@@ -105,7 +105,7 @@ impl Folder {
                 swept.completed += 1;
             }
         }
-        // Journals last: they tell what is left to do.
+        // Journals go last, because they say what is left to do.
         for kind in [Kind::Partial, Kind::Lock, Kind::Old, Kind::Journal] {
             for name in of_kind(&found, kind) {
                 let held = matches!(kind, Kind::Partial | Kind::Lock);
@@ -118,7 +118,7 @@ impl Folder {
         Ok(swept)
     }
 
-    /// Whether a run that is still at work has files in the folder.
+    /// Whether a running process has files in the folder.
     pub fn is_in_use(&self) -> io::Result<bool> {
         for (kind, name) in ours(&self.dir)? {
             if matches!(kind, Kind::Partial | Kind::Lock)
@@ -131,12 +131,12 @@ impl Folder {
     }
 }
 
-/// What killed runs left in `dir`, without changing anything: a text for people, if there is a
-/// set of files that has only some of its names.
+/// Looks for an interrupted commit in `dir`, without changing anything, and returns a message for
+/// the user if there is one.
 pub fn half_named(dir: &Utf8Path) -> Option<String> {
     let found = ours(dir).ok()?;
     let journal = of_kind(&found, Kind::Journal).next()?;
-    // A run that is at work has one as well, for a moment.
+    // A running process also has a journal for a moment.
     let handle = File::open(dir).ok()?;
     if flock(&handle, FlockOperation::NonBlockingLockExclusive)
         == Err(rustix::io::Errno::WOULDBLOCK)
@@ -145,7 +145,7 @@ pub fn half_named(dir: &Utf8Path) -> Option<String> {
         return None;
     }
     Some(format!(
-        "a run was killed while it gave its files their names (see {journal}); the next run that writes to {dir} completes that"
+        "a run was killed while it renamed its files (see {journal}); the next run that writes to {dir} completes this"
     ))
 }
 
@@ -154,7 +154,7 @@ fn of_kind(found: &[(Kind, PlainName)], kind: Kind) -> impl Iterator<Item = &Pla
     these.map(|(_, name)| name)
 }
 
-/// The files of ours in a folder.
+/// The temporary files of this program in a folder.
 fn ours(dir: &Utf8Path) -> io::Result<Vec<(Kind, PlainName)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -171,7 +171,7 @@ fn ours(dir: &Utf8Path) -> io::Result<Vec<(Kind, PlainName)>> {
     Ok(found)
 }
 
-/// The file, locked by us, if nobody holds it; `None` if somebody does.
+/// Locks the file. `None` if another process holds the lock.
 fn lock_if_free(path: &Utf8Path) -> io::Result<Option<File>> {
     let file = plain::open(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -182,13 +182,13 @@ fn lock_if_free(path: &Utf8Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Removes a file that nobody is writing; `None` if somebody is, if it is gone, or if it may
-/// not be looked at. `held` says whether a writer would hold a lock on it.
+/// Removes a file that no process is writing. `None` if one is, if the file is gone, or if it may
+/// not be opened. `held` says whether a writer would hold a lock on it.
 fn remove_stale(path: &Utf8Path, held: bool) -> io::Result<Option<u64>> {
     let lock = match held {
         true => match lock_if_free(path) {
             Ok(Some(file)) => Some(file),
-            // Somebody else's, of another user, or gone meanwhile.
+            // It is in use, belongs to another user, or is gone.
             Ok(None) | Err(_) => return Ok(None),
         },
         false => None,
@@ -196,7 +196,7 @@ fn remove_stale(path: &Utf8Path, held: bool) -> io::Result<Option<u64>> {
     let Ok(meta) = path.symlink_metadata() else {
         return Ok(None);
     };
-    // Its first blocks are 512 bytes each, whatever the file system's are (stat(2)).
+    // st_blocks is in units of 512 bytes on every file system (stat(2)).
     let bytes = meta.blocks() * 512;
     let gone = fs::remove_file(path);
     drop(lock);

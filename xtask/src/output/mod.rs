@@ -1,8 +1,8 @@
 //! Output files that appear whole or not at all.
 //!
-//! A [`Pending`] is a file that is being written, beside its final name and under a name that
-//! nobody can guess. A [`Set`] is a folder and the name of an image in it: nobody else writes
-//! that image there meanwhile. [`Folder::commit`] gives all files of a set their names, or none.
+//! A [`Pending`] is a file that is being written, in its final folder but with a random temporary
+//! name. A [`Set`] is a folder and the name of an image in it, locked so that no other run writes
+//! that image there. [`Folder::commit`] gives all files of a set their names, or none.
 
 mod commit;
 mod folder;
@@ -14,7 +14,7 @@ pub use folder::{Folder, Swept, half_named};
 pub use set::Set;
 pub use write_error::{folder_error, write_error};
 
-/// The checksums of a folder's files: the one file of a folder that several images share.
+/// The checksums of a folder's files: the only file that several images share.
 pub const SHARED: &str = "SHA256SUMS";
 
 use crate::cleanup::{self, Guard};
@@ -28,15 +28,15 @@ use std::io::{self, Write};
 /// Who may read a file on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Access {
-    /// Whoever the umask lets.
+    /// Everyone that the umask allows.
     #[default]
     Shared,
-    /// Its owner alone (mode 0600), from its first moment on.
+    /// Only its owner (mode 0600), from the moment the file is created.
     Private,
 }
 
 impl Access {
-    /// The mode of a new file, before the umask.
+    /// The mode for a new file, before the umask is applied.
     fn mode(self) -> Mode {
         Mode::from_raw_mode(match self {
             Access::Shared => 0o666,
@@ -45,8 +45,8 @@ impl Access {
     }
 }
 
-/// A file that is being written. It lies beside its final name, under a name of its own, and
-/// is removed unless [`Pending::commit`] or [`Folder::commit`] gives it its final name.
+/// A file that is being written. It is in its final folder under a temporary name, and is removed
+/// unless [`Pending::commit`] or [`Folder::commit`] gives it its final name.
 #[derive(Debug)]
 pub struct Pending {
     path: Utf8PathBuf,
@@ -56,14 +56,14 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Starts the file that will be `path`; its folder is made if it is missing.
+    /// Creates the file that will be called `path`, and its folder if it is missing.
     ///
-    /// What is at `path` stays as it is until the commit.
+    /// An existing file at `path` is not changed before the commit.
     pub fn create(path: &Utf8Path) -> io::Result<Pending> {
         Pending::create_as(path, Access::Shared)
     }
 
-    /// As [`Pending::create`], for a file with that access.
+    /// Like [`Pending::create`], with the given access.
     pub fn create_as(path: &Utf8Path, access: Access) -> io::Result<Pending> {
         let dir = plain::folder(path);
         fs::create_dir_all(&dir)?;
@@ -85,27 +85,27 @@ impl Pending {
         })
     }
 
-    /// The file, to write to. (A second handle of the same open file.)
+    /// A handle to write to the file. (It shares the same open file.)
     pub fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
-    /// The name that it will have.
+    /// The file's final path.
     pub fn path(&self) -> &Utf8Path {
         &self.path
     }
 
-    /// The name that it has until then.
+    /// The file's temporary path.
     pub fn partial(&self) -> &Utf8Path {
         &self.partial
     }
 
-    /// Changes the name that it will have, in the same folder.
+    /// Changes the final name, in the same folder.
     pub fn rename(&mut self, name: &str) {
         self.path.set_file_name(name);
     }
 
-    /// Waits until the content is on the disk.
+    /// Flushes the contents to disk.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -121,8 +121,8 @@ impl Pending {
     }
 }
 
-/// Creates a file of ours in `dir` that nobody knew of before, and locks it: whoever finds it
-/// unlocked later knows that its writer is gone.
+/// Creates a temporary file in `dir` and locks it: a process that later finds it unlocked knows
+/// that its writer is gone.
 fn start(
     dir: &Utf8Path,
     name: &str,
@@ -139,7 +139,7 @@ fn start(
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(e) if no_locks(e) => return Ok((file, path)),
-            // Somebody who tidies up looked at it between the two calls, and removes it.
+            // Another process that is cleaning up found it between the two calls, and removes it.
             Err(rustix::io::Errno::WOULDBLOCK) => continue,
             Err(e) => {
                 let _ = std::fs::remove_file(&path);
@@ -152,18 +152,18 @@ fn start(
     }
 }
 
-/// Whether an error of flock(2) says that this file system has no locks. Some network file
-/// systems have none: there two runs at once are at their own risk.
+/// Whether an error of flock(2) means that the file system does not support locks. Some network
+/// file systems do not: there it is up to the user not to run two commands at once.
 fn no_locks(error: rustix::io::Errno) -> bool {
     use rustix::io::Errno;
     matches!(error, Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS)
 }
 
-/// Refuses to replace what is no file: renaming over a pipe or a device would remove it, and
-/// over a folder it fails only when everything is written.
+/// Refuses to replace anything but a file: a rename would remove a pipe or a device, and with a
+/// folder it would fail only after everything has been written.
 pub fn check_replaceable(path: &Utf8Path) -> io::Result<()> {
     let what = match path.symlink_metadata() {
-        // The link itself is replaced, and not what it leads to.
+        // A link itself is replaced, not its target.
         Ok(meta) if meta.is_symlink() => None,
         Ok(meta) => plain::what_else(meta.file_type()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
@@ -173,22 +173,22 @@ pub fn check_replaceable(path: &Utf8Path) -> io::Result<()> {
         None => Ok(()),
         Some(what) => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            format!("{path} is there already, and is {what}"),
+            format!("{path} already exists and is {what}"),
         )),
     }
 }
 
-/// Waits until the names in a folder are on the disk.
+/// Flushes the names in a folder to disk.
 fn sync_folder(dir: &Utf8Path) -> io::Result<()> {
     match File::open(dir).and_then(|dir| dir.sync_all()) {
-        // File systems that cannot do it say so with this.
+        // File systems that do not support this return this error.
         Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(()),
         done => done,
     }
 }
 
-/// Writes a file that the user named, whole or not at all. What is a device or a pipe
-/// (`/dev/stdout`) is written to, and a link to a file stays one.
+/// Writes a file that the user named, either completely or not at all. A device or a pipe (e.g.
+/// `/dev/stdout`) is written to directly, and a link to a file stays a link.
 pub fn write(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
     match path.metadata() {
         Ok(meta) if !meta.is_file() && !meta.is_dir() => {

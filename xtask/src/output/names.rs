@@ -1,19 +1,19 @@
-//! The names of files that are only there while this program runs.
+//! The names of temporary files.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use std::io;
 use std::path::Path;
 
-/// What such a file is for.
+/// The purpose of a temporary file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A file that is being written.
     Partial,
-    /// What a commit is about to do.
+    /// The planned steps of a commit.
     Journal,
-    /// A file that a commit replaces, until it is done.
+    /// A file that a commit replaces, kept until the commit is complete.
     Old,
-    /// Keeps two runs from writing the same image.
+    /// A lock that keeps two runs from writing the same image.
     Lock,
 }
 
@@ -30,19 +30,19 @@ impl Kind {
     }
 }
 
-/// In all of these names, so that they are told from everybody else's.
+/// Part of all these names, so that they can be recognized.
 const MARK: &str = ".docker-to-linux-";
 
-/// How many letters and digits follow the mark by chance.
+/// Number of random letters and digits after the mark.
 const RANDOM: usize = 12;
 
-/// What stands there in the name of a lock, which all runs must know.
+/// Used instead of them in the name of a lock, which all runs must know.
 const SET: &str = "set";
 
-/// How much of the final name a name repeats, in bytes.
+/// How much of the final name is repeated in a temporary name, in bytes.
 const REPEATED: usize = 180;
 
-/// The start of a name for the file that is, or will be, `name`.
+/// The start of a temporary name for the file `name`.
 fn start(name: &str) -> String {
     let mut end = name.len().min(REPEATED);
     while !name.is_char_boundary(end) {
@@ -51,8 +51,8 @@ fn start(name: &str) -> String {
     format!(".{}{MARK}", &name[..end])
 }
 
-/// Makes a file in `dir` by `make`, which must fail with [`io::ErrorKind::AlreadyExists`] where
-/// the name is taken: then another is tried. Returns what it made and the path.
+/// Makes a file in `dir` with `make`, which must fail with [`io::ErrorKind::AlreadyExists`] if the
+/// name is taken: then another name is tried. Returns the result of `make` and the path.
 pub(super) fn new<T>(
     dir: &Utf8Path,
     name: &str,
@@ -66,7 +66,7 @@ pub(super) fn new<T>(
         .make_in(dir, make)?;
     let (made, path) = made.keep().map_err(|e| e.error)?;
     let path = Utf8PathBuf::try_from(path).map_err(io::Error::other)?;
-    // `tempfile` makes paths absolute, but messages say what the user said.
+    // `tempfile` makes paths absolute, but messages show the path that the user gave.
     Ok((made, dir.join(path.file_name().unwrap_or_default())))
 }
 
@@ -75,7 +75,7 @@ pub(super) fn lock(name: &str) -> String {
     format!("{}{SET}{}", start(name), Kind::Lock.ending())
 }
 
-/// What a file is for by its name, if it is one of ours.
+/// The purpose of a temporary file with this name, or `None` if it is not one of ours.
 pub(super) fn kind(name: &str) -> Option<Kind> {
     let kind = Kind::ALL.into_iter().find(|k| name.ends_with(k.ending()))?;
     let (start, random) = name.strip_suffix(kind.ending())?.rsplit_once(MARK)?;

@@ -8,29 +8,29 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-/// All files of an image in a folder. While it lives, no other run writes that image there:
-/// also not one in another container that has the same folder.
+/// All files of an image in a folder. While this value exists, no other run can write that image
+/// there, even from another container that shares the folder.
 #[derive(Debug)]
 pub struct Set {
     dir: Utf8PathBuf,
     name: String,
-    // First the lock's name goes, then the lock.
+    // The lock's name is removed first, then the lock is released.
     _guard: Guard,
     _lock: File,
 }
 
-/// How a try to get the lock ended.
+/// The result of an attempt to get the lock.
 enum Failed {
-    /// Another run has it.
+    /// Another run holds it.
     Busy(File),
-    /// Its file was removed meanwhile.
+    /// Its file was removed in the meantime.
     Gone,
     Io(io::Error),
 }
 
 impl Set {
-    /// Waits until nobody else writes the image `name` in `dir`, which is made if it is missing.
-    /// What killed runs left in the folder is removed first. `say` is told both.
+    /// Locks the image `name` in `dir`, waiting for other runs. Creates `dir` if it is missing, and
+    /// first removes what killed runs left in it. `say` gets a message about both.
     pub fn open(dir: &Utf8Path, name: &str, say: &dyn Fn(&str)) -> io::Result<Set> {
         let folder = Folder::lock(dir)?;
         let swept = folder.sweep()?;
@@ -65,7 +65,7 @@ impl Set {
                 Err(Failed::Busy(file)) => {
                     if !told {
                         say(&format!(
-                            "another run is writing {name} in {dir}: waiting until it is done"
+                            "another run is writing {name} in {dir}: waiting for it to finish"
                         ));
                         told = true;
                     }
@@ -88,14 +88,14 @@ impl Set {
 
 fn try_lock(path: &Utf8Path) -> Result<File, Failed> {
     let io = |e: rustix::io::Errno| Failed::Io(e.into());
-    // Another user's lock can only be read, which is enough for flock(2).
+    // Another user's lock file can only be opened for reading, which is enough for flock(2).
     let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mode = Mode::from_raw_mode(0o644);
     let fd = rustix::fs::openat(CWD, path.as_std_path(), flags | OFlags::CLOEXEC, mode);
     let file = File::from(fd.map_err(io)?);
     let meta = file.metadata().map_err(Failed::Io)?;
     if let Some(what) = crate::plain::what_else(meta.file_type()) {
-        let text = format!("{path} is there already, and is {what}");
+        let text = format!("{path} already exists and is {what}");
         return Err(Failed::Io(io::Error::new(
             io::ErrorKind::AlreadyExists,
             text,
@@ -107,7 +107,7 @@ fn try_lock(path: &Utf8Path) -> Result<File, Failed> {
         Err(rustix::io::Errno::WOULDBLOCK) => return Err(Failed::Busy(file)),
         Err(e) => return Err(io(e)),
     }
-    // Its last owner may have removed it between the two calls.
+    // Its last owner may have removed the file between the two calls.
     match path.symlink_metadata() {
         Ok(now) if (now.dev(), now.ino()) == (meta.dev(), meta.ino()) => Ok(file),
         Ok(_) => Err(Failed::Gone),

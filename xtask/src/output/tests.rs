@@ -35,7 +35,7 @@ fn a_file_is_new_and_its_names_are_its_own() {
     assert_eq!(fs::read(&path).unwrap(), b"a");
     b.commit().unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"b");
-    // A link is replaced, and what it leads to stays.
+    // A link is replaced, and its target stays.
     fs::write(dir.join("victim"), "mine").unwrap();
     fs::remove_file(&path).unwrap();
     symlink("victim", &path).unwrap();
@@ -68,7 +68,7 @@ fn a_commit_is_taken_back_at_an_error() {
     let first = pending(&dir.join("box.img"), "new");
     let second = pending(&dir.join("box.new"), "new as well");
     let third = pending(&dir.join("box.vdi"), "never");
-    // Somebody removes it: its rename fails after two that did not.
+    // The file disappears: its rename fails after two that succeeded.
     fs::remove_file(third.partial()).unwrap();
     let folder = Folder::lock(&dir).unwrap();
     let files = vec![first, second, third];
@@ -78,7 +78,7 @@ fn a_commit_is_taken_back_at_an_error() {
     assert_eq!(names(&dir), ["box.img", "box.part"]);
     assert_eq!(fs::read(dir.join("box.img")).unwrap(), b"old");
     assert_eq!(fs::read(dir.join("box.part")).unwrap(), b"old part");
-    // Without the error all of it is done.
+    // Without the error everything is done.
     let first = pending(&dir.join("box.img"), "new");
     let second = pending(&dir.join("box.new"), "new as well");
     folder.commit("box", vec![first, second], &remove).unwrap();
@@ -129,7 +129,7 @@ fn the_next_run_completes_what_one_was_killed_in() {
     );
 }
 
-/// A journal that came with somebody's files moves nothing but files of its own image.
+/// A journal that came with other files moves only files of its own image.
 #[test]
 fn a_journal_is_not_believed() {
     let (temp, dir) = temp();
@@ -157,7 +157,7 @@ fn a_journal_is_not_believed() {
         assert_eq!(fs::read(dir.join("box.vdi")).unwrap(), b"old");
         fs::remove_file(dir.join("victim")).unwrap();
     }
-    // Nor is a file taken that is not one of ours.
+    // A file that is not one of ours is not moved either.
     fs::write(dir.join("letter"), "mine").unwrap();
     killed_half_way(&dir, r#",["letter","box.qcow2"]"#);
     assert_eq!(Folder::lock(&dir).unwrap().sweep().unwrap().completed, 0);
@@ -190,7 +190,7 @@ fn a_set_is_one_runs_at_a_time() {
     let (_temp, dir) = temp();
     let told = std::sync::Mutex::new(Vec::new());
     let set = Set::open(&dir, "box", &|_| ()).unwrap();
-    // Another image is nobody's business.
+    // Another image can be written at the same time.
     drop(Set::open(&dir, "crate", &|_| ()).unwrap());
     std::thread::scope(|scope| {
         let second = scope.spawn(|| {
@@ -205,7 +205,7 @@ fn a_set_is_one_runs_at_a_time() {
     });
     assert!(told.lock().unwrap()[0].contains("waiting"));
     assert_eq!(names(&dir), [""; 0]);
-    // A lock that a killed run left is nobody's, and a link in its place is not followed.
+    // A lock that a killed run left is not held, and a link in its place is not followed.
     let lock = dir.join(super::names::lock("box"));
     fs::write(&lock, "").unwrap();
     drop(Set::open(&dir, "box", &|_| ()).unwrap());

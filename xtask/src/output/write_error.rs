@@ -1,4 +1,4 @@
-//! What a file that cannot be written is an error about.
+//! Turns errors from writing files into reports with hints.
 
 use crate::error::{Class, Report};
 use std::io;
@@ -10,16 +10,16 @@ pub fn write_error(path: &camino::Utf8Path, error: io::Error) -> Report {
             Some("free some space on that file system, or choose another folder with --output")
         }
         io::ErrorKind::QuotaExceeded => Some(
-            "your quota on that file system is used up: remove files of yours, or choose another folder with --output",
+            "your quota on that file system is used up: remove some of your files, or choose another folder with --output",
         ),
         io::ErrorKind::FileTooLarge => Some(
-            "a limit on the size of files is in force (`ulimit -f`), or the file system takes no larger ones: raise the limit, cut the files by --split, or choose another folder with --output",
+            "the size of files is limited (`ulimit -f`), or the file system does not support larger ones: raise the limit, split the files with --split, or choose another folder with --output",
         ),
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            Some("choose a folder that you may write to with --output")
+            Some("choose a folder that you can write to with --output")
         }
         io::ErrorKind::NotADirectory => {
-            Some("it, or what it is in, is a file: choose a folder with --output")
+            Some("it or one of its parent folders is a file: choose a folder with --output")
         }
         io::ErrorKind::AlreadyExists => Some("remove it, or choose another folder with --output"),
         _ => None,

@@ -1,11 +1,11 @@
-//! Terminal control, taken out of what another program or a guest printed.
+//! Removes terminal control sequences from the output of another program or a guest.
 
-/// Takes terminal control out of a stream of bytes: the escape sequences of ECMA-48, carriage
-/// returns, backspaces.
+/// Removes terminal control from a stream of bytes: the escape sequences of ECMA-48, carriage
+/// returns and backspaces.
 #[derive(Debug, Default)]
 pub struct Stripper {
     state: State,
-    /// A carriage return came, and what comes next decides what it meant.
+    /// After a carriage return, whose meaning depends on the next byte.
     returned: bool,
 }
 
@@ -13,20 +13,20 @@ pub struct Stripper {
 enum State {
     #[default]
     Text,
-    /// Behind ESC.
+    /// After ESC.
     Escape,
     /// In a control sequence: `ESC [`, parameters, a final byte.
     Control,
     /// In a string: `ESC ]` and the like, until BEL or `ESC \`.
     String,
-    /// Behind ESC in a string.
+    /// After ESC in a string.
     StringEscape,
     /// One more byte belongs to the sequence: `ESC (` and the like.
     OneMore,
 }
 
 impl Stripper {
-    /// Takes one byte more; what is text of it goes to `out`.
+    /// Processes one more byte; text goes to `out`.
     pub fn push(&mut self, b: u8, out: &mut Vec<u8>) {
         match self.state {
             State::Text => self.text(b, out),
@@ -41,8 +41,8 @@ impl Stripper {
             State::Control => {
                 if (0x40..=0x7e).contains(&b) {
                     self.state = State::Text;
-                    // The cursor goes to another line: whoever draws a screen (firmware, a
-                    // menu) starts a new line so.
+                    // The cursor moves to another line. Programs that draw a screen (firmware, a
+                    // menu) start a new line this way.
                     if matches!(b, b'H' | b'f' | b'E' | b'd') {
                         self.returned = false;
                         new_line(out);
@@ -77,7 +77,7 @@ impl Stripper {
             }
             0x08 => back(out),
             b'\t' | 0x20..=0x7e | 0x80.. => {
-                // Back to the start of the line and over it: a line of its own for a reader.
+                // The line is overwritten from its start: the reader gets a separate line.
                 if std::mem::take(&mut self.returned) {
                     new_line(out);
                 }
@@ -88,7 +88,8 @@ impl Stripper {
     }
 }
 
-/// Takes the last character of the line away: its last byte, and what belongs to that in UTF-8.
+/// Removes the last character of the line: its last byte, and the other bytes of the same UTF-8
+/// character.
 fn back(out: &mut Vec<u8>) {
     while let Some(&b) = out.last().filter(|&&b| b != b'\n') {
         out.pop();
@@ -104,7 +105,7 @@ fn new_line(out: &mut Vec<u8>) {
     }
 }
 
-/// `raw` without terminal control: plain text for people and files.
+/// `raw` without terminal control, as plain text.
 pub fn plain(raw: &str) -> String {
     let mut out = Vec::with_capacity(raw.len());
     let mut stripper = Stripper::default();

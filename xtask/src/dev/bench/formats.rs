@@ -1,4 +1,4 @@
-//! The formats beside each other, and beside qemu-img.
+//! Compares the formats with each other and with qemu-img.
 
 use super::{DIR, Way};
 use docker_to_linux::model::size::Size;
@@ -6,10 +6,10 @@ use docker_to_linux::shell::quote;
 use docker_to_linux::tool::Tool;
 use std::fmt::Write as _;
 
-/// What the others are compared with.
+/// The format that the others are compared with.
 const RAW: &str = "**raw** from a tar";
 
-/// Pairs of ours and qemu-img's, whose ratio is told: ours first.
+/// Pairs of ours and qemu-img's whose ratio is printed: ours first.
 const RIVALS: [(&str, &str); 2] = [
     ("**qcow2, zstd** from raw", "`qemu-img convert -c`, zstd"),
     (
@@ -18,8 +18,8 @@ const RIVALS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Every format. `make` gives the command that makes an image of the tar with these options;
-/// `own` is this program, as a word for the shell.
+/// All formats. `make` returns the command that makes an image from the tar with the given options;
+/// `own` is this program, quoted for the shell.
 pub(super) fn ways(own: &str, make: impl Fn(&str) -> String) -> Vec<Way> {
     let raw = format!("{DIR}/raw.img");
     let convert = |options: &str| {
@@ -39,7 +39,7 @@ pub(super) fn ways(own: &str, make: impl Fn(&str) -> String) -> Vec<Way> {
     };
     vec![
         Way {
-            // What the conversions below start from.
+            // The input of the conversions below.
             once: Some(format!("mv {DIR}/work/*.img {raw}")),
             ..Way::new(RAW, make("--format raw --no-metadata"))
         },
@@ -86,15 +86,13 @@ pub(super) fn table(ways: &[Way]) -> String {
             (None, None) => Ok(()),
         };
     }
-    text.push_str(
-        "\nRatios are the medians of the rounds' ratios; sizes are what the files take.\n",
-    );
+    text.push_str("\nRatios are the medians of the rounds' ratios; sizes are those on the disk.\n");
     for (ours, theirs) in RIVALS {
         if let (Some(a), Some(b)) = (find(ours), find(theirs))
             && let Some(ratio) = b.ratio(a)
             && b.size > 0
         {
-            // Sizes of files: far below what a float holds exactly.
+            // File sizes are far below the limit of exact floats.
             #[allow(clippy::cast_precision_loss)]
             let size = a.size as f64 / b.size as f64;
             let _ = writeln!(

@@ -1,8 +1,8 @@
-//! The fuzzer in `tests/fuzz`: built with coverage, and run for a while.
+//! Builds the fuzzer in `tests/fuzz` with coverage and runs it for a while.
 //!
-//! libFuzzer comes as a crate and LLVM's coverage with the pinned stable compiler, so nothing has
-//! to be installed but a C++ compiler. The own target folder keeps the flags from building
-//! everything else anew.
+//! libFuzzer is a crate and LLVM's coverage is part of the pinned stable compiler, so only a C++
+//! compiler has to be installed. A separate target folder avoids rebuilding everything else because
+//! of the flags.
 
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,8 +12,8 @@ use docker_to_linux::tool::Tool;
 use fs_err as fs;
 use xshell::{Shell, cmd};
 
-/// Coverage as libFuzzer reads it (Clang documentation, "SanitizerCoverage"). `-C` options only:
-/// they are stable.
+/// Coverage in libFuzzer's format (Clang documentation, "SanitizerCoverage"). These are only `-C`
+/// options, which are stable.
 const FLAGS: [&str; 5] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -23,16 +23,16 @@ const FLAGS: [&str; 5] = [
 ];
 /// The package of the fuzzer.
 const PACKAGE: &str = "docker-to-linux-fuzz";
-/// Seconds that one input may take. Coverage and a busy machine make a reader slow.
+/// Time limit for one input, in seconds. Coverage and a busy machine make the readers slow.
 const PATIENCE: u32 = 20;
-/// Memory that the fuzzer may take, in MiB: what hostile input may, and its own.
+/// Memory limit of the fuzzer, in MiB: the limit for hostile input, and its own memory.
 const MEMORY: u32 = 1024;
 /// Largest input in bytes.
 const LARGEST: u32 = 256 << 10;
-/// Inputs that a run tries at least, in any time. Less means that the fuzzer does not work.
+/// Minimum number of inputs in a run of any length. Fewer mean that the fuzzer does not work.
 const LEAST: u64 = 1000;
 
-/// Builds the fuzzer and runs it. An error if it finds something, or does not really run.
+/// Builds the fuzzer and runs it. Returns an error if it finds something, or does not really run.
 pub(super) fn run(sh: &Shell, seconds: u64) -> anyhow::Result<()> {
     Tool::Cxx.require()?;
     let dir = recipe::home().join("target/fuzz");
@@ -51,7 +51,7 @@ pub(super) fn run(sh: &Shell, seconds: u64) -> anyhow::Result<()> {
         format!("-artifact_prefix={found}/"),
         "-print_final_stats=1".to_owned(),
     ];
-    // What was found once is tried in every run.
+    // Every run includes the inputs of earlier findings.
     let cases = recipe::home().join("tests/fuzz/cases");
     let output = cmd!(sh, "{program} {options...} {corpus} {seeds} {cases}")
         .ignore_status()
@@ -68,16 +68,17 @@ pub(super) fn run(sh: &Shell, seconds: u64) -> anyhow::Result<()> {
         return Err(Report::failure(format!(
             "the fuzzer tried {tried} inputs in {seconds} s, so it does not really run"
         ))
-        .hint(format!("its output is in {log}"))
+        .hint(format!("see its output in {log}"))
         .into());
     }
     Ok(())
 }
 
-/// Builds it and returns the program.
+/// Builds the fuzzer and returns the path of the program.
 fn build(sh: &Shell, dir: &Utf8Path) -> anyhow::Result<Utf8PathBuf> {
     let version = cmd!(sh, "rustc --version --verbose").quiet().read()?;
-    // With a target, cargo keeps the flags from build scripts, which could not be linked.
+    // With a target, cargo does not apply the flags to build scripts, which could not be linked
+    // with them.
     let target = version
         .lines()
         .find_map(|l| l.strip_prefix("host: "))
@@ -91,9 +92,9 @@ fn build(sh: &Shell, dir: &Utf8Path) -> anyhow::Result<Utf8PathBuf> {
     Ok(dir.join(target).join("release/fuzz"))
 }
 
-/// The error for what was found.
+/// The error for a finding.
 fn finding(said: &str, program: &Utf8Path, input: Option<&Utf8Path>, log: &Utf8Path) -> Report {
-    // A panic tells its place in one line and its message in the next.
+    // A panic prints its place on one line and its message on the next.
     let lines: Vec<&str> = said.lines().collect();
     let at = lines
         .iter()
@@ -111,14 +112,14 @@ fn finding(said: &str, program: &Utf8Path, input: Option<&Utf8Path>, log: &Utf8P
     );
     match input {
         Some(input) => Report::failure(format!("the fuzzer found {input}: {what}")).hint(format!(
-            "replay it by `{program} {input}`; the log is {log}"
+            "replay it with `{program} {input}`; the log is {log}"
         )),
         None => Report::failure(format!("running the fuzzer: {what}"))
-            .hint(format!("its output is in {log}")),
+            .hint(format!("see its output in {log}")),
     }
 }
 
-/// How many inputs were tried.
+/// The number of inputs that were tried.
 fn tried(said: &str) -> Option<u64> {
     let line = |l: &str| {
         l.strip_prefix("stat::number_of_executed_units:")?
@@ -150,7 +151,7 @@ mod tests {
         ));
         assert_eq!(
             report.hint.as_deref(),
-            Some("replay it by `f crash-1`; the log is log")
+            Some("replay it with `f crash-1`; the log is log")
         );
     }
 }

@@ -1,5 +1,5 @@
 //! The machines that `ci` boots, and the images that it makes for them. No recipe is named here:
-//! what a recipe can be, and its turn among the others, decide.
+//! everything depends on what a recipe supports and on its position among the recipes.
 
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,16 +13,16 @@ use fs_err as fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::process::Command;
 
-/// A recipe that is built and booted.
+/// A recipe to build and boot.
 #[derive(Debug, Clone)]
 pub(super) struct Subject {
     pub(super) found: Found,
-    /// Its place among the project's recipes, from 0: decides which disks it boots from.
+    /// Its position among the project's recipes, from 0, which decides which disks it boots from.
     pub(super) turn: usize,
 }
 
-/// The recipes that `names` names; without names, all that are for every run. Then the names of
-/// those that are left to the nightly run.
+/// The recipes in `names`, or without names all that are for every run, and the names of those that
+/// are left to the nightly run.
 pub(super) fn subjects(all: Vec<Found>, names: &[String]) -> (Vec<Subject>, Vec<String>) {
     let mut left = Vec::new();
     let mut subjects = Vec::new();
@@ -43,7 +43,7 @@ pub(super) fn subjects(all: Vec<Found>, names: &[String]) -> (Vec<Subject>, Vec<
 /// An image of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Image {
-    /// As the recipe has it.
+    /// The recipe's own image.
     Own,
     /// For BIOS only.
     Bios,
@@ -54,10 +54,10 @@ pub(super) enum Image {
 }
 
 impl Image {
-    /// Those that are made in addition to the recipe's own.
+    /// The images that are made in addition to the recipe's own.
     pub(super) const OTHERS: [Image; 3] = [Image::Bios, Image::Uefi, Image::Uki];
 
-    /// The options of `image` that make it.
+    /// The options of `image` for this image.
     pub(super) fn options(self) -> &'static [&'static str] {
         match self {
             Image::Own => &[],
@@ -67,7 +67,7 @@ impl Image {
         }
     }
 
-    /// Its name, and that of its folder.
+    /// Name of the image and of its folder.
     pub(super) fn name(self) -> &'static str {
         match self {
             Image::Own => "own",
@@ -77,7 +77,7 @@ impl Image {
         }
     }
 
-    /// The file, below `dir`. `name` is the recipe's.
+    /// Path of the file in `dir`. `name` is the recipe's.
     pub(super) fn path(self, dir: &str, name: &str) -> Utf8PathBuf {
         let dir = Utf8Path::new(dir);
         match self {
@@ -87,7 +87,7 @@ impl Image {
         .join(format!("{name}.img"))
     }
 
-    /// The firmware that it boots with, if the recipe is for `boot`. None if a recipe for `boot`
+    /// The firmware that it boots with, if the recipe is for `boot`. Empty if a recipe for `boot`
     /// has no such image, or only as its own.
     fn firmware(self, boot: BootMode) -> &'static [Firmware] {
         match (self, boot) {
@@ -110,16 +110,16 @@ pub(super) struct Cell {
     pub(super) disk: DiskBus,
 }
 
-/// Kinds of disks that recipes boot from in turn, so that a plain run has each kind at least once.
-/// SeaBIOS reads NVMe disks since 1.11, but few machines' BIOSes do.
+/// Kinds of disks that recipes boot from in turn, so that a normal run uses each kind at least
+/// once. SeaBIOS reads NVMe disks since 1.11, but few machines' BIOSes do.
 const DISKS: [(Firmware, &[DiskBus]); 2] = [
     (Bios, &[Ahci, Virtio, Scsi]),
     (Uefi, &[Scsi, Nvme, Virtio, Ahci]),
 ];
 
-/// The machines that boot a recipe's images. A plain run boots its own image once with each
-/// firmware, and a unified kernel image of the recipe with the smallest image; what sets images for
-/// one firmware apart is checked by `tests/disk.rs`. A full run boots every image from every kind
+/// The machines that boot a recipe's images. A normal run boots a recipe's own image once with each
+/// firmware, and a unified kernel image of the recipe with the smallest image; `tests/disk.rs`
+/// checks the differences of images for one firmware. A full run boots every image from every kind
 /// of disk.
 pub(super) fn cells(subject: &Subject, smallest: bool, full: bool) -> Vec<Cell> {
     let recipe = &subject.found.recipe;
@@ -133,7 +133,7 @@ pub(super) fn cells(subject: &Subject, smallest: bool, full: bool) -> Vec<Cell> 
             for kinds in kinds.map(|(_, kinds)| kinds) {
                 for (n, disk) in kinds.iter().enumerate() {
                     let wanted = match image {
-                        // What is in a unified kernel image does not depend on the disk.
+                        // The contents of a unified kernel image do not depend on the disk.
                         Image::Uki => *disk == Virtio && (full || smallest),
                         Image::Own => full || n == subject.turn % kinds.len(),
                         Image::Bios | Image::Uefi => full,
@@ -153,8 +153,8 @@ pub(super) fn cells(subject: &Subject, smallest: bool, full: bool) -> Vec<Cell> 
     cells
 }
 
-/// The recipes that no machine boots: for PCs none of `cells`, and for arm64 none either unless
-/// `arm64` is set. Each is an error: it would be built, and nobody would see whether it works.
+/// The recipes that no machine boots: none in `cells`, and none for arm64 unless `arm64` is set.
+/// Each is an error, because it would be built without a test that it works.
 pub(super) fn unbooted<'a>(subjects: &'a [Subject], cells: &[Cell], arm64: bool) -> Vec<&'a str> {
     subjects
         .iter()
@@ -164,7 +164,7 @@ pub(super) fn unbooted<'a>(subjects: &'a [Subject], cells: &[Cell], arm64: bool)
         .collect()
 }
 
-/// Lets sfdisk, sgdisk and fsck.fat look at the disk: they must find nothing.
+/// Checks the disk with sfdisk, sgdisk and fsck.fat, which must find no problems.
 pub(super) fn check(image: &Utf8Path) -> anyhow::Result<()> {
     let sfdisk = Tool::Sfdisk.require()?;
     content(Command::new(&sfdisk).arg("--verify").arg(image))?;
@@ -174,9 +174,11 @@ pub(super) fn check(image: &Utf8Path) -> anyhow::Result<()> {
     if table["label"] == "gpt" {
         let said = content(Command::new(Tool::Sgdisk.require()?).arg("-v").arg(image))?;
         if !said.contains("No problems found") {
-            return Err(Report::failure(format!("sgdisk says of {image}: {said}")).into());
+            return Err(
+                Report::failure(format!("sgdisk finds problems in {image}: {said}")).into(),
+            );
         }
-        // The backup header lies in the last sector of the disk.
+        // The backup header is in the last sector of the disk.
         let last = fs::metadata(image)?.len() / 512 - 1;
         let mut header = [0; 8];
         let mut file = fs::File::open(image)?;
@@ -184,7 +186,7 @@ pub(super) fn check(image: &Utf8Path) -> anyhow::Result<()> {
         file.read_exact(&mut header)?;
         if &header != b"EFI PART" {
             return Err(Report::failure(format!(
-                "{image} has no backup of its partition table at its end"
+                "{image} has no backup partition table at its end"
             ))
             .into());
         }
@@ -195,9 +197,9 @@ pub(super) fn check(image: &Utf8Path) -> anyhow::Result<()> {
         if !ESP.iter().any(|t| partition["type"] == *t) {
             continue;
         }
-        let sector = |key: &str| partition[key].as_u64().context("sfdisk gave no number");
+        let sector = |key: &str| partition[key].as_u64().context("sfdisk printed no number");
         let (start, size) = (sector("start")?, sector("size")?);
-        // fsck.fat takes no part of a file.
+        // fsck.fat cannot check a part of a file.
         let mut copy = tempfile::NamedTempFile::new()?;
         let mut disk = fs::File::open(image)?;
         disk.seek(SeekFrom::Start(start * 512))?;
@@ -211,7 +213,7 @@ pub(super) fn check(image: &Utf8Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a program says that must be content.
+/// Runs a program that must succeed, and returns its output.
 fn content(command: &mut Command) -> anyhow::Result<String> {
     let out = command.output()?;
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
@@ -219,7 +221,7 @@ fn content(command: &mut Command) -> anyhow::Result<String> {
         return Ok(said);
     }
     Err(Report::failure(format!(
-        "{command:?} ends with {}: {said}{}",
+        "{command:?} failed with {}: {said}{}",
         out.status,
         String::from_utf8_lossy(&out.stderr)
     ))
@@ -242,7 +244,7 @@ mod tests {
         texts.iter().map(found).collect()
     }
 
-    /// As `a own Bios Ahci`.
+    /// E.g. `a own Bios Ahci`.
     fn shown(cells: &[Cell]) -> Vec<String> {
         let show = |c: &Cell| {
             let image = c.image.name();
@@ -292,7 +294,7 @@ mod tests {
         assert_eq!(left, ["b"]);
         let turns: Vec<usize> = some.iter().map(|s| s.turn).collect();
         assert_eq!(turns, [0, 2]);
-        // Who names it gets it, with the same disks as ever.
+        // A recipe that is named is included, with the same disks as always.
         let (some, left) = subjects(all, &["b".into()]);
         assert!(left.is_empty() && some.len() == 1 && some[0].turn == 1);
     }
@@ -311,7 +313,7 @@ mod tests {
         assert_eq!(unbooted(&subjects, &[], false), ["a", "b"]);
     }
 
-    /// A new folder in `recipes` is built and booted without a line of code.
+    /// A new folder in `recipes` is built and booted without changes to the code.
     #[test]
     fn every_recipe_of_the_project_is_booted_or_left_to_the_night() {
         let (subjects, left) = subjects(recipe::all().unwrap(), &[]);

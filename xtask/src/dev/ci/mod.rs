@@ -1,5 +1,5 @@
-//! `ci`: everything that must hold before a change lands. It is what CI runs, and what a
-//! contributor runs.
+//! `ci`: all checks that a change must pass before it lands. CI and contributors run the same
+//! command.
 
 mod fuzz;
 mod matrix;
@@ -27,42 +27,42 @@ use xshell::{Shell, cmd};
 /// Options of `ci`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Boot every combination of image, firmware and disk, not only the telling ones, and
-    /// upgrade machines
+    /// Boot every combination of image, firmware and disk, instead of a selection, and upgrade
+    /// machines
     #[arg(long)]
     full: bool,
-    /// Build and boot only these recipes, and leave out the tests on whole machines. Without it,
-    /// all recipes that do not say `ci: {when: nightly}`
+    /// Build and boot only these recipes, and skip the tests on whole machines. By default all
+    /// recipes without `ci: {when: nightly}` are built and booted
     #[arg(long, value_name = "NAME")]
     recipe: Vec<String>,
-    /// Leave out formatting, lints and tests: only build and boot
+    /// Only build and boot; skip formatting, lints and tests
     #[arg(long)]
     boots_only: bool,
-    /// Only check the action and the workflows: linters, and real runs under act
+    /// Only check the action and the workflows, with linters and with real runs under act
     #[arg(long, conflicts_with_all = ["boots_only", "full"])]
     workflows_only: bool,
-    /// Only fuzz what reads other people's input
+    /// Only fuzz the code that reads untrusted input
     #[arg(long, conflicts_with_all = ["boots_only", "workflows_only", "full"])]
     fuzz_only: bool,
-    /// Seconds that the fuzzer runs
+    /// Number of seconds to run the fuzzer
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     fuzz_seconds: u64,
-    /// Also build the recipes for arm64 and boot them. Needs what `setup --arm64` installs, and
-    /// many minutes where it is emulated
+    /// Also build and boot the recipes for arm64. This needs `setup --arm64`, and takes many
+    /// minutes with emulation
     #[arg(long)]
     arm64: bool,
 }
 
-/// Where the images that are tested lie.
+/// Folder for the tested images.
 const DIR: &str = "target/ci";
 
 pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     let begun = Instant::now();
     let sh = Shell::new()?;
-    // Asked now: once the tests have linked this program anew, the answer would be the old file,
-    // which is gone.
-    let own = std::env::current_exe().context("looking for this program's own file")?;
-    // Every test that lacks something fails from here on instead of passing it over.
+    // Ask now, because the tests link this program again, and afterwards the result would be the
+    // old file, which no longer exists.
+    let own = std::env::current_exe().context("finding this program's own file")?;
+    // From here on, every test that needs something that is missing fails instead of being skipped.
     let _ci = sh.push_env("CI", "1");
     let mut steps = Steps::new(console);
     if args.fuzz_only {
@@ -106,12 +106,12 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     }
     for name in &left {
         console.note(&format!(
-            "{name} is left to the nightly run, as its recipe says"
+            "{name} is left to the nightly run, as its recipe requests"
         ));
     }
     images_and_boots(args, &subjects, &sh, &own, &mut steps);
-    // The images' containers and their bases are there now, which these tests start from. A test
-    // that lacks the one it needs fails and says so.
+    // Now the images' containers and their bases exist, which these tests need. A test fails with a
+    // message if the one it needs is missing.
     if args.recipe.is_empty() {
         machine_tests(args.full, &sh, &mut steps);
     }
@@ -157,7 +157,7 @@ fn images_and_boots(
         steps.run(&format!("boot of {name}"), || {
             Err(
                 Report::failure(format!("no machine boots the recipe {name}"))
-                    .hint("`ci --arm64` boots recipes for arm64")
+                    .hint("use `ci --arm64` to boot recipes for arm64")
                     .into(),
             )
         });
@@ -198,7 +198,7 @@ fn images_and_boots(
     });
 }
 
-/// Room that a file takes on the disk, in blocks of 512 bytes. One that is not there takes most.
+/// Size of a file on the disk, in blocks of 512 bytes. The maximum if the file does not exist.
 fn blocks(path: &Utf8Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(path).map_or(u64::MAX, |m| m.blocks())
@@ -208,7 +208,7 @@ fn blocks(path: &Utf8Path) -> u64 {
 fn machine_tests(full: bool, sh: &Shell, steps: &mut Steps) {
     for (name, which, when) in on_demand::MACHINES {
         if full || when == When::Always {
-            // As many at once as machines of theirs fit on this host.
+            // As many at once as their machines fit on this host.
             let threads = smoke::at_once(&Machine::new(Arch::Amd64, Firmware::Bios));
             steps.run(name, || on_demand::run(sh, which, threads));
         }
@@ -219,7 +219,7 @@ fn image(found: &Found) -> Utf8PathBuf {
     Image::Own.path(DIR, &found.name)
 }
 
-/// The options for the build arguments that the recipe's `ci:` names.
+/// The options for the build arguments in the recipe's `ci:`.
 fn build_args(found: &Found, arch: Arch) -> Vec<String> {
     let given = found.recipe.ci.build_args.get(&arch).into_iter().flatten();
     given
@@ -227,7 +227,7 @@ fn build_args(found: &Found, arch: Arch) -> Vec<String> {
         .collect()
 }
 
-/// Makes another image of the same container: the engine has all of its layers.
+/// Makes another image from the same container, whose layers the engine already has.
 fn build_other(
     sh: &Shell,
     own: &std::path::Path,
@@ -248,7 +248,7 @@ fn build_other(
     check_root(&path)
 }
 
-/// Where the images for arm64 are.
+/// Folder for the images for arm64.
 const ARM64: &str = "target/ci/arm64";
 
 fn build_arm64(sh: &Shell, own: &std::path::Path, found: &Found) -> anyhow::Result<()> {
@@ -270,8 +270,8 @@ fn arm64_job(found: &Found) -> anyhow::Result<Job> {
     job(found, &format!("{}-arm64", found.name), path, machine)
 }
 
-/// Builds the image as a user does, twice: the second one comes from the same container image
-/// and must be the same, byte for byte.
+/// Builds the image as a user does, twice. The second one is made from the same container image and
+/// must be identical, byte for byte.
 fn build(sh: &Shell, own: &std::path::Path, found: &Found) -> anyhow::Result<()> {
     let recipe = &found.dir;
     let given = &build_args(found, Arch::Amd64);
@@ -304,7 +304,7 @@ fn sha256(path: &Utf8Path) -> anyhow::Result<String> {
     Ok(digest::sha256(fs::File::open(path)?)?)
 }
 
-/// What the image of a cell is called.
+/// The name of a cell's image.
 fn cell_name(cell: &Cell) -> String {
     match cell.image {
         Image::Own => cell.recipe.clone(),
@@ -342,10 +342,10 @@ fn job(found: &Found, name: &str, image: Utf8PathBuf, machine: Machine) -> anyho
     })
 }
 
-/// What is appended to a recipe's name, how `convert` is asked for it, and the ending of the file.
+/// The suffix for the recipe's name, the options of `convert`, and the extension of the file.
 type Form = (&'static str, &'static [&'static str], &'static str);
 
-/// Every format that QEMU opens. A plain run boots the first two only: `tests/formats.rs`
+/// All formats that QEMU can open. A normal run boots only the first two: `tests/formats.rs`
 /// compares the contents of all.
 const FORMS: [Form; 8] = [
     ("qcow2-zstd", &["qcow2", "--compression=zstd"], "qcow2"),
@@ -358,7 +358,7 @@ const FORMS: [Form; 8] = [
     ("vhdx", &["vhdx"], "vhdx"),
 ];
 
-/// Makes the recipe's image in another format, and its boot by QEMU's own driver.
+/// Makes the recipe's image in another format, and a boot of it with QEMU's driver for the format.
 fn form_job(
     sh: &Shell,
     own: &std::path::Path,
@@ -385,7 +385,7 @@ fn form_job(
     job(found, &name, file, machine)
 }
 
-/// Lets e2fsck look at the root file system, changing nothing.
+/// Checks the root file system with e2fsck, without changing it.
 fn check_root(image: &Utf8Path) -> anyhow::Result<()> {
     Tool::E2fsck.require()?;
     let (start, _) = claims::of(image, ImageFormat::Raw)?
@@ -393,7 +393,7 @@ fn check_root(image: &Utf8Path) -> anyhow::Result<()> {
         .with_context(|| format!("{image} has no ext4 file system"))?;
     if let Some(words) = smoke::root::e2fsck(image, start)? {
         return Err(Report::failure(format!(
-            "e2fsck finds the root file system of {image} not clean: {words}"
+            "e2fsck reports that the root file system of {image} is not clean: {words}"
         ))
         .into());
     }

@@ -10,10 +10,10 @@ pub(super) enum When {
     Full,
 }
 
-/// The tests that need whole machines: what they are about, how their names begin, and when.
+/// The tests that need whole machines: their subject, the prefix of their names, and when they run.
 pub(super) const MACHINES: [(&str, &str, When); 10] = [
     (
-        "the same files by every form of an image",
+        "the same files from every form of an image",
         "oci::",
         When::Always,
     ),
@@ -48,15 +48,18 @@ const CARGO: [&str; 6] = [
     "--",
 ];
 
-/// Runs the tests whose names begin so, `threads` at once.
+/// Runs the tests whose names begin with `which`, `threads` at once.
 ///
 /// # Errors
-/// A test fails, or there is none: cargo takes a name that nothing has for a success.
+/// If a test fails, or if there is none: for cargo, a name without tests is a success.
 pub(super) fn run(sh: &Shell, which: &str, threads: usize) -> anyhow::Result<()> {
     let names = list(sh)?;
     let names: Vec<_> = names.iter().filter(|n| n.starts_with(which)).collect();
     if names.is_empty() {
-        return Err(Report::failure(format!("no test on demand is called {which}…")).into());
+        return Err(Report::failure(format!(
+            "no on-demand test has a name that begins with {which}"
+        ))
+        .into());
     }
     let threads = threads.to_string();
     Ok(cmd!(
@@ -69,7 +72,7 @@ pub(super) fn run(sh: &Shell, which: &str, threads: usize) -> anyhow::Result<()>
 /// Checks that each of these tests belongs to a step.
 ///
 /// # Errors
-/// One does not, so it would never run.
+/// If a test belongs to no step and so would never run.
 pub(super) fn check(sh: &Shell) -> anyhow::Result<()> {
     let mut forgotten = list(sh)?;
     forgotten.retain(|name| {
@@ -81,13 +84,13 @@ pub(super) fn check(sh: &Shell) -> anyhow::Result<()> {
     }
     let names = forgotten.join(", ");
     Err(
-        Report::failure(format!("tests on demand that no step of ci runs: {names}"))
+        Report::failure(format!("no step of ci runs these on-demand tests: {names}"))
             .hint("add their module to MACHINES in dev/ci/on_demand.rs")
             .into(),
     )
 }
 
-/// The names of all tests on demand.
+/// The names of all on-demand tests.
 fn list(sh: &Shell) -> anyhow::Result<Vec<String>> {
     let text = cmd!(sh, "cargo {CARGO...} --ignored --list --format=terse")
         .quiet()

@@ -1,4 +1,4 @@
-//! The steps of a run of `ci`: what was done, how long it took, what failed.
+//! The steps of a run of `ci`: what was done, how long it took, and what failed.
 
 use docker_to_linux::cli::Console;
 use docker_to_linux::error::Report;
@@ -6,7 +6,7 @@ use docker_to_linux::smoke::{self, Event, Job};
 use docker_to_linux::vm::ImageFormat;
 use std::time::{Duration, Instant};
 
-/// What was run, and how long it took.
+/// The steps that were run, and how long each took.
 pub(super) struct Steps {
     console: Console,
     done: Vec<(String, Duration)>,
@@ -14,7 +14,7 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Nothing was run yet.
+    /// No steps yet.
     pub(super) fn new(console: Console) -> Steps {
         Steps {
             console,
@@ -23,8 +23,8 @@ impl Steps {
         }
     }
 
-    /// Runs a step. One that fails is told at once and fails the whole in the end: the others
-    /// tell more, and a run takes long.
+    /// Runs a step. A failure is reported at once, but the run continues and fails at the end,
+    /// because the other steps give more information and a run takes long.
     pub(super) fn run(&mut self, name: &str, step: impl FnOnce() -> anyhow::Result<()>) {
         self.console.stage(&format!("ci: {name}"));
         let begun = Instant::now();
@@ -37,7 +37,7 @@ impl Steps {
         }
     }
 
-    /// Adds a boot to `boots`; that it cannot be tried is a step that failed.
+    /// Adds a boot to `boots`. If it cannot be prepared, this counts as a failed step.
     pub(super) fn job(
         &mut self,
         boots: &mut Vec<Job>,
@@ -50,7 +50,7 @@ impl Steps {
         }
     }
 
-    /// Boots all of these, as many at once as fit on this host, and takes each for a step.
+    /// Boots all jobs, as many at once as fit on this host. Each counts as a step.
     pub(super) fn boots(&mut self, jobs: &[Job]) {
         let at_once = smoke::jobs_at_once(jobs);
         self.console
@@ -70,14 +70,14 @@ impl Steps {
             let name = format!("boot of {}", job.title());
             self.done
                 .push((name.clone(), Duration::from_secs_f64(took)));
-            // A raw image has a place to look inside.
+            // The inside of a raw image can be checked.
             let blind = outcome.checks.is_empty() && job.machine.format == ImageFormat::Raw;
             if outcome.passed && !blind {
                 continue;
             }
             let why = match outcome.passed {
                 true => format!(
-                    "nobody looked inside: {}",
+                    "the inside was not checked: {}",
                     outcome.findings.warnings.join("; ")
                 ),
                 false => {
@@ -93,7 +93,7 @@ impl Steps {
         self.done.push(("all boots".into(), begun.elapsed()));
     }
 
-    /// Tells what was run; an error that names what failed.
+    /// Prints the steps. Returns an error with the names of those that failed.
     pub(super) fn report(&self, all: Duration) -> anyhow::Result<()> {
         for (name, took) in &self.done {
             self.console
@@ -106,7 +106,7 @@ impl Steps {
                 self.done.len(),
                 self.failed.join("; ")
             ))
-            .hint("each is told above, behind its own heading and `FAILED:`")
+            .hint("see above, under the heading of each step and after `FAILED:`")
             .into());
         }
         self.console

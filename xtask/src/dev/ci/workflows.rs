@@ -1,13 +1,13 @@
-//! What `ci` says of the GitHub Action and the workflows: other people's linters, and the
-//! action itself under `act`, which runs workflows on this machine.
+//! How `ci` checks the GitHub Action and the workflows: with linters, and by running the action
+//! under `act`, which runs workflows on this machine.
 
 use super::on_demand;
 use camino::Utf8PathBuf;
 use docker_to_linux::cli::checkers;
 use xshell::{Shell, cmd};
 
-/// Lets the linters look at the action and the workflows. What they are told to overlook
-/// stands, with its reason, in `.github/zizmor.yml`.
+/// Checks the action and the workflows with linters. The exceptions and their reasons are in
+/// `.github/zizmor.yml`.
 pub(super) fn lint(sh: &Shell) -> anyhow::Result<()> {
     let bin = checkers::for_workflows()?;
     let workflows: Vec<Utf8PathBuf> = [".github/workflows"]
@@ -31,7 +31,7 @@ pub(super) fn lint(sh: &Shell) -> anyhow::Result<()> {
     )
     .run()?;
     let actionlint = bin.join("actionlint");
-    // The same verdict everywhere: it would use these two where they happen to be installed.
+    // It would use these two if they are installed; without them the result is the same everywhere.
     cmd!(sh, "{actionlint} -shellcheck= -pyflakes= {workflows...}").run()?;
     let zizmor = bin.join("zizmor");
     cmd!(
@@ -42,7 +42,7 @@ pub(super) fn lint(sh: &Shell) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs our own action by real workflows.
+/// Runs our own action in real workflows.
 pub(super) fn act(sh: &Shell) -> anyhow::Result<()> {
     checkers::for_workflows()?;
     on_demand::run(sh, on_demand::ACT, 1)
