@@ -383,7 +383,7 @@ fn sectors_are_in_the_manifest() {
     fs::write(p.out.join("box.manifest.json"), other).unwrap();
     let script = "sha256sum $(cut -c67- SHA256SUMS) >new && mv new SHA256SUMS";
     content(Command::new("sh").args(["-c", script]).current_dir(&p.out));
-    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.img has a table for sectors of 4096 bytes, not 512 bytes; hint: fetch that file again, or make the image anew");
+    insta::assert_snapshot!(p.verify_fails(), @"error: checking out: box.img has a table for sectors of 4096 bytes, not 512 bytes; hint: download the file again, or rebuild the image");
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Console {
 
     fn print(&self, colour: &str, mark: &str, text: &str) {
         let text = printable::without_commands(printable::line(text));
-        // Whoever closed our stderr does not want to know.
+        // If stderr is closed, there is nowhere to report it.
         let _ = if self.colours {
             writeln!(std::io::stderr(), "\x1b[{colour}m{mark}{text}\x1b[0m")
         } else {

@@ -109,7 +109,7 @@ pub struct Container {
 pub struct Disk {
     /// Its size.
     pub size: u64,
-    /// Size of its logical sectors: 512, where it is left out, or 4096.
+    /// Size of its logical sectors: 512 (the default if it is left out) or 4096.
     #[serde(default = "usual_sector", skip_serializing_if = "is_usual_sector")]
     pub sector_size: u64,
     /// Its partition table.
