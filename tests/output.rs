@@ -139,7 +139,11 @@ fn a_manifest_names_nothing_outside_its_folder() {
     json["artifacts"][0]["join"] = "rm -rf ~".into();
     fs::write(&path, json.to_string()).unwrap();
     let mut convert = p.xtask(&["convert", "out/box.img", "--format", "vdi"]);
-    fails(convert.args(["--output", "new"]), 1, &["box.img", "join command"]);
+    fails(
+        convert.args(["--output", "new"]),
+        1,
+        &["box.img", "join command"],
+    );
     // A manifest that is not a file, or is endless.
     let convert = || {
         let mut convert = p.xtask(&["convert", "out/box.img", "--format", "vdi"]);
