@@ -225,7 +225,7 @@ fn a_run_that_dies_is_completed_by_the_next() {
         said.contains("uploading box.img") && said.contains("500 (down)"),
         "{said}"
     );
-    assert!(said.contains("6 times"), "{said}");
+    assert!(said.contains("6 attempts"), "{said}");
     // An incomplete release is not visible.
     assert_eq!(github.state().release()["draft"], true);
     publish(&github, &all).unwrap();
