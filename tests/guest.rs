@@ -19,6 +19,8 @@ use std::os::unix::fs::FileExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+mod unplugged;
+
 /// An image that a test made.
 struct Made {
     image: Utf8PathBuf,
@@ -28,14 +30,20 @@ struct Made {
 
 /// The container image of a recipe with an ssh server.
 fn with_ssh(recipe: &str) -> Option<(Engine, String)> {
+    derived(recipe, "ssh", None)
+}
+
+/// The container image of a recipe and what a Dockerfile of `tests/guest` adds.
+fn derived(recipe: &str, name: &str, dockerfile: Option<&str>) -> Option<(Engine, String)> {
     let (engine, tag) = machine::container(recipe)?;
     let context = machine::home().join("tests/guest");
+    let dockerfile = dockerfile.map(|name| context.join(name));
     let what = Build {
         context: &context,
-        dockerfile: None,
+        dockerfile,
         args: [("BASE".to_owned(), tag)].into(),
         platform: None,
-        tag: engine::tag("test-ssh", Arch::Amd64),
+        tag: engine::tag(&format!("test-{name}"), Arch::Amd64),
         network: None,
     };
     let image = engine::build(&engine, &what, &|_| ()).unwrap();

@@ -11,7 +11,7 @@ pub(super) enum When {
 }
 
 /// The tests that need whole machines: their subject, the prefix of their names, and when they run.
-pub(super) const MACHINES: [(&str, &str, When); 10] = [
+pub(super) const MACHINES: [(&str, &str, When); 11] = [
     (
         "the same files from every form of an image",
         "oci::",
@@ -32,6 +32,7 @@ pub(super) const MACHINES: [(&str, &str, When); 10] = [
     ),
     ("sectors of 4096 bytes", "sectors::", When::Always),
     ("more logins and growth", "guest::all::", When::Full),
+    ("a card without a cable", "guest::unplugged::", When::Full),
     ("kernels in other places", "layouts::", When::Full),
     ("upgrades in the guest", "upgrade::", When::Full),
 ];

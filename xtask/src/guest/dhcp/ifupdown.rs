@@ -14,6 +14,22 @@ const SCRIPT_TEXT: &str =
 
 const WAIT: &str = "ifupdown-wait-online.service";
 
+/// Waits for an address. ifupdown's own `wait-online.sh` asks `ifquery --state`, which calls an
+/// interface up as soon as ifup(8) begins with it, half a minute before DHCP is through. IPv6 alone
+/// counts after ten seconds: a router's advertisement comes before DHCP's lease.
+const ONLINE: &str = "/usr/lib/docker-to-linux/online";
+const ONLINE_TEXT: &str = r#"#!/bin/sh
+# Written by docker-to-linux: waits until an interface has an address.
+six=0
+while [ "$six" -lt 10 ]; do
+	case $(ip -o addr show scope global -tentative) in
+	*" inet "*) break ;;
+	*" inet6 "*) six=$((six + 1)) ;;
+	esac
+	sleep 1
+done
+"#;
+
 /// Only the loopback interface.
 pub(super) fn loopback(rootfs: &mut Rootfs) -> Result<(), Report> {
     rewrite(rootfs, FILE, LOOPBACK.into())
@@ -28,14 +44,19 @@ pub(super) fn wired(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
     let stanza = if init != Init::Systemd {
         "auto eth0\niface eth0 inet dhcp\n".to_owned()
     } else if by_udev(rootfs) {
-        let meta = Meta::root(0o755, rootfs.epoch);
-        let script = Node::new(Kind::bytes(SCRIPT_TEXT.as_bytes().to_vec()), meta);
-        rootfs.tree.insert(SCRIPT, script).map_err(edit)?;
+        for (path, text) in [(SCRIPT, SCRIPT_TEXT), (ONLINE, ONLINE_TEXT)] {
+            let meta = Meta::root(0o755, rootfs.epoch);
+            let script = Node::new(Kind::bytes(text.as_bytes().to_vec()), meta);
+            rootfs.tree.insert(path, script).map_err(edit)?;
+        }
         units::enable(rootfs, init, WAIT, "network-online.target")?;
         rewrite(
             rootfs,
-            &format!("/etc/systemd/system/{WAIT}.d/10-timeout.conf"),
-            "# Written by docker-to-linux.\n[Service]\nTimeoutStartSec=60\n".into(),
+            &format!("/etc/systemd/system/{WAIT}.d/10-address.conf"),
+            // Two minutes: an emulated machine with much load took 62 s to its address.
+            format!(
+                "# Written by docker-to-linux: online is a machine with an address.\n[Unit]\nAfter=networking.service\n\n[Service]\nExecStart=\nExecStart={ONLINE}\nTimeoutStartSec=120\n"
+            ),
         )?;
         format!(
             "allow-hotplug /en* /eth*\nmapping en* eth*\n\tscript {SCRIPT}\niface wired inet dhcp\n"

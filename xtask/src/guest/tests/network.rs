@@ -121,6 +121,11 @@ fn ifupdown_does_not_wait_for_a_card_without_a_cable() {
     assert_eq!(r.tree.node(script).meta.mode, 0o755);
     let wait = "/etc/systemd/system/network-online.target.wants/ifupdown-wait-online.service";
     assert!(r.tree.exists(wait));
+    let online = r.tree.lookup("/usr/lib/docker-to-linux/online").unwrap();
+    assert_eq!(r.tree.node(online).meta.mode, 0o755);
+    let drop_in = "/etc/systemd/system/ifupdown-wait-online.service.d/10-address.conf";
+    let start = "\nExecStart=\nExecStart=/usr/lib/docker-to-linux/online\n";
+    assert!(text(&r, drop_in).contains(start));
     // Without what starts them, and where somebody wrote the file.
     let (r, _) = prepared(systemd(&all[..4]));
     assert!(text(&r, "/etc/network/interfaces").contains("auto /en*=wired"));
