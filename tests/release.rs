@@ -6,7 +6,7 @@ use crate::common::github::{Fault, GitHub, REPOSITORY, TOKEN};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::error::{Class, Report};
 use docker_to_linux::format::target::join_command;
-use docker_to_linux::github::issue::{self, Done, Outcome};
+use docker_to_linux::github::issue::{self, Done, NightlyOutcome};
 use docker_to_linux::github::release::{self, Published, Wanted};
 use docker_to_linux::github::{Client, Repository, Token};
 use std::time::Duration;
@@ -363,8 +363,8 @@ fn checksums_of_jobs_that_run_at_the_same_time_are_all_there() {
     }
 }
 
-fn outcome(id: &str, verdict: &str) -> Outcome {
-    Outcome {
+fn outcome(id: &str, verdict: &str) -> NightlyOutcome {
+    NightlyOutcome {
         id: id.into(),
         verdict: verdict.into(),
         error: "the kernel panicked".into(),
@@ -376,7 +376,7 @@ fn outcome(id: &str, verdict: &str) -> Outcome {
 #[test]
 fn one_issue_tells_of_the_nights() {
     let github = GitHub::start();
-    let report = |outcomes: &[Outcome]| {
+    let report = |outcomes: &[NightlyOutcome]| {
         issue::report(
             &client(&github, TOKEN),
             &repository(),

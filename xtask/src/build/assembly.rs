@@ -3,7 +3,7 @@
 
 use super::{esp, extlinux};
 use crate::bootloader::files::Loaders;
-use crate::disk::{Image, Part, gpt, mbr};
+use crate::disk::{Part, WholeDisk, gpt, mbr};
 use crate::error::Report;
 use crate::format::{self, Checked, Sink};
 use crate::fs::{Layout, ext4};
@@ -197,13 +197,13 @@ impl Assembly {
                 layout,
             });
         }
-        let image = Image {
+        let whole = WholeDisk {
             size: disk.size,
             table: self.table.clone(),
             parts,
         };
         let mut checked = Checked::new(sink, self.plan.disk.size);
-        image.emit(&self.stores, &mut checked, progress)
+        whole.emit(&self.stores, &mut checked, progress)
     }
 }
 
@@ -212,7 +212,12 @@ fn logins(rootfs: &Rootfs, given: &guest::Logins) -> Vec<String> {
     let shadow = rootfs.read("/etc/shadow", guest::hashes::LARGEST);
     let shadow = shadow.ok().flatten().unwrap_or_default();
     let by_password = guest::hashes::let_in(&shadow).into_iter();
-    let by_key = given.with_keys().into_iter();
+    let keys = match guest::sshd::is_there(rootfs) {
+        true => given.with_keys(),
+        // They have no effect yet, and a note says so.
+        false => Vec::new(),
+    };
+    let by_key = keys.into_iter();
     by_password
         .map(|name| format!("{name} by password"))
         .chain(by_key.map(|name| format!("{name} by ssh key")))

@@ -4,7 +4,7 @@ use super::Assembly;
 use crate::deliver::artifact;
 use crate::deliver::manifest::{self, Manifest};
 use crate::deliver::sbom::Inventory;
-use crate::deliver::{Delivery, Emit, Job, Metadata};
+use crate::deliver::{Delivery, Emit, Metadata, WriteJob};
 use crate::error::Report;
 use crate::format::{self, Sink};
 use crate::model::{Format, MIB, Packing, Size};
@@ -75,8 +75,8 @@ impl Files {
         options: &'a format::Options,
         free: Vec<Range<u64>>,
         access: Access,
-    ) -> Job<'a> {
-        Job {
+    ) -> WriteJob<'a> {
+        WriteJob {
             dir,
             size,
             formats,

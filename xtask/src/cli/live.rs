@@ -5,13 +5,14 @@
 //! is not a terminal, and with `-v` and `-q`, [`Console`] prints everything instead.
 
 use super::console::{Console, Level};
+use crate::cleanup::Guard;
 use crate::printable;
 use crate::progress::{Bytes, Progress};
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lines of other programs' output that are shown at a time.
@@ -27,8 +28,10 @@ const WORTH_TELLING: Duration = Duration::from_millis(500);
 pub(super) struct Live {
     console: Console,
     multi: MultiProgress,
-    log: Log,
+    log: Arc<Log>,
     state: Mutex<State>,
+    /// Clears the screen after a signal.
+    interrupted: Option<Guard>,
 }
 
 /// The log file, or nothing if it cannot be written.
@@ -63,11 +66,20 @@ impl Live {
             return None;
         }
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let log = Arc::new(Log::new(&Utf8Path::new(LOGS).join(format!("{name}.log"))));
+        // A signal ends the program: the moving lines go first, and the log is complete.
+        let (screen, file) = (multi.clone(), Arc::clone(&log));
+        let interrupted = Guard::new(move || {
+            let _ = screen.clear();
+            screen.set_draw_target(ProgressDrawTarget::hidden());
+            file.finish();
+        });
         Some(Live {
             console,
             multi,
-            log: Log::new(&Utf8Path::new(LOGS).join(format!("{name}.log"))),
+            log,
             state: Mutex::default(),
+            interrupted: Some(interrupted),
         })
     }
 
@@ -106,6 +118,14 @@ impl Live {
     pub(super) fn done(&self) {
         self.end(&mut self.state());
         self.log.finish();
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(guard) = self.interrupted.take() {
+            guard.disarm();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::model::Arch;
 use crate::output;
 use crate::output::write_error;
 use crate::small;
-use crate::smoke::{self, Credentials, Event, Job, Outcome, evidence_dir, report};
+use crate::smoke::{self, BootJob, BootOutcome, Credentials, Event, evidence_dir, report};
 use crate::vm::{DiskBus, Firmware, ImageFormat, Machine, accel, claims};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
@@ -121,8 +121,8 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
 }
 
 /// The error for boots of which at least one failed.
-pub fn failed(outcomes: &[Outcome]) -> Report {
-    let failed: Vec<&Outcome> = outcomes.iter().filter(|o| !o.passed).collect();
+pub fn failed(outcomes: &[BootOutcome]) -> Report {
+    let failed: Vec<&BootOutcome> = outcomes.iter().filter(|o| !o.passed).collect();
     let names: Vec<String> = failed
         .iter()
         .map(|o| format!("{} with {}: {}", o.name, o.firmware, report::result(o)))
@@ -141,7 +141,7 @@ pub fn failed(outcomes: &[Outcome]) -> Report {
 }
 
 /// Prints how a boot went.
-pub fn tell(outcome: &Outcome, console: Console) {
+pub fn tell(outcome: &BootOutcome, console: Console) {
     let inside = match outcome.checks.len() {
         0 => String::new(),
         n => format!(", {n} checks"),
@@ -187,7 +187,7 @@ fn credentials(args: &Args) -> Result<Option<Credentials>, Report> {
 }
 
 /// A boot for each firmware and each disk bus.
-fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec<Job>, Report> {
+fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec<BootJob>, Report> {
     let Named {
         name,
         image,
@@ -215,7 +215,7 @@ fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec
     let mut jobs = Vec::new();
     for firmware in firmwares {
         for disk in &args.disk {
-            jobs.push(Job {
+            jobs.push(BootJob {
                 evidence: evidence_dir(&args.evidence, &name, firmware, *disk),
                 name: name.clone(),
                 image: image.clone(),
@@ -240,7 +240,7 @@ fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec
 }
 
 /// Prints or writes the outcomes in every form that was requested.
-fn report(outcomes: &[Outcome], args: &Args) -> anyhow::Result<()> {
+fn report(outcomes: &[BootOutcome], args: &Args) -> anyhow::Result<()> {
     if let Some(file) = &args.junit {
         write(file, &report::junit(outcomes)?)?;
     }

@@ -32,10 +32,10 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     }
     let Some(first) = outcome.problems.first() else {
         console.stage(&format!(
-            "{} files ({}) and {} manifests match",
-            outcome.files,
+            "{} ({}) and {} match",
+            counted(outcome.files, "file"),
             Size(outcome.bytes),
-            outcome.manifests
+            counted(outcome.manifests, "manifest")
         ));
         return Ok(());
     };
@@ -48,4 +48,12 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             .hint("download the file again, or rebuild the image")
             .into(),
     )
+}
+
+/// A number of things: `1 file`, `2 files`.
+fn counted(number: u64, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
 }

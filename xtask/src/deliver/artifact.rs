@@ -1,7 +1,7 @@
 //! Writes a disk once, in every format, compressed and split into parts as requested.
 
 use super::free_space;
-use super::job::{Emit, Job};
+use super::job::{Emit, WriteJob};
 use crate::error::Report;
 use crate::format::bmap::Bmap;
 use crate::format::digest::{DiskHash, sha256_file};
@@ -56,7 +56,11 @@ enum Way {
 ///
 /// If the file system is full, the error says how much space is missing; to find out, `emit` is
 /// called again.
-pub fn write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Artifact>, Report> {
+pub fn write(
+    job: &WriteJob<'_>,
+    emit: Emit<'_>,
+    say: &dyn Fn(&str),
+) -> Result<Vec<Artifact>, Report> {
     check_names(job)?;
     try_write(job, emit, say).map_err(|(path, error)| {
         // At this point all incomplete files are removed.
@@ -70,7 +74,11 @@ pub fn write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Ar
 
 type Failed = (Utf8PathBuf, io::Error);
 
-fn try_write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Artifact>, Failed> {
+fn try_write(
+    job: &WriteJob<'_>,
+    emit: Emit<'_>,
+    say: &dyn Fn(&str),
+) -> Result<Vec<Artifact>, Failed> {
     let mut sinks = Vec::new();
     let mut ways = Vec::new();
     for format in job.formats {
@@ -130,7 +138,7 @@ fn try_write(job: &Job<'_>, emit: Emit<'_>, say: &dyn Fn(&str)) -> Result<Vec<Ar
 }
 
 /// Refuses an image whose files would replace something that is not a regular file.
-fn check_names(job: &Job<'_>) -> Result<(), Report> {
+fn check_names(job: &WriteJob<'_>) -> Result<(), Report> {
     let names = job.formats.iter().map(|format| path_of(job, *format));
     let map = job.free.as_ref().map(|_| map_path(job));
     for path in names.chain(map) {
@@ -140,7 +148,7 @@ fn check_names(job: &Job<'_>) -> Result<(), Report> {
 }
 
 /// The file of an artifact, or the file that its parts make together.
-fn path_of(job: &Job<'_>, format: Format) -> Utf8PathBuf {
+fn path_of(job: &WriteJob<'_>, format: Format) -> Utf8PathBuf {
     let mut name = format.file_name(&job.options.name);
     if let Some(packing) = job.packing {
         name = format!("{name}.{}", packing.extension());
@@ -149,13 +157,13 @@ fn path_of(job: &Job<'_>, format: Format) -> Utf8PathBuf {
 }
 
 /// Path of the block map. bmaptool expects this name for the raw image, compressed or not.
-fn map_path(job: &Job<'_>) -> Utf8PathBuf {
+fn map_path(job: &WriteJob<'_>) -> Utf8PathBuf {
     let raw = Format::Raw.file_name(&job.options.name);
     job.dir.join(format!("{raw}.bmap"))
 }
 
 fn start_map(
-    job: &Job<'_>,
+    job: &WriteJob<'_>,
     free: Vec<Range<u64>>,
     path: &Utf8Path,
     sinks: &mut Vec<Box<dyn Sink>>,
@@ -176,7 +184,7 @@ fn complete(pending: Pending) -> io::Result<Written> {
     })
 }
 
-fn target(job: &Job<'_>, path: &Utf8Path) -> io::Result<Target> {
+fn target(job: &WriteJob<'_>, path: &Utf8Path) -> io::Result<Target> {
     Target::create(
         path,
         job.access,
@@ -187,7 +195,7 @@ fn target(job: &Job<'_>, path: &Utf8Path) -> io::Result<Target> {
 }
 
 fn start(
-    job: &Job<'_>,
+    job: &WriteJob<'_>,
     format: Format,
     path: &Utf8Path,
     sinks: &mut Vec<Box<dyn Sink>>,
@@ -246,7 +254,7 @@ fn direct(pending: Pending, hash: Option<Receiver<String>>) -> io::Result<Whole>
     })
 }
 
-fn detour(job: &Job<'_>, path: &Utf8Path, plain: &Pending) -> io::Result<Whole> {
+fn detour(job: &WriteJob<'_>, path: &Utf8Path, plain: &Pending) -> io::Result<Whole> {
     let mut target = target(job, path)?;
     copy(&plain.file()?, &mut target)?;
     target.finish()

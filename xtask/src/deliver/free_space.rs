@@ -1,6 +1,6 @@
 //! Computes how much space the files of an image need, for the error about a full disk.
 
-use super::job::{Emit, Job};
+use super::job::{Emit, WriteJob};
 use crate::error::Report;
 use crate::format::Sink;
 use crate::format::zero::is_zero;
@@ -51,7 +51,12 @@ impl Sink for Count {
 
 /// The error for a full file system. It says how much space is missing, if that can be known. To be
 /// called after all incomplete files have been removed.
-pub(super) fn missing(job: &Job<'_>, emit: Emit<'_>, path: &Utf8Path, full: io::Error) -> Report {
+pub(super) fn missing(
+    job: &WriteJob<'_>,
+    emit: Emit<'_>,
+    path: &Utf8Path,
+    full: io::Error,
+) -> Report {
     let report = |full| output::write_error(path, full);
     let free = match rustix::fs::statvfs(job.dir.as_std_path()) {
         Ok(fs) => fs.f_bavail.saturating_mul(fs.f_frsize),
@@ -81,7 +86,7 @@ pub(super) fn missing(job: &Job<'_>, emit: Emit<'_>, path: &Utf8Path, full: io::
 
 /// Space in bytes that the job uses at its peak for a disk with `content` bytes that are not zero,
 /// and whether it may need less.
-fn need(job: &Job<'_>, content: u64) -> (u64, bool) {
+fn need(job: &WriteJob<'_>, content: u64) -> (u64, bool) {
     // Tables and headers: at most 8 bytes per 64 KiB, and a few MiB.
     let each = content + content / 512 + 2 * MIB;
     let mut need = 0;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// Which files to write.
 #[derive(Debug)]
-pub struct Job<'a> {
+pub struct WriteJob<'a> {
     /// Folder for the files.
     pub dir: &'a Utf8Path,
     /// Size of the disk in bytes.

@@ -17,7 +17,7 @@ use crate::output::{Folder, Pending, Set};
 use crate::plain::PlainName;
 use artifact::{Artifact, join_name};
 use camino::{Utf8Path, Utf8PathBuf};
-pub use job::{Emit, Job};
+pub use job::{Emit, WriteJob};
 use manifest::Manifest;
 use sbom::Inventory;
 use std::io::{self, Write};

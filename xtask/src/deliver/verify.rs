@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// The result of a check.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct Verified {
     /// Number of files whose checksums were computed.
     pub files: u64,
     /// Total size of these files in bytes.
@@ -31,14 +31,14 @@ pub struct Outcome {
 /// bytes as they are read.
 ///
 /// Fails only if there is nothing to check against; mismatches are in the outcome.
-pub fn verify(dir: &Utf8Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Outcome, Report> {
+pub fn verify(dir: &Utf8Path, progress: &(dyn Fn(u64) + Sync)) -> Result<Verified, Report> {
     let path = dir.join(sums::NAME);
     let text = sums::read(dir).map_err(|e| {
         let report = Report::mistake(format!("there is nothing to check {dir} against"));
         let report = report.because(format!("reading {path}: {e}"));
         report.hint("give the folder that `cargo xtask image` or `convert` wrote to")
     })?;
-    let mut outcome = Outcome::default();
+    let mut outcome = Verified::default();
     outcome.problems.extend(output::half_named(dir));
     let mut said = Said::new();
     for (sum, name) in sums::parse(&text) {
@@ -76,7 +76,7 @@ type Said<'a> = BTreeMap<PlainName, &'a str>;
 fn check_sums(
     dir: &Utf8Path,
     said: &Said<'_>,
-    outcome: &mut Outcome,
+    outcome: &mut Verified,
     progress: &(dyn Fn(u64) + Sync),
 ) {
     type Found = (String, io::Result<(u64, bool)>);

@@ -5,7 +5,7 @@ use docker_to_linux::cli::Console;
 use docker_to_linux::cli::RESULT;
 use docker_to_linux::cli::variable;
 use docker_to_linux::error::Report;
-use docker_to_linux::github::issue::{self, Done, Outcome};
+use docker_to_linux::github::issue::{self, Done, NightlyOutcome};
 use docker_to_linux::github::{Client, Repository, Token};
 use fs_err as fs;
 
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
 }
 
 /// The result for each entry of the matrix.
-fn outcomes(matrix: &str, dir: &Utf8Path) -> Result<Vec<Outcome>, Report> {
+fn outcomes(matrix: &str, dir: &Utf8Path) -> Result<Vec<NightlyOutcome>, Report> {
     let wrong = || {
         Report::mistake("the matrix is not in the format of `list --json --matrix`")
             .hint("use --matrix \"$(cargo xtask list --json --matrix)\"")
@@ -62,17 +62,17 @@ fn outcomes(matrix: &str, dir: &Utf8Path) -> Result<Vec<Outcome>, Report> {
 }
 
 /// Reads the result of one boot. A job that ended without a result counts as failed.
-fn outcome(id: &str, dir: &Utf8Path) -> Outcome {
+fn outcome(id: &str, dir: &Utf8Path) -> NightlyOutcome {
     let path = dir.join(RESULT);
     let read = fs::read_to_string(&path)
         .map_err(|e| e.to_string())
-        .and_then(|text| serde_json::from_str::<Outcome>(&text).map_err(|e| e.to_string()));
+        .and_then(|text| serde_json::from_str::<NightlyOutcome>(&text).map_err(|e| e.to_string()));
     match read {
-        Ok(outcome) => Outcome {
+        Ok(outcome) => NightlyOutcome {
             id: id.to_owned(),
             ..outcome
         },
-        Err(why) => Outcome {
+        Err(why) => NightlyOutcome {
             id: id.to_owned(),
             verdict: "no-result".into(),
             error: format!("the job ended before there was a verdict ({why})"),

@@ -20,7 +20,7 @@ pub struct Part<'a> {
 
 /// A disk that is ready to be written.
 #[derive(Debug)]
-pub struct Image<'a> {
+pub struct WholeDisk<'a> {
     /// Size of the disk in bytes.
     pub size: u64,
     /// The bytes before the first partition and after the last one, as (offset, bytes).
@@ -29,7 +29,7 @@ pub struct Image<'a> {
     pub parts: Vec<Part<'a>>,
 }
 
-impl Image<'_> {
+impl WholeDisk<'_> {
     /// Emits the whole disk, every byte once and in ascending order. `progress` gets the number of
     /// bytes of file contents that were read since its last call.
     pub fn emit(

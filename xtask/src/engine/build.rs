@@ -179,7 +179,7 @@ fn hint(tail: &[String]) -> &'static str {
     } else if said("no space left on device") {
         "free some space where the engine stores its images, e.g. with `docker system prune`"
     } else {
-        "fix the Dockerfile and try again; without -q you see the engine's own output"
+        "fix the Dockerfile and try again (the engine's own output is hidden by -q)"
     }
 }
 

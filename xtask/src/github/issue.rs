@@ -24,7 +24,7 @@ const LONGEST: usize = 60_000;
 /// The result for one image of the matrix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Outcome {
+pub struct NightlyOutcome {
     /// Its id in the matrix, e.g. `debian-uefi-amd64`.
     pub id: String,
     /// `passed`, or another verdict.
@@ -40,7 +40,7 @@ pub struct Outcome {
     pub screenshot: bool,
 }
 
-impl Outcome {
+impl NightlyOutcome {
     /// Whether the image boots.
     pub fn passed(&self) -> bool {
         self.verdict == "passed"
@@ -65,14 +65,14 @@ pub enum Done {
 pub fn report(
     client: &Client,
     repository: &Repository,
-    outcomes: &[Outcome],
+    outcomes: &[NightlyOutcome],
     run: &str,
 ) -> Result<Done, Report> {
     if outcomes.is_empty() {
         return Err(Report::mistake("no results of boots were found")
             .hint("give the folder that the artifacts were downloaded to"));
     }
-    let failed: Vec<&Outcome> = outcomes.iter().filter(|o| !o.passed()).collect();
+    let failed: Vec<&NightlyOutcome> = outcomes.iter().filter(|o| !o.passed()).collect();
     let open = find(client, repository)?;
     match (open, failed.is_empty()) {
         (None, true) => Ok(Done::Nothing),
@@ -167,7 +167,7 @@ fn comment(
         .map(|_| ())
 }
 
-fn title(failed: &[&Outcome]) -> String {
+fn title(failed: &[&NightlyOutcome]) -> String {
     match failed {
         [one] => format!("Nightly: {} does not boot", one.id),
         many => format!("Nightly: {} images do not boot", many.len()),
@@ -179,7 +179,7 @@ fn mark_of(text: &str) -> Option<&str> {
     text.lines().find(|line| line.starts_with(MARK))
 }
 
-fn text(failed: &[&Outcome], of: usize, run: &str) -> String {
+fn text(failed: &[&NightlyOutcome], of: usize, run: &str) -> String {
     // `--` would end the comment.
     let ids: Vec<String> = failed
         .iter()
@@ -244,15 +244,15 @@ mod tests {
     #[test]
     fn a_text_fits_and_its_mark_names_what_fails() {
         let long = "x".repeat(500) + "\n";
-        let outcome = |id: &str| Outcome {
+        let outcome = |id: &str| NightlyOutcome {
             id: id.into(),
             verdict: "panic".into(),
             error: "a | b -->".into(),
             log: long.repeat(100),
             screenshot: true,
         };
-        let many: Vec<Outcome> = (0..50).map(|n| outcome(&format!("r-{n}"))).collect();
-        let failed: Vec<&Outcome> = many.iter().collect();
+        let many: Vec<NightlyOutcome> = (0..50).map(|n| outcome(&format!("r-{n}"))).collect();
+        let failed: Vec<&NightlyOutcome> = many.iter().collect();
         let all = text(&failed, 60, "https://x/run");
         assert!(all.len() < 65_536, "{}", all.len());
         assert!(mark_of(&all).is_some_and(|m| m.ends_with("r-49=panic -->")));

@@ -18,7 +18,7 @@ mod network;
 mod old;
 mod overlay;
 pub mod service;
-mod sshd;
+pub mod sshd;
 mod swap;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,12 @@ use super::{Init, Report, Rootfs, Settings, edit, read, units};
 const KEYS_UNIT: &str = "docker-to-linux-ssh-keys.service";
 const KEYS_TEXT: &str = include_str!("files/ssh-keys.service");
 
+/// Whether there is an ssh server.
+pub fn is_there(rootfs: &Rootfs) -> bool {
+    let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd"];
+    sshd.iter().any(|p| rootfs.tree.resolve(p).is_some())
+}
+
 /// Removes the container's host keys, and makes sure that the first boot creates new ones. Enables
 /// the server for users with keys. Returns notes for the user.
 pub(super) fn prepare(
@@ -15,8 +21,7 @@ pub(super) fn prepare(
 ) -> Result<Vec<String>, Report> {
     let mut notes = Vec::new();
     let people = settings.given.logins.with_keys();
-    let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd"];
-    if !sshd.iter().any(|p| rootfs.tree.resolve(p).is_some()) {
+    if !is_there(rootfs) {
         if !people.is_empty() {
             notes.push(format!(
                 "the ssh keys of {} have no effect yet: the root file system has no ssh server; install openssh-server (on Alpine openssh) in the Dockerfile",

@@ -3,7 +3,7 @@
 use super::checks::Inside;
 use super::evidence::{self, Evidence};
 use super::verdict::{Hung, Verdict};
-use super::{Credentials, Job, Outcome, StageTime, checks, root};
+use super::{BootJob, BootOutcome, Credentials, StageTime, checks, root};
 use crate::error::Report;
 use crate::printable::plain;
 use crate::tool::Tool;
@@ -25,7 +25,7 @@ const TAIL: usize = 12;
 
 /// Boots the job's image and returns the outcome. Fails only if it could not be tried: no QEMU, no
 /// such image, or no space for a copy.
-pub fn boot(job: &Job) -> Result<Outcome, Report> {
+pub fn boot(job: &BootJob) -> Result<BootOutcome, Report> {
     let by_emulator = |done: &Result<_, _>| matches!(done, Ok((_, true)));
     let ((mut outcome, _), attempts) = vm::retried(|| attempt(job), by_emulator)?;
     outcome.attempts = attempts;
@@ -40,7 +40,7 @@ pub fn boot(job: &Job) -> Result<Outcome, Report> {
 
 /// A running boot.
 struct Run<'a> {
-    job: &'a Job,
+    job: &'a BootJob,
     evidence: Evidence,
     accel: Accel,
     /// The user who can log in.
@@ -62,7 +62,7 @@ struct Run<'a> {
 }
 
 /// Runs one attempt. Also returns whether it failed because of the emulator.
-fn attempt(job: &Job) -> Result<(Outcome, bool), Report> {
+fn attempt(job: &BootJob) -> Result<(BootOutcome, bool), Report> {
     job.machine.check()?;
     let mut run = Run {
         job,
@@ -340,7 +340,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn outcome(self) -> Outcome {
+    fn outcome(self) -> BootOutcome {
         let seconds = self.waited.as_secs_f64();
         let ends = self.stages.iter().skip(1).map(|(_, begun)| Some(*begun));
         // The last stage: the prompt appeared, or the wait for it failed.
@@ -361,7 +361,7 @@ impl Run<'_> {
         let lines = self.console.lines().filter(|l| !l.trim().is_empty());
         let lines: Vec<&str> = lines.collect();
         let job = self.job;
-        Outcome {
+        BootOutcome {
             name: job.name.clone(),
             image: job.image.clone(),
             firmware: job.machine.firmware,

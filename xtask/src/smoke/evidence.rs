@@ -1,6 +1,6 @@
 //! The folder with the files of a boot: logs, a screenshot, the verdict.
 
-use super::Outcome;
+use super::BootOutcome;
 use crate::error::Report;
 use crate::output::Pending;
 use crate::output::write_error;
@@ -68,7 +68,7 @@ impl Evidence {
 }
 
 /// Writes the verdict with all details into the outcome's folder.
-pub(super) fn outcome(outcome: &Outcome) -> Result<(), Report> {
+pub(super) fn outcome(outcome: &BootOutcome) -> Result<(), Report> {
     let path = outcome.evidence.join("verdict.json");
     // These types always serialise.
     let json = serde_json::to_string_pretty(outcome).unwrap_or_default();

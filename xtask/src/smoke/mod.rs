@@ -1,7 +1,7 @@
 //! Boots images and gives a verdict on each: whether the login prompt appeared, and whether the
 //! machine behind it works.
 //!
-//! A [`Job`] is one boot of one image. [`boot()`] runs it and returns an [`Outcome`]; [`all`] runs
+//! A [`BootJob`] is one boot of one image. [`boot()`] runs it and returns an [`BootOutcome`]; [`all`] runs
 //! several, some in parallel. [`report`] formats outcomes.
 
 mod boot;
@@ -29,7 +29,7 @@ use std::time::Duration;
 
 /// One boot of one image.
 #[derive(Debug, Clone)]
-pub struct Job {
+pub struct BootJob {
     /// Name of the image in reports.
     pub name: String,
     /// The image. It is only read.
@@ -52,7 +52,7 @@ pub struct Job {
     pub evidence: Utf8PathBuf,
 }
 
-impl Job {
+impl BootJob {
     /// Title of the boot: the image, the firmware and the disk.
     pub fn title(&self) -> String {
         let machine = &self.machine;
@@ -81,7 +81,7 @@ impl std::fmt::Debug for Credentials {
 /// The result of a boot.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Outcome {
+pub struct BootOutcome {
     /// Name of the image.
     pub name: String,
     /// The image.
@@ -132,18 +132,18 @@ pub struct StageTime {
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A boot has started.
-    Begin(&'a Job),
+    Begin(&'a BootJob),
     /// A boot has ended.
-    End(&'a Outcome),
+    End(&'a BootOutcome),
 }
 
 /// Runs all jobs, `at_once` in parallel. Calls `tell` with one event at a time. The outcomes are in
 /// the order of the jobs. Fails if a job could not be tried at all.
 pub fn all(
-    jobs: &[Job],
+    jobs: &[BootJob],
     at_once: usize,
     tell: &(dyn Fn(&Event<'_>) + Sync),
-) -> Result<Vec<Outcome>, Report> {
+) -> Result<Vec<BootOutcome>, Report> {
     let next = AtomicUsize::new(0);
     let telling = Mutex::new(());
     let say = |event: &Event<'_>| {
@@ -152,7 +152,7 @@ pub fn all(
         let _one = telling.lock().unwrap_or_else(PoisonError::into_inner);
         tell(event);
     };
-    let slots: Vec<Mutex<Option<Result<Outcome, Report>>>> =
+    let slots: Vec<Mutex<Option<Result<BootOutcome, Report>>>> =
         jobs.iter().map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
         for _ in 0..at_once.clamp(1, jobs.len().max(1)) {
@@ -197,7 +197,7 @@ pub fn at_once(machine: &Machine) -> usize {
 }
 
 /// How many of these jobs fit on this host in parallel, in any combination.
-pub fn jobs_at_once(jobs: &[Job]) -> usize {
+pub fn jobs_at_once(jobs: &[BootJob]) -> usize {
     let fits = jobs.iter().map(|job| at_once(&job.machine));
     fits.min().unwrap_or(1)
 }

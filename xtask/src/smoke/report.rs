@@ -1,6 +1,6 @@
 //! Formats outcomes: a table for terminals, JUnit XML, and Markdown.
 
-use super::{Outcome, Verdict};
+use super::{BootOutcome, Verdict};
 use crate::github::commands::{code_block, markdown as cell};
 use crate::printable::{line, lines};
 use crate::vm::stage::Stage;
@@ -8,14 +8,14 @@ use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, Te
 use std::time::Duration;
 
 /// The result of an outcome for the table and the summary.
-pub fn result(outcome: &Outcome) -> String {
+pub fn result(outcome: &BootOutcome) -> String {
     match (outcome.verdict, outcome.passed) {
         (Verdict::Booted, false) => "booted, with failures".to_owned(),
         (verdict, _) => verdict.to_string(),
     }
 }
 
-fn seconds_of(outcome: &Outcome, stage: Stage) -> Option<f64> {
+fn seconds_of(outcome: &BootOutcome, stage: Stage) -> Option<f64> {
     let found = outcome.stages.iter().find(|s| s.stage == stage);
     found.map(|s| s.seconds)
 }
@@ -25,7 +25,7 @@ fn seconds(value: Option<f64>) -> String {
 }
 
 /// A table for a terminal with one line per outcome. Times are in seconds.
-pub fn table(outcomes: &[Outcome]) -> String {
+pub fn table(outcomes: &[BootOutcome]) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     let stages = Stage::ALL.map(|s| s.name().to_uppercase());
@@ -55,12 +55,12 @@ pub fn table(outcomes: &[Outcome]) -> String {
     table.trim_fmt()
 }
 
-fn disk(outcome: &Outcome) -> String {
+fn disk(outcome: &BootOutcome) -> String {
     format!("{:?}", outcome.disk).to_lowercase()
 }
 
 /// All messages about a failure, one per line.
-pub fn reasons(outcome: &Outcome) -> Vec<String> {
+pub fn reasons(outcome: &BootOutcome) -> Vec<String> {
     let detail = outcome.detail.iter().cloned();
     detail
         .chain(outcome.findings.failures.iter().cloned())
@@ -68,7 +68,7 @@ pub fn reasons(outcome: &Outcome) -> Vec<String> {
 }
 
 /// JUnit XML: one test case per boot.
-pub fn junit(outcomes: &[Outcome]) -> Result<String, crate::error::Report> {
+pub fn junit(outcomes: &[BootOutcome]) -> Result<String, crate::error::Report> {
     let mut suite = TestSuite::new("smoke");
     for o in outcomes {
         let status = if o.passed {
@@ -118,7 +118,7 @@ const fn fill(stage: Stage) -> &'static str {
 }
 
 /// Markdown: a table, the stages as bars, and the messages of each outcome.
-pub fn markdown(outcomes: &[Outcome]) -> String {
+pub fn markdown(outcomes: &[BootOutcome]) -> String {
     let passed = outcomes.iter().filter(|o| o.passed).count();
     let mut text = format!("### Boots: {passed} of {} passed\n\n", outcomes.len());
     text.push_str("| | image | firmware | disk | verdict | prompt after | power-off | accelerator |\n|---|---|---|---|---|--:|--:|---|\n");
@@ -140,9 +140,9 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
         .map(|s| format!("{} {}", fill(s), s.name()))
         .join("  ");
     let mut bars = format!("{legend}\n");
-    let total = |o: &Outcome| o.stages.iter().map(|s| s.seconds).sum::<f64>();
+    let total = |o: &BootOutcome| o.stages.iter().map(|s| s.seconds).sum::<f64>();
     let longest = outcomes.iter().map(total).fold(1.0, f64::max);
-    let label = |o: &Outcome| format!("{} {} {}", line(&o.name), o.firmware, disk(o));
+    let label = |o: &BootOutcome| format!("{} {} {}", line(&o.name), o.firmware, disk(o));
     let width = outcomes
         .iter()
         .map(|o| label(o).chars().count())

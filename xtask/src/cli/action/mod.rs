@@ -17,14 +17,14 @@ use crate::error::{self, Class, Place, Report};
 use crate::github::commands::{self, Level, Stopped};
 use crate::github::release;
 use crate::printable;
-use crate::smoke::{self, Event, Job};
+use crate::smoke::{self, BootJob, Event};
 use crate::vm::{DiskBus, ImageFormat, Machine, claims, firmware};
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Parser;
 use fs_err as fs;
 use inputs::{Inputs, SMOKE};
-use outcome::{Image, Run};
+use outcome::{ImageFile, Run};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
@@ -78,7 +78,7 @@ fn work(inputs: &Inputs, run: &mut Run, log: &Log, console: Console) -> anyhow::
     let made = make(&inputs.image, &title, log, console)?;
     for one in &made {
         for path in &one.files {
-            run.images.push(Image {
+            run.images.push(ImageFile {
                 size: fs::metadata(path)?.len(),
                 sha256: release::sha256(path)?,
                 path: path.clone(),
@@ -155,7 +155,7 @@ fn test_boots(
 }
 
 /// A boot of an image for each firmware that it supports.
-fn jobs(made: &Built, inputs: &Inputs) -> Result<Vec<Job>, Report> {
+fn jobs(made: &Built, inputs: &Inputs) -> Result<Vec<BootJob>, Report> {
     let image = bootable(made)?;
     let name = &made.plan.name;
     let format = ImageFormat::of(image);
@@ -165,7 +165,7 @@ fn jobs(made: &Built, inputs: &Inputs) -> Result<Vec<Job>, Report> {
     Ok(claims
         .firmwares()
         .into_iter()
-        .map(|firmware| Job {
+        .map(|firmware| BootJob {
             name: name.clone(),
             image: image.to_owned(),
             root: claims.root,

@@ -2,10 +2,10 @@
 //! report.
 
 use crate::github::commands::{code_block, markdown, output};
-use crate::github::issue::{self, Outcome};
+use crate::github::issue::{self, NightlyOutcome};
 use crate::github::release::Published;
 use crate::model::size::Size;
-use crate::smoke::{Outcome as Boot, Verdict, report};
+use crate::smoke::{BootOutcome as Boot, Verdict, report};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ use std::fmt::Write;
 pub(super) struct Run {
     /// What is built, for titles.
     pub(super) subject: String,
-    pub(super) images: Vec<Image>,
+    pub(super) images: Vec<ImageFile>,
     pub(super) manifest: Option<Utf8PathBuf>,
     pub(super) sbom: Option<Utf8PathBuf>,
     pub(super) boots: Vec<Boot>,
@@ -27,7 +27,7 @@ pub(super) struct Run {
 
 /// A file of an image.
 #[derive(Debug)]
-pub(super) struct Image {
+pub(super) struct ImageFile {
     pub(super) path: Utf8PathBuf,
     /// In bytes.
     pub(super) size: u64,
@@ -136,7 +136,7 @@ impl Run {
     }
 
     /// The result for the nightly report.
-    pub(super) fn for_nightly(&self) -> Outcome {
+    pub(super) fn for_nightly(&self) -> NightlyOutcome {
         let bad = self.boots.iter().find(|b| !b.passed);
         let reasons = bad.map(|b| report::reasons(b).join("; "));
         let log = bad.map(|b| {
@@ -144,7 +144,7 @@ impl Run {
             let whole = whole.unwrap_or_else(|_| b.tail.join("\n"));
             issue::tail(&whole).to_owned()
         });
-        Outcome {
+        NightlyOutcome {
             // The report uses the name of the folder that the file is in.
             id: String::new(),
             verdict: match self.verdict() {
@@ -223,7 +223,7 @@ mod tests {
         let mut run = Run {
             subject: "debian".into(),
             smoke: true,
-            images: vec![Image {
+            images: vec![ImageFile {
                 path: "out/debian.img".into(),
                 size: 1 << 30,
                 sha256: "ab".repeat(32),

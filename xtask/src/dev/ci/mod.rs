@@ -14,7 +14,7 @@ use docker_to_linux::error::Report;
 use docker_to_linux::format::digest;
 use docker_to_linux::model::{Arch, BootMode};
 use docker_to_linux::recipe::{self, Found};
-use docker_to_linux::smoke::{self, Job};
+use docker_to_linux::smoke::{self, BootJob};
 use docker_to_linux::tool::Tool;
 use docker_to_linux::vm::{Firmware, ImageFormat, Machine, claims};
 use fs_err as fs;
@@ -264,7 +264,7 @@ fn build_arm64(sh: &Shell, own: &std::path::Path, found: &Found) -> anyhow::Resu
     check_root(&path)
 }
 
-fn arm64_job(found: &Found) -> anyhow::Result<Job> {
+fn arm64_job(found: &Found) -> anyhow::Result<BootJob> {
     let machine = Machine::new(Arch::Arm64, Firmware::Uefi);
     let path = Image::Own.path(ARM64, &found.name);
     job(found, &format!("{}-arm64", found.name), path, machine)
@@ -312,7 +312,7 @@ fn cell_name(cell: &Cell) -> String {
     }
 }
 
-fn cell_job(found: &Found, cell: &Cell) -> anyhow::Result<Job> {
+fn cell_job(found: &Found, cell: &Cell) -> anyhow::Result<BootJob> {
     let machine = Machine {
         disk: cell.disk,
         ..Machine::new(Arch::Amd64, cell.firmware)
@@ -322,14 +322,14 @@ fn cell_job(found: &Found, cell: &Cell) -> anyhow::Result<Job> {
 }
 
 /// One boot, as `smoke` does it.
-fn job(found: &Found, name: &str, image: Utf8PathBuf, machine: Machine) -> anyhow::Result<Job> {
+fn job(found: &Found, name: &str, image: Utf8PathBuf, machine: Machine) -> anyhow::Result<BootJob> {
     let evidence = Utf8Path::new(DIR).join("smoke");
     let claims = claims::of(&image, machine.format)?;
     let machine = Machine {
         sector_size: claims.sector_size,
         ..machine
     };
-    Ok(Job {
+    Ok(BootJob {
         name: name.to_owned(),
         root: claims.root,
         firmware: Default::default(),
@@ -365,7 +365,7 @@ fn form_job(
     found: &Found,
     &(form, options, ending): &Form,
     dir: &Utf8Path,
-) -> anyhow::Result<Job> {
+) -> anyhow::Result<BootJob> {
     let (name, from) = (format!("{}-{form}", found.name), image(found));
     cmd!(
         sh,

@@ -2,7 +2,7 @@
 
 use docker_to_linux::cli::Console;
 use docker_to_linux::error::Report;
-use docker_to_linux::smoke::{self, Event, Job};
+use docker_to_linux::smoke::{self, BootJob, Event};
 use docker_to_linux::vm::ImageFormat;
 use std::time::{Duration, Instant};
 
@@ -40,9 +40,9 @@ impl Steps {
     /// Adds a boot to `boots`. If it cannot be prepared, this counts as a failed step.
     pub(super) fn job(
         &mut self,
-        boots: &mut Vec<Job>,
+        boots: &mut Vec<BootJob>,
         name: &str,
-        job: impl FnOnce() -> anyhow::Result<Job>,
+        job: impl FnOnce() -> anyhow::Result<BootJob>,
     ) {
         match job() {
             Ok(job) => boots.push(job),
@@ -51,7 +51,7 @@ impl Steps {
     }
 
     /// Boots all jobs, as many at once as fit on this host. Each counts as a step.
-    pub(super) fn boots(&mut self, jobs: &[Job]) {
+    pub(super) fn boots(&mut self, jobs: &[BootJob]) {
         let at_once = smoke::jobs_at_once(jobs);
         self.console
             .stage(&format!("ci: {} boots, {at_once} at once", jobs.len()));

@@ -13,7 +13,7 @@ use crate::recipe::PasswordHash;
 use crate::rootfs::{Kind, Meta};
 use hash::Secret;
 use keys::PublicKey;
-use table::Table;
+use table::AccountTable;
 
 /// A user who can log in.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +44,7 @@ const SECRETS: [&str; 4] = [
 /// Makes password hashes readable only for root and the group that exists for this purpose.
 /// Stricter modes stay.
 pub(super) fn hide_passwords(rootfs: &mut Rootfs) -> Result<(), Report> {
-    let groups = Table::read(rootfs, "/etc/group")?;
+    let groups = AccountTable::read(rootfs, "/etc/group")?;
     let group = groups
         .row("shadow")
         .and_then(|row| groups.get(row, 2).parse().ok());

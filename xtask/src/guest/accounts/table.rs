@@ -4,17 +4,17 @@ use super::super::{Report, Rootfs, read, rewrite};
 use crate::recipe::{Id, Owner, is_reserved_id};
 
 /// An account file. Unchanged lines keep their text.
-pub(super) struct Table {
+pub(super) struct AccountTable {
     path: &'static str,
     lines: Vec<String>,
     is_there: bool,
     is_changed: bool,
 }
 
-impl Table {
+impl AccountTable {
     /// Reads the file. A missing one has no lines.
-    pub(super) fn read(rootfs: &Rootfs, path: &'static str) -> Result<Table, Report> {
-        Ok(Table {
+    pub(super) fn read(rootfs: &Rootfs, path: &'static str) -> Result<AccountTable, Report> {
+        Ok(AccountTable {
             path,
             lines: read(rootfs, path)?.lines().map(str::to_owned).collect(),
             is_there: rootfs.tree.resolve(path).is_some(),
@@ -89,23 +89,23 @@ impl Table {
 
 /// The users and groups of the root file system.
 pub(crate) struct Names {
-    passwd: Table,
-    group: Table,
+    passwd: AccountTable,
+    group: AccountTable,
 }
 
 impl Names {
     /// Reads the names of users and groups.
     pub(crate) fn read(rootfs: &Rootfs) -> Result<Names, Report> {
         Ok(Names {
-            passwd: Table::read(rootfs, "/etc/passwd")?,
-            group: Table::read(rootfs, "/etc/group")?,
+            passwd: AccountTable::read(rootfs, "/etc/passwd")?,
+            group: AccountTable::read(rootfs, "/etc/group")?,
         })
     }
 
     /// IDs of the user and the group; `None` for unknown names. The default group is the user's
     /// primary group, or for an unknown user ID the group with the same ID.
     pub(crate) fn owner(&self, owner: &Owner) -> Option<(u32, u32)> {
-        let number = |table: &Table, id: &Id| match id {
+        let number = |table: &AccountTable, id: &Id| match id {
             Id::Number(n) => Some(*n),
             Id::Name(name) => {
                 let id = table.get(table.row(name)?, 2).parse().ok();

@@ -2,7 +2,7 @@
 
 use super::super::{Report, Rootfs, edit, read};
 use super::hash;
-use super::table::Table;
+use super::table::AccountTable;
 use super::{Account, Password};
 use crate::recipe::{closest, is_reserved_id};
 use crate::rootfs::{Kind, Meta, Node, Time};
@@ -27,9 +27,9 @@ pub(crate) struct Home {
 /// it is missing, and returns it.
 pub(crate) fn add(rootfs: &mut Rootfs, account: &Account, image: Uuid) -> Result<Home, Report> {
     let name = account.name.as_str();
-    let mut passwd = Table::read(rootfs, "/etc/passwd")?;
-    let mut group = Table::read(rootfs, "/etc/group")?;
-    let mut gshadow = Table::read(rootfs, "/etc/gshadow")?;
+    let mut passwd = AccountTable::read(rootfs, "/etc/passwd")?;
+    let mut group = AccountTable::read(rootfs, "/etc/group")?;
+    let mut gshadow = AccountTable::read(rootfs, "/etc/gshadow")?;
     let row = match passwd.row(name) {
         Some(row) => {
             adapt(&mut passwd, row, account, rootfs)?;
@@ -57,7 +57,7 @@ pub(crate) fn add(rootfs: &mut Rootfs, account: &Account, image: Uuid) -> Result
         gid: number(3, "group")?,
     };
     let hidden = hidden(rootfs, account, image)?;
-    let mut shadow = Table::read(rootfs, "/etc/shadow")?;
+    let mut shadow = AccountTable::read(rootfs, "/etc/shadow")?;
     set_password(&mut passwd, row, &mut shadow, name, hidden, rootfs.epoch);
     passwd.write(rootfs)?;
     group.write(rootfs)?;
@@ -67,7 +67,12 @@ pub(crate) fn add(rootfs: &mut Rootfs, account: &Account, image: Uuid) -> Result
     Ok(home)
 }
 
-fn adapt(passwd: &mut Table, row: usize, account: &Account, rootfs: &Rootfs) -> Result<(), Report> {
+fn adapt(
+    passwd: &mut AccountTable,
+    row: usize,
+    account: &Account,
+    rootfs: &Rootfs,
+) -> Result<(), Report> {
     let name = &account.name;
     let has = passwd.get(row, 2);
     if let Some(uid) = account.uid
@@ -88,9 +93,9 @@ fn adapt(passwd: &mut Table, row: usize, account: &Account, rootfs: &Rootfs) -> 
 }
 
 fn create(
-    passwd: &mut Table,
-    group: &mut Table,
-    gshadow: &mut Table,
+    passwd: &mut AccountTable,
+    group: &mut AccountTable,
+    gshadow: &mut AccountTable,
     account: &Account,
     rootfs: &Rootfs,
 ) -> Result<usize, Report> {
@@ -99,8 +104,9 @@ fn create(
     if name == "root" {
         return Ok(passwd.add(format!("root:x:0:0:root:/root:{shell}")));
     }
-    let taken = |table: &Table, n: u32| table.row_with(2, &n.to_string()).is_some();
-    let free = |table: &Table| (FIRST_UID..).find(|n| !taken(table, *n) && !is_reserved_id(*n));
+    let taken = |table: &AccountTable, n: u32| table.row_with(2, &n.to_string()).is_some();
+    let free =
+        |table: &AccountTable| (FIRST_UID..).find(|n| !taken(table, *n) && !is_reserved_id(*n));
     let uid = match account.uid {
         Some(uid) if taken(passwd, uid) => {
             return Err(Report::mistake(format!(
@@ -143,7 +149,12 @@ fn shell(rootfs: &Rootfs, account: &Account) -> Result<String, Report> {
     }
 }
 
-fn join(group: &mut Table, gshadow: &mut Table, wanted: &str, name: &str) -> Result<(), Report> {
+fn join(
+    group: &mut AccountTable,
+    gshadow: &mut AccountTable,
+    wanted: &str,
+    name: &str,
+) -> Result<(), Report> {
     let Some(row) = group.row(wanted) else {
         let report = Report::mistake(format!(
             "the root file system has no group {wanted}, which the user {name} should be in"
@@ -184,9 +195,9 @@ fn hidden(rootfs: &Rootfs, account: &Account, image: Uuid) -> Result<Option<Stri
 }
 
 fn set_password(
-    passwd: &mut Table,
+    passwd: &mut AccountTable,
     row: usize,
-    shadow: &mut Table,
+    shadow: &mut AccountTable,
     name: &str,
     hidden: Option<String>,
     epoch: i64,
