@@ -146,7 +146,7 @@ fn what_has_no_such_sectors_is_refused() {
             assert!(said.contains(word), "{word}: {said}");
         }
     };
-    let only_uefi = ["4096", "UEFI only", "--boot uefi"];
+    let only_uefi = ["4096", "only with UEFI", "--boot uefi"];
     fails("sector-size: 4096\n", &[], &only_uefi);
     fails("", &["--sector-size", "4096", "--boot", "bios"], &only_uefi);
     let uefi = "boot: uefi\nsector-size: 4096\n";

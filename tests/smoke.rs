@@ -334,7 +334,7 @@ fn what_is_no_disk_is_a_mistake() {
             file("notes.txt", "a text\n".repeat(200).as_bytes()),
             "no boot signature",
         ),
-        (file("short.img", b"a text\n"), "shorter than a sector"),
+        (file("short.img", b"a text\n"), "smaller than a sector"),
         (file("empty.img", b""), "it is empty"),
         (file("half.img", &whole[..whole.len() / 2]), "is truncated"),
         (
