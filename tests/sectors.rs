@@ -150,7 +150,7 @@ fn what_has_no_such_sectors_is_refused() {
     fails("sector-size: 4096\n", &[], &only_uefi);
     fails("", &["--sector-size", "4096", "--boot", "bios"], &only_uefi);
     let uefi = "boot: uefi\nsector-size: 4096\n";
-    fails(uefi, &["--table", "mbr"], &["no MBR"]);
+    fails(uefi, &["--table", "mbr"], &["does not support an MBR"]);
     for format in ["vdi", "vmdk", "vmdk-stream", "ova", "vhd", "vhd-fixed"] {
         fails(
             uefi,
