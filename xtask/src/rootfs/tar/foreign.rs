@@ -14,10 +14,10 @@ pub enum Cure {
 
 const ARCHIVE: Cure = Cure::Unpack("bsdtar -cf - @FILE");
 const PACKAGE: Cure = Cure::Do(
-    "a package is no root file system: install it in a Dockerfile (`COPY` it and `RUN` the package manager)",
+    "a package is not a root file system: install it in a Dockerfile (`COPY` it and `RUN` the package manager)",
 );
 const DISK: Cure = Cure::Do(
-    "it is a disk already: qemu-img changes its format, and `cargo xtask convert` that of a raw one",
+    "it is already a disk: `cargo xtask convert` writes a raw one in other formats, qemu-img converts the rest",
 );
 const EXT4: Cure = Cure::Unpack("cargo xtask ext4-to-tar FILE");
 const ISO: Cure = Cure::Do(
