@@ -10,6 +10,7 @@ use crate::printable;
 use crate::progress::{Bytes, Progress};
 use camino::{Utf8Path, Utf8PathBuf};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,7 +54,7 @@ struct Stage {
     /// The lines below it.
     lines: Vec<ProgressBar>,
     /// What was printed during the stage.
-    printed: Vec<String>,
+    printed: VecDeque<String>,
 }
 
 /// Lines of a stage's output that are kept to show if it fails.
@@ -155,7 +156,7 @@ impl Progress for Live {
             begun: Instant::now(),
             head,
             lines: Vec::new(),
-            printed: Vec::new(),
+            printed: VecDeque::new(),
         });
     }
 
@@ -171,9 +172,9 @@ impl Progress for Live {
             return;
         };
         if stage.printed.len() == MOST_KEPT {
-            stage.printed.remove(0);
+            stage.printed.pop_front();
         }
-        stage.printed.push(text.to_owned());
+        stage.printed.push_back(text.to_owned());
         if stage.lines.len() < LINES {
             let line = self.multi.add(ProgressBar::new_spinner());
             line.set_style(style(self.console.colours(), "    {wide_msg:.dim}"));

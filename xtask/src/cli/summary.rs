@@ -1,7 +1,7 @@
 //! The summary that `image` prints at the end: what was made, and the next command to run.
 
 use crate::build::Built;
-use crate::model::{Arch, BootMode, Size};
+use crate::model::Size;
 use crate::shell;
 use camino::Utf8Path;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ pub(super) fn of(built: &Built, recipe: Option<&str>) -> Vec<String> {
     );
     row(
         "firmware",
-        format!("{} ({})", firmware(plan.boot), arch(plan.arch)),
+        format!("{} ({})", plan.boot.firmware(), plan.arch),
     );
     let service = plan.container.as_ref().filter(|c| c.restart.is_some());
     if let Some(container) = service {
@@ -44,18 +44,6 @@ fn file(path: &Utf8Path) -> String {
         true => format!("{path}: {on_disk} on disk, {} nominal", Size(meta.len())),
         false => format!("{path}: {on_disk}"),
     }
-}
-
-fn firmware(boot: BootMode) -> &'static str {
-    match boot {
-        BootMode::Bios => "BIOS",
-        BootMode::Uefi => "UEFI",
-        BootMode::Hybrid => "BIOS and UEFI",
-    }
-}
-
-fn arch(arch: Arch) -> String {
-    arch.to_string()
 }
 
 fn logins(logins: &[String]) -> String {

@@ -194,6 +194,19 @@ fn target(job: &WriteJob<'_>, path: &Utf8Path) -> io::Result<Target> {
     )
 }
 
+/// Creates the file `path`, and a sink that writes the disk into it in `format`.
+fn create(
+    job: &WriteJob<'_>,
+    format: Format,
+    path: &Utf8Path,
+    sinks: &mut Vec<Box<dyn Sink>>,
+) -> io::Result<Pending> {
+    let pending = Pending::create_as(path, job.access)?;
+    let file = pending.file()?;
+    sinks.push(format::open(format, file, job.size, job.options)?);
+    Ok(pending)
+}
+
 fn start(
     job: &WriteJob<'_>,
     format: Format,
@@ -210,22 +223,10 @@ fn start(
     if handled {
         // Named after the uncompressed file; the compressed one is made next to it.
         let plain = format.file_name(&job.options.name);
-        let pending = Pending::create_as(&job.dir.join(format!("{plain}.plain")), job.access)?;
-        sinks.push(format::open(
-            format,
-            pending.file()?,
-            job.size,
-            job.options,
-        )?);
+        let pending = create(job, format, &job.dir.join(format!("{plain}.plain")), sinks)?;
         return Ok(Way::Detour(pending));
     }
-    let pending = Pending::create_as(path, job.access)?;
-    sinks.push(format::open(
-        format,
-        pending.file()?,
-        job.size,
-        job.options,
-    )?);
+    let pending = create(job, format, path, sinks)?;
     let hash = if job.sums && format == Format::Raw {
         let (sink, hash) = DiskHash::new()?;
         sinks.push(Box::new(sink));

@@ -34,8 +34,7 @@ pub fn found(mut read: impl FnMut(&str) -> io::Result<Option<Vec<u8>>>) -> bool 
 pub fn let_in(shadow: &[u8]) -> Vec<String> {
     let lines = shadow.split(|b| *b == b'\n');
     let open = lines.filter(|line| {
-        let field = line.split(|b| *b == b':').nth(1);
-        field.is_some_and(|f| f.is_empty() || (!b"!*".contains(&f[0]) && has_hash(line)))
+        password(line).is_some_and(|f| f.is_empty() || (!b"!*".contains(&f[0]) && has_hash(line)))
     });
     let name = |line: &[u8]| line.split(|b| *b == b':').next().map(<[u8]>::to_vec);
     open.filter_map(name)
@@ -43,8 +42,13 @@ pub fn let_in(shadow: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// The password field of a line of passwd(5) or shadow(5).
+fn password(line: &[u8]) -> Option<&[u8]> {
+    line.split(|b| *b == b':').nth(1)
+}
+
 fn has_hash(line: &[u8]) -> bool {
-    let field = line.split(|b| *b == b':').nth(1).unwrap_or_default();
+    let field = password(line).unwrap_or_default();
     // passwd(1) and usermod(8) lock an account with a mark before its hash.
     let marks = field.iter().take_while(|b| b"!*".contains(b)).count();
     let field = &field[marks..];

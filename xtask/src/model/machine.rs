@@ -48,6 +48,17 @@ pub enum BootMode {
     Hybrid,
 }
 
+impl BootMode {
+    /// The firmware that an image with this boot mode boots on, for people to read.
+    pub fn firmware(self) -> &'static str {
+        match self {
+            BootMode::Bios => "BIOS",
+            BootMode::Uefi => "UEFI",
+            BootMode::Hybrid => "BIOS and UEFI",
+        }
+    }
+}
+
 /// How kernels are stored on the EFI system partition (UAPI group, Boot Loader Specification, "Type
 /// #1" and "Type #2").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]

@@ -103,11 +103,7 @@ impl Plan {
             "{}: a disk of {} for {}: {} of files, {} free",
             self.name,
             Size(self.disk.size),
-            match self.boot {
-                BootMode::Bios => "BIOS",
-                BootMode::Uefi => "UEFI",
-                BootMode::Hybrid => "BIOS and UEFI",
-            },
+            self.boot.firmware(),
             Size(self.root.content),
             Size(self.root.free)
         )

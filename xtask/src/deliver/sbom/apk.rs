@@ -6,13 +6,7 @@ use super::Package;
 pub(super) fn installed(text: &str) -> Vec<Package> {
     let mut all = Vec::new();
     for paragraph in text.split("\n\n") {
-        let value = |field: &str| {
-            paragraph
-                .lines()
-                .find_map(|l| l.strip_prefix(field)?.strip_prefix(':'))
-                .map(|v| v.trim().to_owned())
-                .filter(|v| !v.is_empty())
-        };
+        let value = |field: &str| super::value(paragraph, field).map(str::to_owned);
         let (Some(name), Some(version)) = (value("P"), value("V")) else {
             continue;
         };

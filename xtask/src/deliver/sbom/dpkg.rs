@@ -18,13 +18,7 @@ pub(super) fn status_d(text: &str) -> Vec<Package> {
 fn packages(text: &str, is_installed: impl Fn(Option<&str>) -> bool) -> Vec<Package> {
     let mut all = Vec::new();
     for paragraph in text.split("\n\n") {
-        let value = |field: &str| {
-            paragraph
-                .lines()
-                .find_map(|l| l.strip_prefix(field)?.strip_prefix(':'))
-                .map(str::trim)
-                .filter(|v| !v.is_empty())
-        };
+        let value = |field: &str| super::value(paragraph, field);
         let (Some(name), Some(version)) = (value("Package"), value("Version")) else {
             continue;
         };

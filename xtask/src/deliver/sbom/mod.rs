@@ -102,3 +102,10 @@ pub fn read(rootfs: &Rootfs) -> io::Result<Inventory> {
             .collect(),
     })
 }
+
+/// The value of `field` in a paragraph of lines `FIELD:VALUE`, if it is not empty.
+fn value<'a>(paragraph: &'a str, field: &str) -> Option<&'a str> {
+    let mut lines = paragraph.lines();
+    let found = lines.find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
+    found.map(str::trim).filter(|v| !v.is_empty())
+}
