@@ -6,7 +6,7 @@ use crate::bootloader::files::Loaders;
 use crate::disk::{Part, WholeDisk, gpt, mbr};
 use crate::error::Report;
 use crate::format::{self, Checked, Sink};
-use crate::fs::{Layout, ext4};
+use crate::fs::{Layout, Source, ext4};
 use crate::guest;
 use crate::model::{Arch, BootMode, Compression};
 use crate::os_release;
@@ -181,6 +181,15 @@ impl Assembly {
             all.extend(free.into_iter().map(|r| start + r.start..start + r.end));
         }
         Ok(all)
+    }
+
+    /// Number of bytes of file contents that [`Assembly::write`] reads.
+    pub(super) fn content(&self) -> u64 {
+        let esp = self.esp.as_ref().map_or(&[][..], Layout::pieces);
+        let from_files = esp
+            .iter()
+            .filter(|p| matches!(p.source, Source::Content { .. }));
+        self.plan.root.content + from_files.map(|p| p.len).sum::<u64>()
     }
 
     /// Writes the disk into `sink`, once, in ascending order. `progress` gets the number of bytes

@@ -12,6 +12,7 @@ use crate::output::{Access, Set};
 use crate::progress::Progress;
 use crate::recipe::Found;
 use camino::{Utf8Path, Utf8PathBuf};
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Which files to write for an image, apart from its formats.
@@ -105,6 +106,9 @@ pub(super) struct Contents<'a> {
     pub(super) base: Option<manifest::Base>,
 }
 
+/// Progress is told in steps of this many bytes.
+const TOLD: u64 = 1 << 20;
+
 /// Writes every format in one pass, and the metadata files. The files get their names when all of
 /// them are complete.
 pub(super) fn image(
@@ -125,7 +129,7 @@ pub(super) fn image(
         ..assembly.options()
     };
     files.threads(&mut options);
-    let bar = progress.bytes("writing", Some(plan.root.content));
+    let bar = progress.bytes("writing", Some(assembly.content()));
     let free = match files.bmap {
         true => assembly
             .free()
@@ -138,9 +142,17 @@ pub(super) fn image(
     };
     let size = plan.disk.size;
     let job = files.job(set.dir(), size, &plan.formats, &options, free, access);
-    let add = |n| bar.add(n);
+    // Small files are many: telling each would take longer than copying it.
+    let held = Cell::new(0);
+    let add = |n| {
+        held.set(held.get() + n);
+        if held.get() >= TOLD {
+            bar.add(held.take());
+        }
+    };
     let emit: Emit<'_> = &|sink: &mut dyn Sink| assembly.write(sink, &add);
     let artifacts = artifact::write(&job, emit, &|text| progress.stage(text))?;
+    bar.add(held.take());
     drop(bar);
     let metadata = match inventory {
         None => None,
