@@ -3,7 +3,7 @@
 use super::bytes::index;
 use super::dir::Dir;
 use super::emit::{Out, Part};
-use super::spec::{Node, Type};
+use super::node::{Node, Type};
 use super::volume::{Item, Volume, logical_runs};
 
 impl Volume {

@@ -5,8 +5,8 @@
 
 use super::bytes::{crc, index, put16, put32};
 use super::hash::{Hash, hash, seed};
+use super::node::{Entry, Type, name_at};
 use super::options::Options;
-use super::spec::{Entry, Type, name_at};
 
 /// Length in bytes of the checksum's entry at the end of a block (`ext4_dir_entry_tail`).
 const TAIL: usize = 12;

@@ -1,7 +1,7 @@
 //! Writes a file system: every block that is not zero, once, in ascending order.
 
+use super::areas::{Area, What};
 use super::bytes::index;
-use super::geometry::{Area, What};
 use super::volume::{Item, Volume};
 use std::ops::Range;
 
@@ -51,9 +51,10 @@ impl Volume {
             .peekable();
         // The last item that begins before the range may extend into it.
         let before = self
+            .placed
             .order
             .partition_point(|item| self.first_of(*item) <= wanted.start);
-        for item in &self.order[before.saturating_sub(1)..] {
+        for item in &self.placed.order[before.saturating_sub(1)..] {
             let first = self.first_of(*item);
             if first >= wanted.end {
                 break;

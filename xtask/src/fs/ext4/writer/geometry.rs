@@ -1,10 +1,9 @@
-//! Locations of the file system's metadata areas: superblocks, group descriptors, bitmaps and inode
-//! tables. Everything else is stored between them.
+//! Sizes of the file system's parts: its block groups, and the metadata that each of them needs.
 //!
 //! Sources: Linux Documentation/filesystems/ext4/blockgroup.rst; e2fsprogs lib/ext2fs/initialize.c
-//! and alloc_tables.c for the choices of mke2fs.
+//! for the choices of mke2fs.
 
-use super::bytes::index;
+use super::areas::{Area, Places};
 use super::options::{Inodes, Journal, Options};
 use super::{Error, INODE_SIZE};
 
@@ -29,46 +28,6 @@ const JOURNALS: [(u64, u64); 8] = [
 
 /// Journal blocks per block for fast commits (`EXT2_JOURNAL_TO_FC_BLKS_RATIO`).
 const FAST_COMMITS: u64 = 64;
-
-/// Contents of an [`Area`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
-    /// The superblock of a group.
-    Super(u64),
-    /// Group descriptors.
-    Descriptors,
-    /// Blocks that group descriptors may grow into; those of the first group contain the numbers of
-    /// the others.
-    Reserved(u64),
-    /// Block bitmaps, starting with the one of this group.
-    BlockBitmaps(u64),
-    /// Inode bitmaps, starting with the one of this group.
-    InodeBitmaps(u64),
-    /// Inode tables, starting with the one of this group.
-    Tables(u64),
-}
-
-/// A run of metadata blocks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Area {
-    pub(super) start: u64,
-    pub(super) len: u64,
-    pub(super) what: What,
-}
-
-impl Area {
-    pub(super) fn end(&self) -> u64 {
-        self.start + self.len
-    }
-}
-
-/// Location of a group's bitmaps and inode table.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Places {
-    pub(super) block_bitmap: u64,
-    pub(super) inode_bitmap: u64,
-    pub(super) table: u64,
-}
 
 /// Sizes and locations. All are in blocks unless stated otherwise.
 #[derive(Debug, Clone)]
@@ -248,100 +207,6 @@ impl Geometry {
         block.saturating_sub(self.first) / self.per_group
     }
 
-    /// Assigns all locations; `None` if something does not fit.
-    fn arrange(&mut self) -> Option<()> {
-        let mut areas = Vec::new();
-        for group in (0..self.groups).filter(|g| has_super(*g)) {
-            let start = self.group_start(group);
-            if self.base(group) > self.group_len(group) {
-                return None;
-            }
-            let mut add = |start, len, what| {
-                if len > 0 {
-                    areas.push(Area { start, len, what });
-                }
-            };
-            add(start, 1, What::Super(group));
-            add(start + 1, self.descriptors, What::Descriptors);
-            let reserved = start + 1 + self.descriptors;
-            add(reserved, self.reserved, What::Reserved(group));
-        }
-        self.places = vec![Places::default(); index(self.groups)];
-        let mut from = 0;
-        while from < self.groups {
-            let mut to = (from + FLEX).min(self.groups);
-            // The last few groups are too short: their tables are stored with those before.
-            let rest = to..(to + FLEX).min(self.groups);
-            if !rest.is_empty() && rest.end == self.groups && !self.fits(&rest) {
-                to = rest.end;
-            }
-            if self.tables(from..to, &mut areas) > self.blocks {
-                return None;
-            }
-            from = to;
-        }
-        areas.sort_unstable_by_key(|a| a.start);
-        self.areas = areas;
-        Some(())
-    }
-
-    /// Whether the bitmaps and tables of these groups are sure to fit into them. Before each
-    /// superblock there may be a gap that is too short for a table.
-    fn fits(&self, groups: &std::ops::Range<u64>) -> bool {
-        let room: u64 = groups.clone().map(|g| self.group_len(g)).sum();
-        let bases: u64 = groups.clone().map(|g| self.base(g)).sum();
-        let gaps = groups.clone().skip(1).filter(|g| has_super(*g)).count() as u64;
-        let count = groups.end - groups.start;
-        count * (2 + self.table) + bases + gaps * self.table <= room
-    }
-
-    /// Places the bitmaps and tables of these groups at the start of the first one. Returns the
-    /// block after them.
-    fn tables(&mut self, groups: std::ops::Range<u64>, areas: &mut Vec<Area>) -> u64 {
-        let mut at = self.group_start(groups.start);
-        let mut put = |this: &Geometry, len, what: What| {
-            // Skip what is at the start of groups.
-            loop {
-                let group = this.group_of(at);
-                let base_end = this.group_start(group) + this.base(group);
-                let next = (group + 1..groups.end)
-                    .find(|g| has_super(*g))
-                    .map(|g| this.group_start(g));
-                if at < base_end {
-                    at = base_end;
-                } else if let Some(next) = next.filter(|next| at + len > *next) {
-                    at = next;
-                } else {
-                    break;
-                }
-            }
-            let start = at;
-            at += len;
-            // Neighbours of the same kind are one area.
-            let kind = std::mem::discriminant(&what);
-            match areas.last_mut() {
-                Some(last) if last.end() == start && std::mem::discriminant(&last.what) == kind => {
-                    last.len += len;
-                }
-                _ => areas.push(Area { start, len, what }),
-            }
-            start
-        };
-        for group in groups.clone() {
-            let place = put(self, 1, What::BlockBitmaps(group));
-            self.places[index(group)].block_bitmap = place;
-        }
-        for group in groups.clone() {
-            let place = put(self, 1, What::InodeBitmaps(group));
-            self.places[index(group)].inode_bitmap = place;
-        }
-        for group in groups.clone() {
-            let place = put(self, self.table, What::Tables(group));
-            self.places[index(group)].table = place;
-        }
-        at
-    }
-
     /// Number of inodes of the file system.
     pub fn inodes(&self) -> u64 {
         self.groups * self.inodes_per_group
@@ -361,49 +226,5 @@ impl Geometry {
     pub fn overhead(&self) -> u64 {
         let areas: u64 = self.areas.iter().map(|a| a.len).sum();
         self.first + areas + self.journal
-    }
-
-    /// The runs of blocks, as (start, length), that `count` blocks occupy when they are stored
-    /// between the metadata areas from block `at` on. They may go past the end of the file system.
-    pub(super) fn runs(&self, at: u64, count: u64) -> Runs<'_> {
-        Runs {
-            areas: &self.areas[self.areas.partition_point(|a| a.end() <= at)..],
-            at,
-            left: count,
-        }
-    }
-
-    /// The first block from `at` on that is not metadata.
-    pub(super) fn skip(&self, at: u64) -> u64 {
-        self.runs(at, 1).next().map_or(at, |(start, _)| start)
-    }
-}
-
-/// Iterator of [`Geometry::runs`].
-#[derive(Debug, Clone)]
-pub(super) struct Runs<'a> {
-    areas: &'a [Area],
-    at: u64,
-    left: u64,
-}
-
-impl Iterator for Runs<'_> {
-    type Item = (u64, u64);
-
-    fn next(&mut self) -> Option<(u64, u64)> {
-        if self.left == 0 {
-            return None;
-        }
-        while let Some((area, rest)) = self.areas.split_first()
-            && area.start <= self.at
-        {
-            self.at = area.end();
-            self.areas = rest;
-        }
-        let until = self.areas.first().map_or(u64::MAX, |a| a.start);
-        let (start, len) = (self.at, self.left.min(until - self.at));
-        self.at += len;
-        self.left -= len;
-        Some((start, len))
     }
 }

@@ -4,7 +4,7 @@
 
 use super::bytes::{crc, high32, index, low16, low32, put_lo, put16, put32};
 use super::extents::Tree;
-use super::spec::{FAST_LINK, Node, Type, split_time};
+use super::node::{FAST_LINK, Node, Type, split_time};
 use super::volume::Volume;
 use super::{FIRST_INODE, INODE_SIZE, RESIZE_INODE};
 
@@ -41,7 +41,9 @@ impl Volume {
                 let node = &self.nodes[node as usize];
                 self.fill(number, node, area);
             }
-            None if number == RESIZE_INODE && self.resize.is_some() => self.resize_inode(area),
+            None if number == RESIZE_INODE && self.placed.resize.is_some() => {
+                self.resize_inode(area)
+            }
             // mke2fs also sets the times of the inode for bad blocks.
             None if number == 1 => self.volume_times(area, false),
             None => return,
@@ -86,7 +88,7 @@ impl Volume {
         put16(area, 0x80, EXTRA);
         let links = match node.kind {
             // `dir_nlink`: 1 means that the links are not counted.
-            Type::Dir if node.links > super::spec::MOST_LINKS => 1,
+            Type::Dir if node.links > super::MOST_LINKS => 1,
             Type::Value => 1,
             _ => node.links,
         };

@@ -3,8 +3,9 @@
 use super::bytes::index;
 use super::dir::Names;
 use super::extents::{pair, tree_blocks};
-use super::spec::{Builder, Meta, NodeId, ROOT, Type};
-use super::volume::{Item, Volume, content_blocks, end_of, logical_runs};
+use super::node::{Meta, NodeId, ROOT, Type};
+use super::spec::Builder;
+use super::volume::{Item, Placed, Volume, content_blocks, end_of, logical_runs};
 use super::xattr::Home;
 use super::{Error, FIRST_INODE};
 
@@ -49,19 +50,23 @@ impl Builder {
         };
         self.ranges();
         let mut places = Placing {
-            inode_of: vec![0; self.nodes.len()],
-            node_of: Vec::with_capacity(self.nodes.len()),
-            order: Vec::new(),
-            at: self.geometry.first,
-            resize: None,
+            placed: Placed {
+                inode_of: vec![0; self.nodes.len()],
+                node_of: Vec::with_capacity(self.nodes.len()),
+                order: Vec::new(),
+                end: self.geometry.first,
+                resize: None,
+                journal,
+                orphans,
+            },
             builder: self,
         };
-        places.number(ROOT.0, lost, journal)?;
+        places.number(ROOT.0, lost)?;
         places.attributes();
         places.resize();
         places.directories(lost)?;
-        places.contents(journal, orphans);
-        places.finish(journal, orphans)
+        places.contents();
+        places.finish()
     }
 
     /// The node of `lost+found`, which is made if it does not exist.
@@ -161,33 +166,27 @@ impl Builder {
 /// A layout in progress.
 struct Placing {
     builder: Builder,
-    /// Inode of each node.
-    inode_of: Vec<u32>,
-    /// Node of each inode from the first free one on.
-    node_of: Vec<u32>,
-    order: Vec<Item>,
-    /// The first block that is not used yet.
-    at: u64,
-    resize: Option<u64>,
+    /// What is assigned so far; its `end` is the first block that is not used yet.
+    placed: Placed,
 }
 
 impl Placing {
     /// Assigns the next inode to a node.
     fn next_inode(&mut self, node: u32) {
         // There are at most as many as nodes.
-        let number = u32::try_from(self.node_of.len()).unwrap_or(u32::MAX);
-        self.inode_of[node as usize] = FIRST_INODE + number;
-        self.node_of.push(node);
+        let number = u32::try_from(self.placed.node_of.len()).unwrap_or(u32::MAX);
+        self.placed.inode_of[node as usize] = FIRST_INODE + number;
+        self.placed.node_of.push(node);
     }
 
     /// Assigns all inodes: all entries of a directory one after the other, in the order in which
     /// the kernel lists them, then those of its first subdirectory, and so on. Counts the links of
     /// directories.
-    fn number(&mut self, root: u32, lost: u32, journal: Option<u32>) -> Result<(), Error> {
-        self.inode_of[root as usize] = super::ROOT_INODE;
+    fn number(&mut self, root: u32, lost: u32) -> Result<(), Error> {
+        self.placed.inode_of[root as usize] = super::ROOT_INODE;
         self.next_inode(lost);
-        if let Some(journal) = journal {
-            self.inode_of[journal as usize] = super::JOURNAL_INODE;
+        if let Some(journal) = self.placed.journal {
+            self.placed.inode_of[journal as usize] = super::JOURNAL_INODE;
         }
         let mut todo = vec![root];
         let mut dirs = Vec::new();
@@ -211,7 +210,7 @@ impl Placing {
             let below = todo.len();
             for n in range {
                 let node = self.builder.entries[n].node;
-                if self.inode_of[node as usize] == 0 {
+                if self.placed.inode_of[node as usize] == 0 {
                     self.next_inode(node);
                 }
                 if self.builder.nodes[node as usize].kind == Type::Dir {
@@ -224,13 +223,13 @@ impl Placing {
             let own = if dir == root { 2 } else { 1 };
             self.builder.nodes[dir as usize].links += own + subdirs;
         }
-        for node in 0..self.inode_of.len() {
-            if self.inode_of[node] == 0 {
+        for node in 0..self.placed.inode_of.len() {
+            if self.placed.inode_of[node] == 0 {
                 self.next_inode(u32::try_from(node).unwrap_or(u32::MAX));
             }
         }
-        self.order = dirs.into_iter().map(Item::Node).collect();
-        let needed = u64::from(FIRST_INODE) - 1 + self.node_of.len() as u64;
+        self.placed.order = dirs.into_iter().map(Item::Node).collect();
+        let needed = u64::from(FIRST_INODE) - 1 + self.placed.node_of.len() as u64;
         let inodes = self.builder.geometry.inodes();
         if needed > inodes {
             return Err(Error::NoInodes { needed, inodes });
@@ -244,29 +243,29 @@ impl Placing {
         let geometry = &self.builder.geometry;
         for (n, set) in self.builder.sets.sets.iter_mut().enumerate() {
             if set.has_block && set.refs > 0 {
-                set.block = geometry.skip(self.at);
-                self.at = set.block + 1;
+                set.block = geometry.skip(self.placed.end);
+                self.placed.end = set.block + 1;
                 items.push(Item::Set(u32::try_from(n).unwrap_or(u32::MAX)));
             }
         }
-        items.append(&mut self.order);
-        self.order = items;
+        items.append(&mut self.placed.order);
+        self.placed.order = items;
     }
 
     /// The only block of the resize inode that is not one of the blocks reserved for descriptors.
     fn resize(&mut self) {
         if self.builder.geometry.reserved > 0 {
-            let at = self.builder.geometry.skip(self.at);
-            self.at = at + 1;
-            self.resize = Some(at);
+            let at = self.builder.geometry.skip(self.placed.end);
+            self.placed.end = at + 1;
+            self.placed.resize = Some(at);
         }
     }
 
     /// Directories are stored together and near the inode tables: a machine that searches for files
     /// reads both.
     fn directories(&mut self, lost: u32) -> Result<(), Error> {
-        let mut items = std::mem::take(&mut self.order);
-        if let Some(at) = self.resize {
+        let mut items = std::mem::take(&mut self.placed.order);
+        if let Some(at) = self.placed.resize {
             let sets = items.partition_point(|i| matches!(i, Item::Set(_)));
             items.insert(sets, Item::Resize(at));
         }
@@ -291,12 +290,12 @@ impl Placing {
             self.builder.nodes[dir as usize].size = blocks * block;
             self.place(dir);
         }
-        self.order = items;
+        self.placed.order = items;
         Ok(())
     }
 
     /// Everything else, files in the order in which they were added.
-    fn contents(&mut self, journal: Option<u32>, orphans: Option<u32>) {
+    fn contents(&mut self) {
         let all = 0..u32::try_from(self.builder.nodes.len()).unwrap_or(u32::MAX);
         let early = std::mem::take(&mut self.builder.early);
         let kind = |this: &Placing, node: u32| this.builder.nodes[node as usize].kind;
@@ -317,14 +316,17 @@ impl Placing {
                 self.put(node);
             }
         }
-        for node in [orphans, journal].into_iter().flatten() {
+        for node in [self.placed.orphans, self.placed.journal]
+            .into_iter()
+            .flatten()
+        {
             self.put(node);
         }
     }
 
     fn put(&mut self, node: u32) {
         if self.place(node) {
-            self.order.push(Item::Node(node));
+            self.placed.order.push(Item::Node(node));
         }
     }
 
@@ -337,7 +339,7 @@ impl Placing {
         if blocks == 0 {
             return false;
         }
-        let first = geometry.skip(self.at);
+        let first = geometry.skip(self.placed.end);
         let mut extra = 0;
         let end = loop {
             let start = end_of(geometry.runs(first, extra), first);
@@ -353,31 +355,21 @@ impl Placing {
         node.first = first;
         // A file has at most 2^32 blocks, and far fewer extents.
         node.extra = u32::try_from(extra).unwrap_or(u32::MAX);
-        self.at = end;
+        self.placed.end = end;
         true
     }
 
-    fn finish(self, journal: Option<u32>, orphans: Option<u32>) -> Result<Volume, Error> {
+    fn finish(self) -> Result<Volume, Error> {
         let geometry = &self.builder.geometry;
-        if self.at > geometry.blocks {
+        let end = self.placed.end;
+        if end > geometry.blocks {
             // The metadata after the contents, and everything before.
-            let behind = geometry.areas.iter().filter(|a| a.start >= self.at);
+            let behind = geometry.areas.iter().filter(|a| a.start >= end);
             return Err(Error::NoSpace {
-                needed: self.at + behind.map(|a| a.len).sum::<u64>(),
+                needed: end + behind.map(|a| a.len).sum::<u64>(),
                 blocks: geometry.blocks,
             });
         }
-        Ok(Volume::new(
-            self.builder,
-            super::volume::Placed {
-                inode_of: self.inode_of,
-                node_of: self.node_of,
-                order: self.order,
-                end: self.at,
-                resize: self.resize,
-                journal,
-                orphans,
-            },
-        ))
+        Ok(Volume::new(self.builder, self.placed))
     }
 }

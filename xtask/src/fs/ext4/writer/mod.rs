@@ -11,6 +11,8 @@
 //!
 //! README.md in the parent directory says what is written and why.
 
+mod areas;
+mod arrange;
 mod bytes;
 mod contents;
 mod dir;
@@ -18,9 +20,11 @@ mod emit;
 mod error;
 mod extents;
 mod geometry;
+mod groups;
 mod hash;
 mod inode;
 mod layout;
+mod node;
 mod options;
 mod resize;
 mod spec;
@@ -33,8 +37,9 @@ mod xattr;
 pub use emit::Out;
 pub use error::Error;
 pub use geometry::{Geometry, has_super};
+pub use node::{Kind, Meta, NodeId, ROOT};
 pub use options::{Features, Inodes, Journal, OnError, Options, XATTR_USER_AND_ACL};
-pub use spec::{Builder, Kind, MOST_LINKS, Meta, NodeId, ROOT};
+pub use spec::{Builder, MOST_LINKS};
 pub use volume::Volume;
 
 /// Size of an inode in bytes.

@@ -31,7 +31,7 @@ impl Volume {
         put16(area, 0x1a, 1);
         let blocks = 1 + geometry.reserved * (1 + self.backups().count() as u64);
         put_lo(area, 0x1c, blocks * (geometry.block / 512));
-        let double = low32(self.resize.unwrap_or(0));
+        let double = low32(self.placed.resize.unwrap_or(0));
         put32(area, 0x28 + DOUBLE * 4, double);
     }
 

@@ -111,7 +111,7 @@ impl Volume {
             // UTF-8 of Unicode 12.1 (`EXT4_ENC_UTF8_12_1`).
             put16(&mut sb, 0x27c, 1);
         }
-        if let Some(orphans) = self.orphans {
+        if let Some(orphans) = self.placed.orphans {
             put32(&mut sb, 0x280, self.inode_number(orphans));
         }
         let sum = crc(!0, &sb[..0x3fc]);
@@ -126,10 +126,10 @@ impl Volume {
             on.fold(base, |all, (_, bit)| all | bit)
         };
         let compatible = [
-            (self.journal.is_some(), HAS_JOURNAL),
-            (self.resize.is_some(), RESIZE_INODE),
-            (f.fast_commit && self.journal.is_some(), FAST_COMMIT),
-            (self.orphans.is_some(), ORPHAN_FILE),
+            (self.placed.journal.is_some(), HAS_JOURNAL),
+            (self.placed.resize.is_some(), RESIZE_INODE),
+            (f.fast_commit && self.placed.journal.is_some(), FAST_COMMIT),
+            (self.placed.orphans.is_some(), ORPHAN_FILE),
         ];
         put32(sb, 0x5c, sum(COMPATIBLE, &compatible));
         let incompatible = [
@@ -146,7 +146,9 @@ impl Volume {
 
     /// The inode of the journal, and a copy of its extents and its size.
     fn journal_backup(&self, sb: &mut [u8]) {
-        let Some(journal) = self.journal else { return };
+        let Some(journal) = self.placed.journal else {
+            return;
+        };
         put32(sb, 0xe0, JOURNAL_INODE);
         sb[0xfd] = 1;
         let mut inode = [0; 256];
