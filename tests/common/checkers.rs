@@ -39,7 +39,7 @@ pub fn program(name: &str, package: &str) -> Option<Command> {
 
 /// The SPDX project's own validator, which `cargo xtask setup --dev` installs.
 pub fn spdx_validator() -> Option<Command> {
-    let checkers = docker_to_linux::recipe::home().join("target/judges");
+    let checkers = docker_to_linux::host::checkers::spdx_dir();
     let mut command = Command::new("python3");
     command
         .args(["-m", "spdx_tools.spdx.clitools.pyspdxtools"])

@@ -81,7 +81,7 @@ fn compressions() {
             continue;
         };
         let (e, hint) = told(load(&packed).unwrap_err());
-        assert!(e.contains("compressed by"), "{command:?}: {e}");
+        assert!(e.contains("compressed with"), "{command:?}: {e}");
         assert!(hint.contains(unpack), "{command:?}: {hint}");
     }
     for (start, what) in [

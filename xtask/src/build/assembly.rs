@@ -9,10 +9,14 @@ use crate::format::{self, Checked, Sink};
 use crate::fs::{Layout, Source, ext4};
 use crate::guest;
 use crate::model::{Arch, BootMode, Compression};
-use crate::os_release;
 use crate::plan::{self, ContainerFacts, Facts, MachineFacts, Outline, Plan, Table, kernels};
 use crate::recipe::Recipe;
 use crate::rootfs::{Rootfs, Stores, Tree};
+use crate::{os_release, processors};
+
+/// The note about every image that contains password hashes.
+pub const HAS_PASSWORDS: &str =
+    "the image contains password hashes, so only you may read its files on this host (mode 0600)";
 
 /// How to turn a root file system into a machine.
 #[derive(Debug, Clone)]
@@ -70,15 +74,11 @@ impl Assembly {
         })?;
         notes.extend(outline.notes.iter().cloned());
         notes.extend(guest::prepare(&mut rootfs, &settings(machine, &outline))?);
-        let has_password_hashes =
-            guest::hashes::found(|path| rootfs.read(path, guest::hashes::LARGEST));
-        if has_password_hashes {
-            notes.push(
-                "the image contains password hashes, so only you may read its files on this host (mode 0600)"
-                    .to_owned(),
-            );
+        let passwords = guest::hashes::find(|path| rootfs.read(path, guest::hashes::LARGEST));
+        if passwords.hashes {
+            notes.push(HAS_PASSWORDS.to_owned());
         }
-        let logins = logins(&rootfs, &machine.given.logins);
+        let logins = logins(&rootfs, passwords.users, &machine.given.logins);
         // Chains of links are followed only up to a limit, after which nothing is found.
         rootfs.tree.check_steps()?;
         let found = kernels::find(&rootfs, arch, outline.boot)?;
@@ -139,7 +139,7 @@ impl Assembly {
         Ok(Assembly {
             plan,
             notes,
-            has_password_hashes,
+            has_password_hashes: passwords.hashes,
             logins,
             stores,
             table,
@@ -157,7 +157,7 @@ impl Assembly {
             name: plan.name.clone(),
             sector_size: plan.disk.sector_size,
             compression: Compression::None,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: processors::count(),
             machine: format::ova::Machine {
                 uefi: plan.boot == BootMode::Uefi,
                 ..format::ova::Machine::default()
@@ -216,11 +216,9 @@ impl Assembly {
     }
 }
 
-/// Who can log in to a complete root file system. Nobody, if its list of users cannot be read.
-fn logins(rootfs: &Rootfs, given: &guest::Logins) -> Vec<String> {
-    let shadow = rootfs.read("/etc/shadow", guest::hashes::LARGEST);
-    let shadow = shadow.ok().flatten().unwrap_or_default();
-    let by_password = guest::hashes::let_in(&shadow).into_iter();
+/// Who can log in to a complete root file system: these users with their passwords, and others with
+/// keys.
+fn logins(rootfs: &Rootfs, by_password: Vec<String>, given: &guest::Logins) -> Vec<String> {
     let keys = match guest::sshd::is_there(rootfs) {
         true => given.with_keys(),
         // They have no effect yet, and a note says so.
@@ -228,6 +226,7 @@ fn logins(rootfs: &Rootfs, given: &guest::Logins) -> Vec<String> {
     };
     let by_key = keys.into_iter();
     by_password
+        .into_iter()
         .map(|name| format!("{name} by password"))
         .chain(by_key.map(|name| format!("{name} by ssh key")))
         .collect()

@@ -49,7 +49,7 @@ pub struct Conversion {
 /// Writes an image in other formats and returns the paths of the files.
 pub fn convert(wanted: &Conversion, progress: &dyn Progress) -> Result<Vec<Utf8PathBuf>, Report> {
     wanted.files.check(&wanted.formats)?;
-    let input = Input::open(wanted)?;
+    let input = RawImage::open(wanted)?;
     let dir = wanted
         .output
         .clone()
@@ -88,7 +88,7 @@ pub fn convert(wanted: &Conversion, progress: &dyn Progress) -> Result<Vec<Utf8P
 }
 
 /// The image to convert.
-struct Input {
+struct RawImage {
     file: File,
     size: u64,
     name: String,
@@ -99,8 +99,8 @@ struct Input {
     table: Option<PartitionTable>,
 }
 
-impl Input {
-    fn open(wanted: &Conversion) -> Result<Input, Report> {
+impl RawImage {
+    fn open(wanted: &Conversion) -> Result<RawImage, Report> {
         let image = &wanted.image;
         let wrong = |e: std::io::Error| {
             Report::mistake(format!("opening the image {image}"))
@@ -131,7 +131,7 @@ impl Input {
             );
         }
         let manifest = manifest_in(&folder(image), &name)?;
-        Ok(Input {
+        Ok(RawImage {
             file,
             size,
             manifest: manifest
@@ -209,7 +209,7 @@ impl Input {
     /// Options for the formats: the same as `image` uses, if there is a manifest, or else derived
     /// from the disk itself, so that the same disk always gives the same bytes.
     fn options(&self, wanted: &Conversion) -> Result<format::Options, Report> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = crate::processors::count();
         let mut options = format::Options {
             id: Uuid::nil(),
             epoch: 0,

@@ -15,7 +15,7 @@ mod loaders;
 mod overrides;
 mod source;
 
-pub use assembly::{Assembly, MachineSpec};
+pub use assembly::{Assembly, HAS_PASSWORDS, MachineSpec};
 pub use container::Container;
 pub use convert::{Conversion, convert};
 pub use deliver::Files;

@@ -1,7 +1,7 @@
 //! `doctor`.
 
-use super::host::{self, Use};
 use super::print;
+use crate::host::{self, Use};
 use crate::printable;
 use crate::tool::PackageManager;
 use std::process::ExitCode;

@@ -2,7 +2,6 @@
 
 mod action;
 mod boot;
-pub mod checkers;
 mod choices;
 mod clean;
 mod console;
@@ -13,7 +12,6 @@ mod ext4_to_tar;
 mod files;
 mod forwards;
 mod from;
-mod host;
 mod image;
 mod list;
 mod live;
@@ -26,7 +24,6 @@ mod verify;
 
 pub use action::RESULT;
 pub use console::{Console, Level};
-pub use smoke::{failed, tell};
 pub use upload::variable;
 
 use crate::{cleanup, deliver, error, printable, recipe};

@@ -111,67 +111,13 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     let at_once = args.jobs.map_or_else(fits, usize::from);
     let outcomes = smoke::all(&jobs, at_once, &|event| match event {
         Event::Begin(job) => console.stage(&format!("booting {}", job.title())),
-        Event::End(outcome) => tell(outcome, console),
+        Event::End(outcome) => report::tell(outcome, &console),
     })?;
     report(&outcomes, args)?;
     if outcomes.iter().any(|o| !o.passed) {
-        return Err(failed(&outcomes).into());
+        return Err(report::failure(&outcomes).into());
     }
     Ok(())
-}
-
-/// The error for boots of which at least one failed.
-pub fn failed(outcomes: &[BootOutcome]) -> Report {
-    let failed: Vec<&BootOutcome> = outcomes.iter().filter(|o| !o.passed).collect();
-    let names: Vec<String> = failed
-        .iter()
-        .map(|o| format!("{} with {}: {}", o.name, o.firmware, report::result(o)))
-        .collect();
-    let folders: Vec<&str> = failed.iter().map(|o| o.evidence.as_str()).collect();
-    Report::failure(format!(
-        "{} of {} boots failed: {}",
-        failed.len(),
-        outcomes.len(),
-        names.join("; ")
-    ))
-    .hint(format!(
-        "see the logs and screenshots in {}",
-        folders.join(", ")
-    ))
-}
-
-/// Prints how a boot went.
-pub fn tell(outcome: &BootOutcome, console: Console) {
-    let inside = match outcome.checks.len() {
-        0 => String::new(),
-        n => format!(", {n} checks"),
-    };
-    let what = format!(
-        "{} with {} on {:?}: {} after {:.1} s ({}{inside})",
-        outcome.name,
-        outcome.firmware,
-        outcome.disk,
-        report::result(outcome),
-        outcome.seconds,
-        outcome.accelerator
-    );
-    if outcome.passed {
-        console.detail(&what);
-    } else {
-        console.note(&what);
-        for line in &outcome.tail {
-            console.detail(&format!("| {line}"));
-        }
-        for reason in report::reasons(outcome) {
-            console.note(&reason);
-        }
-    }
-    for warning in &outcome.findings.warnings {
-        console.note(&format!("warning: {warning}"));
-    }
-    for note in &outcome.findings.notes {
-        console.detail(note);
-    }
 }
 
 fn credentials(args: &Args) -> Result<Option<Credentials>, Report> {

@@ -60,12 +60,12 @@ pub struct Manifest {
     pub artifacts: Vec<Artifact>,
 }
 
-/// A program.
+/// The program that wrote the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
-    /// Its name.
+    /// Name of the program: `docker-to-linux`.
     pub name: String,
-    /// Its version.
+    /// Version of the program, e.g. `0.1.0`.
     pub version: String,
 }
 

@@ -48,8 +48,9 @@ fn has_hashes(file: &File, start: u64) -> bool {
     let Ok(fs) = Ext4::load(Box::new(Part { file, start })) else {
         return false;
     };
-    hashes::found(|path| {
+    let passwords = hashes::find(|path| {
         let is_small = fs.metadata(path).is_ok_and(|m| m.len() <= hashes::LARGEST);
         Ok(if is_small { fs.read(path).ok() } else { None })
-    })
+    });
+    passwords.hashes
 }

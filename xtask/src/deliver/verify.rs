@@ -98,7 +98,7 @@ fn check_sums(
             found.push((name.as_str().to_owned(), result));
         }
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = crate::processors::count();
     std::thread::scope(|scope| {
         for _ in 1..threads {
             scope.spawn(work);

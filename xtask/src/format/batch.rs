@@ -186,7 +186,7 @@ const WINDOW: usize = 64 << 10;
 /// A table of entries of `N` bytes at a fixed offset of the file. Entries are set in ascending
 /// order and written in windows, so that the tables of a disk of many TiB need little memory.
 #[derive(Debug)]
-pub(super) struct Table<const N: usize> {
+pub(super) struct EntryTable<const N: usize> {
     /// Offset at which `buf` will be written.
     at: u64,
     buf: Vec<u8>,
@@ -196,10 +196,10 @@ pub(super) struct Table<const N: usize> {
     hole: fn(u64) -> [u8; N],
 }
 
-impl<const N: usize> Table<N> {
+impl<const N: usize> EntryTable<N> {
     /// A table at offset `at` of the file. `hole` is the value of entries that are not set.
-    pub(super) fn new(at: u64, hole: fn(u64) -> [u8; N]) -> Table<N> {
-        Table {
+    pub(super) fn new(at: u64, hole: fn(u64) -> [u8; N]) -> EntryTable<N> {
+        EntryTable {
             at,
             buf: Vec::with_capacity(WINDOW),
             next: 0,
@@ -257,7 +257,7 @@ impl<const N: usize> Table<N> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{BATCH, Batch, SHORT, Table};
+    use super::{BATCH, Batch, EntryTable, SHORT};
     use std::io::{Read, Seek};
 
     fn content(mut file: std::fs::File) -> Vec<u8> {
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_table_fills_its_holes_and_refuses_to_go_back() {
         let file = tempfile::tempfile().unwrap();
-        let mut table = Table::new(8, |i| if i == 3 { [7, 7] } else { [1, 0] });
+        let mut table = EntryTable::new(8, |i| if i == 3 { [7, 7] } else { [1, 0] });
         table.set(&file, 1, [9, 9]).unwrap();
         table.set(&file, 4, [8, 8]).unwrap();
         assert!(table.set(&file, 4, [8, 8]).is_err());

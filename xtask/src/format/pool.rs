@@ -9,14 +9,14 @@ use std::thread::JoinHandle;
 /// Jobs per thread: one that it works on, and one that waits, so that the thread never does.
 const PER_THREAD: usize = 2;
 
-type Jobs<I, O> = (I, SyncSender<O>);
+type Queued<I, O> = (I, SyncSender<O>);
 
 /// Threads that turn each `I` into an `O`. The number of jobs in progress is limited, so memory is
 /// bounded by the number of threads.
 #[derive(Debug)]
 pub(super) struct Pool<I, O> {
     /// `None` after the last job.
-    jobs: Option<SyncSender<Jobs<I, O>>>,
+    jobs: Option<SyncSender<Queued<I, O>>>,
     /// The receivers of the results, in the order of the jobs.
     results: VecDeque<Receiver<O>>,
     limit: usize,
@@ -31,7 +31,7 @@ impl<I: Send + 'static, O: Send + 'static> Pool<I, O> {
     {
         let threads = threads.max(1);
         let limit = threads * PER_THREAD;
-        let (jobs, queue) = sync_channel::<Jobs<I, O>>(limit);
+        let (jobs, queue) = sync_channel::<Queued<I, O>>(limit);
         let queue = Arc::new(Mutex::new(queue));
         let mut pool = Pool {
             jobs: Some(jobs),

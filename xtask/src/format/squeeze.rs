@@ -15,7 +15,7 @@ pub(super) type Codec = Box<dyn FnMut(&[u8], &mut Vec<u8>) -> io::Result<()> + S
 
 /// Blocks that a thread works on.
 #[derive(Debug, Default)]
-struct Job {
+struct Bundle {
     /// Numbers of the blocks.
     blocks: Vec<u64>,
     /// Their contents, concatenated.
@@ -42,16 +42,16 @@ pub(super) trait Store: Send {
 #[derive(Debug)]
 pub(super) struct Squeezed<S> {
     store: S,
-    pool: Pool<Job, Job>,
+    pool: Pool<Bundle, Bundle>,
     block: usize,
     /// The block that is being gathered, and how many of its bytes have come. It is empty as long
     /// as only zeros have come.
     open: Vec<u8>,
     number: u64,
     /// Blocks that wait until a job is full.
-    job: Job,
+    job: Bundle,
     /// A finished job, to be filled again.
-    spare: Vec<Job>,
+    spare: Vec<Bundle>,
 }
 
 impl<S: Store> Squeezed<S> {
@@ -66,7 +66,7 @@ impl<S: Store> Squeezed<S> {
         let block = usize::try_from(block).map_err(io::Error::other)?;
         let pool = Pool::new(threads, || {
             let mut codec = codec()?;
-            Ok(move |mut job: Job| {
+            Ok(move |mut job: Bundle| {
                 for plain in job.data.chunks(block) {
                     if let Err(error) = codec(plain, &mut job.out) {
                         job.error = Some(error);
@@ -83,7 +83,7 @@ impl<S: Store> Squeezed<S> {
             block,
             open: Vec::with_capacity(block),
             number: 0,
-            job: Job::default(),
+            job: Bundle::default(),
             spare: Vec::new(),
         })
     }
@@ -121,7 +121,7 @@ impl<S: Store> Squeezed<S> {
         Ok(())
     }
 
-    fn store_job(&mut self, mut job: Job) -> io::Result<()> {
+    fn store_job(&mut self, mut job: Bundle) -> io::Result<()> {
         if let Some(error) = job.error.take() {
             return Err(error);
         }

@@ -4,7 +4,7 @@
 //! `src/VBox/Storage/VDICore.h`, filled in as in its `VDI.cpp` for a new image; QEMU's
 //! `block/vdi.c` describes the same fields. Everything is little-endian, including UUIDs.
 
-use super::batch::{Batch, Table};
+use super::batch::{Batch, EntryTable};
 use super::blocks::{Blocks, Layout, SECTOR, put, whole_sectors};
 use super::{Options, Sink, too_large};
 use std::fs::File;
@@ -37,7 +37,7 @@ struct Map {
     blocks: u64,
     /// Offset of the data in bytes.
     data: u64,
-    map: Table<4>,
+    map: EntryTable<4>,
     /// Number of allocated blocks.
     placed: u32,
 }
@@ -58,7 +58,7 @@ impl Vdi {
                 blocks,
                 // VirtualBox also aligns it to 1 MiB (VDI_DATA_ALIGN).
                 data: (MAP + blocks * 4).next_multiple_of(BLOCK),
-                map: Table::new(MAP, |_| ZERO.to_le_bytes()),
+                map: EntryTable::new(MAP, |_| ZERO.to_le_bytes()),
                 placed: 0,
             },
         )))

@@ -3,7 +3,7 @@
 //! Source: Microsoft's "Virtual Hard Disk Image Format Specification" 1.0 of October 11, 2006;
 //! section names below refer to it. Everything is big-endian.
 
-use super::batch::{Batch, Table};
+use super::batch::{Batch, EntryTable};
 use super::blocks::{Blocks, Layout, SECTOR, put, whole_sectors};
 use super::{Options, Sink, too_large};
 use std::fs::File;
@@ -46,7 +46,7 @@ struct Dynamic {
     footer: [u8; 512],
     /// Number of entries in the table.
     blocks: u64,
-    table: Table<4>,
+    table: EntryTable<4>,
     /// End of the file so far, in bytes.
     end: u64,
 }
@@ -64,7 +64,7 @@ impl Vhd {
             Dynamic {
                 footer: footer(Kind::Dynamic, size, options),
                 blocks,
-                table: Table::new(TABLE, |_| u32::MAX.to_be_bytes()),
+                table: EntryTable::new(TABLE, |_| u32::MAX.to_be_bytes()),
                 end: TABLE + (blocks * 4).next_multiple_of(SECTOR),
             },
         )))

@@ -9,7 +9,7 @@
 //!
 //! [MS-VHDX]: https://learn.microsoft.com/openspecs/windows_protocols/ms-vhdx/
 
-use super::batch::{Batch, Table};
+use super::batch::{Batch, EntryTable};
 use super::blocks::{Blocks, Layout, put, whole_sectors};
 use super::{Options, Sink, too_large};
 use std::fs::File;
@@ -63,7 +63,7 @@ struct Dynamic {
     chunk: u64,
     /// Number of entries in the table.
     entries: u64,
-    table: Table<8>,
+    table: EntryTable<8>,
     /// Offset of the metadata in bytes.
     metadata: u64,
     /// Offset of the next block in bytes.
@@ -94,7 +94,7 @@ impl Vhdx {
                 sector: options.sector_size,
                 chunk,
                 entries,
-                table: Table::new(TABLE, hole),
+                table: EntryTable::new(TABLE, hole),
                 metadata,
                 next: metadata + MIB,
             },

@@ -2,10 +2,12 @@
 
 use std::io;
 
-/// Files with passwords in the second field of their lines: passwd(5), shadow(5) and gshadow(5),
+/// The file that login programs read (shadow(5)).
+const SHADOW: &str = "/etc/shadow";
+
+/// Other files with passwords in the second field of their lines: passwd(5), shadow(5) and gshadow(5),
 /// the backups of shadow-utils, and Debian's daily ones.
-const FILES: [&str; 9] = [
-    "/etc/shadow",
+const FILES: [&str; 8] = [
     "/etc/shadow-",
     "/etc/gshadow",
     "/etc/gshadow-",
@@ -19,19 +21,38 @@ const FILES: [&str; 9] = [
 /// The largest of these files that is read, in bytes.
 pub const LARGEST: u64 = 16 << 20;
 
-/// Whether one of those files contains a password hash. `read` returns the content of a file, or
-/// `None` if it does not exist. A file that cannot be read counts as one with a hash.
-pub fn found(mut read: impl FnMut(&str) -> io::Result<Option<Vec<u8>>>) -> bool {
-    FILES.iter().any(|path| match read(path) {
+/// What a root file system says about passwords.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Passwords {
+    /// Whether one of its files contains a hash.
+    pub hashes: bool,
+    /// The users who can log in with a password.
+    pub users: Vec<String>,
+}
+
+/// Reads the files that can contain passwords. `read` returns the content of a file, or `None` if
+/// it does not exist. A file that cannot be read counts as one with a hash.
+pub fn find(mut read: impl FnMut(&str) -> io::Result<Option<Vec<u8>>>) -> Passwords {
+    let shadow = read(SHADOW);
+    let users = match &shadow {
+        Ok(Some(text)) => let_in(text),
+        _ => Vec::new(),
+    };
+    let hashes = has_hashes(shadow) || FILES.iter().any(|path| has_hashes(read(path)));
+    Passwords { hashes, users }
+}
+
+fn has_hashes(file: io::Result<Option<Vec<u8>>>) -> bool {
+    match file {
         Ok(Some(text)) => text.split(|b| *b == b'\n').any(has_hash),
         Ok(None) => false,
         Err(_) => true,
-    })
+    }
 }
 
 /// The users in an /etc/shadow who can log in with a password: those with an unlocked hash or an
 /// empty field, which allows login without a password (shadow(5)).
-pub fn let_in(shadow: &[u8]) -> Vec<String> {
+fn let_in(shadow: &[u8]) -> Vec<String> {
     let lines = shadow.split(|b| *b == b'\n');
     let open = lines.filter(|line| {
         password(line).is_some_and(|f| f.is_empty() || (!b"!*".contains(&f[0]) && has_hash(line)))
@@ -67,16 +88,21 @@ fn has_hash(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{found, let_in};
+    use super::{find, let_in};
 
     #[test]
     fn locks_keep_people_out() {
         let shadow = b"root:*:1::::::\nann:$6$salt$hash:1::::::\nbob:!$6$salt$hash:1::::::\nguest::1::::::\nx\n";
         assert_eq!(let_in(shadow), ["ann", "guest"]);
+        let found = find(|path| Ok((path == "/etc/shadow").then(|| shadow.to_vec())));
+        assert_eq!(found.users, ["ann", "guest"]);
+        // The backups let nobody in.
+        let found = find(|path| Ok((path == "/etc/shadow-").then(|| shadow.to_vec())));
+        assert!(found.hashes && found.users.is_empty());
     }
 
     fn with(path: &str, text: &str) -> bool {
-        found(|asked| Ok((asked == path).then(|| text.as_bytes().to_vec())))
+        find(|asked| Ok((asked == path).then(|| text.as_bytes().to_vec()))).hashes
     }
 
     #[test]
@@ -114,6 +140,6 @@ mod tests {
         ] {
             assert!(!with("/etc/shadow", line), "{line}");
         }
-        assert!(found(|_| Err(std::io::Error::other("damaged"))));
+        assert!(find(|_| Err(std::io::Error::other("damaged"))).hashes);
     }
 }

@@ -15,12 +15,12 @@ pub use boot::boot;
 pub use checks::Check;
 pub use verdict::{Findings, Hung, Verdict};
 
-use crate::cleanup;
 use crate::error::Report;
 use crate::recipe::Smoke;
 use crate::vm::accel::{self, Accel};
 use crate::vm::stage::Stage;
 use crate::vm::{DiskBus, Firmware, Machine, firmware};
+use crate::{cleanup, processors};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,12 +55,13 @@ pub struct BootJob {
 impl BootJob {
     /// Title of the boot: the image, the firmware and the disk.
     pub fn title(&self) -> String {
-        let machine = &self.machine;
-        format!(
-            "{} with {} from {:?}",
-            self.name, machine.firmware, machine.disk
-        )
+        title(&self.name, self.machine.firmware, self.machine.disk)
     }
+}
+
+/// E.g. `debian (BIOS, virtio)`.
+fn title(name: &str, firmware: Firmware, disk: DiskBus) -> String {
+    format!("{name} ({firmware}, {disk})")
 }
 
 /// A user of the guest.
@@ -179,14 +180,14 @@ pub fn all(
 
 /// The folder for the files of one boot, below `dir`.
 pub fn evidence_dir(dir: &Utf8Path, name: &str, firmware: Firmware, disk: DiskBus) -> Utf8PathBuf {
-    let word = |w: &dyn std::fmt::Debug| format!("{w:?}").to_lowercase();
-    dir.join(format!("{name}-{}-{}", word(&firmware), word(&disk)))
+    let firmware = firmware.to_string().to_lowercase();
+    dir.join(format!("{name}-{firmware}-{disk}"))
 }
 
 /// How many of these machines fit on this host in parallel, by its processors and, where known
 /// (Linux), its free memory.
 pub fn at_once(machine: &Machine) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = processors::count();
     let accel = accel::choose(machine.arch).map_or(Accel::Tcg, |choice| choice.accel);
     let threads = accel.threads(machine.arch, machine.cpus);
     let by_cores = cores / usize::try_from(threads).unwrap_or(1).max(1);

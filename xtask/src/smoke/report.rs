@@ -1,8 +1,10 @@
 //! Formats outcomes: a table for terminals, JUnit XML, and Markdown.
 
-use super::{BootOutcome, Verdict};
+use super::{BootOutcome, Verdict, title};
+use crate::error;
 use crate::github::commands::{code_block, markdown as cell};
 use crate::printable::{line, lines};
+use crate::progress::Progress;
 use crate::vm::stage::Stage;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
@@ -32,8 +34,8 @@ pub fn table(outcomes: &[BootOutcome]) -> String {
     let mut header = vec![
         "".to_owned(),
         "IMAGE".into(),
-        "BY".into(),
-        "FROM".into(),
+        "FIRMWARE".into(),
+        "DISK".into(),
         "VERDICT".into(),
     ];
     header.extend(stages);
@@ -44,7 +46,7 @@ pub fn table(outcomes: &[BootOutcome]) -> String {
             if o.passed { "ok" } else { "FAIL" }.to_owned(),
             line(&o.name).into_owned(),
             o.firmware.to_string(),
-            disk(o),
+            o.disk.to_string(),
             result(o),
         ];
         row.extend(Stage::ALL.map(|s| seconds(seconds_of(o, s))));
@@ -55,10 +57,6 @@ pub fn table(outcomes: &[BootOutcome]) -> String {
     table.trim_fmt()
 }
 
-fn disk(outcome: &BootOutcome) -> String {
-    format!("{:?}", outcome.disk).to_lowercase()
-}
-
 /// All messages about a failure, one per line.
 pub fn reasons(outcome: &BootOutcome) -> Vec<String> {
     let detail = outcome.detail.iter().cloned();
@@ -67,8 +65,60 @@ pub fn reasons(outcome: &BootOutcome) -> Vec<String> {
         .collect()
 }
 
+/// The error for boots of which at least one failed.
+pub fn failure(outcomes: &[BootOutcome]) -> error::Report {
+    let failed: Vec<&BootOutcome> = outcomes.iter().filter(|o| !o.passed).collect();
+    let names: Vec<String> = failed
+        .iter()
+        .map(|o| format!("{} with {}: {}", o.name, o.firmware, result(o)))
+        .collect();
+    let folders: Vec<&str> = failed.iter().map(|o| o.evidence.as_str()).collect();
+    error::Report::failure(format!(
+        "{} of {} boots failed: {}",
+        failed.len(),
+        outcomes.len(),
+        names.join("; ")
+    ))
+    .hint(format!(
+        "see the logs and screenshots in {}",
+        folders.join(", ")
+    ))
+}
+
+/// Tells how a boot went.
+pub fn tell(outcome: &BootOutcome, progress: &dyn Progress) {
+    let inside = match outcome.checks.len() {
+        0 => String::new(),
+        n => format!(", {n} checks"),
+    };
+    let what = format!(
+        "{}: {} after {:.1} s ({}{inside})",
+        title(&outcome.name, outcome.firmware, outcome.disk),
+        result(outcome),
+        outcome.seconds,
+        outcome.accelerator
+    );
+    if outcome.passed {
+        progress.detail(&what);
+    } else {
+        progress.note(&what);
+        for line in &outcome.tail {
+            progress.detail(&format!("| {line}"));
+        }
+        for reason in reasons(outcome) {
+            progress.note(&reason);
+        }
+    }
+    for warning in &outcome.findings.warnings {
+        progress.note(&format!("warning: {warning}"));
+    }
+    for note in &outcome.findings.notes {
+        progress.detail(note);
+    }
+}
+
 /// JUnit XML: one test case per boot.
-pub fn junit(outcomes: &[BootOutcome]) -> Result<String, crate::error::Report> {
+pub fn junit(outcomes: &[BootOutcome]) -> Result<String, error::Report> {
     let mut suite = TestSuite::new("smoke");
     for o in outcomes {
         let status = if o.passed {
@@ -81,7 +131,7 @@ pub fn junit(outcomes: &[BootOutcome]) -> Result<String, crate::error::Report> {
             status
         };
         let shown = line(&o.name);
-        let name = format!("{shown} by {} from {}", o.firmware, disk(o));
+        let name = title(&shown, o.firmware, o.disk);
         let mut case = TestCase::new(name, status);
         case.set_classname(format!("smoke.{shown}"));
         case.set_time(Duration::from_secs_f64(o.seconds));
@@ -100,7 +150,7 @@ pub fn junit(outcomes: &[BootOutcome]) -> Result<String, crate::error::Report> {
     report.add_test_suite(suite);
     report
         .to_string()
-        .map_err(|e| crate::error::Report::failure("writing JUnit XML").because(e))
+        .map_err(|e| error::Report::failure("writing JUnit XML").because(e))
 }
 
 /// How wide the longest bar of the summary is, in characters.
@@ -129,7 +179,7 @@ pub fn markdown(outcomes: &[BootOutcome]) -> String {
             "| {mark} | {} | {} | {} | {} | {} s | {} s | {} |\n",
             cell(&o.name),
             o.firmware,
-            disk(o),
+            o.disk,
             cell(&result(o)),
             seconds(prompt),
             seconds(o.power_off_seconds),
@@ -142,7 +192,7 @@ pub fn markdown(outcomes: &[BootOutcome]) -> String {
     let mut bars = format!("{legend}\n");
     let total = |o: &BootOutcome| o.stages.iter().map(|s| s.seconds).sum::<f64>();
     let longest = outcomes.iter().map(total).fold(1.0, f64::max);
-    let label = |o: &BootOutcome| format!("{} {} {}", line(&o.name), o.firmware, disk(o));
+    let label = |o: &BootOutcome| format!("{} {} {}", line(&o.name), o.firmware, o.disk);
     let width = outcomes
         .iter()
         .map(|o| label(o).chars().count())

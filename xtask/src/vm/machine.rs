@@ -49,6 +49,18 @@ pub enum DiskBus {
     Ide,
 }
 
+impl std::fmt::Display for DiskBus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            DiskBus::Virtio => "virtio",
+            DiskBus::Ahci => "ahci",
+            DiskBus::Nvme => "nvme",
+            DiskBus::Scsi => "scsi",
+            DiskBus::Ide => "ide",
+        })
+    }
+}
+
 /// A TCP port of the host that is forwarded to the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forward {

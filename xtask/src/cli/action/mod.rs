@@ -3,7 +3,6 @@
 
 mod inputs;
 mod outcome;
-mod runner;
 
 pub use outcome::RESULT;
 
@@ -16,6 +15,7 @@ use crate::deliver::manifest;
 use crate::error::{self, Class, Place, Report};
 use crate::github::commands::{self, Level, Stopped};
 use crate::github::release;
+use crate::host::runner;
 use crate::printable;
 use crate::smoke::{self, BootJob, Event};
 use crate::vm::{DiskBus, ImageFormat, Machine, claims, firmware};
@@ -128,24 +128,19 @@ fn test_boots(
     for one in made {
         let plan = &one.plan;
         log.group("Preparing this runner for the boot", || {
-            runner::prepare(plan.arch, plan.boot, console)
+            Ok(runner::prepare(plan.arch, plan.boot, &console)?)
         })?;
         let jobs = jobs(one, inputs)?;
         let outcomes = log.group(&format!("Booting {}", plan.name), || {
             let at_once = smoke::jobs_at_once(&jobs);
             let tell = |event: &Event<'_>| match event {
-                Event::Begin(job) => {
-                    console.stage(&format!(
-                        "booting {} with {}",
-                        job.name, job.machine.firmware
-                    ));
-                }
-                Event::End(outcome) => super::smoke::tell(outcome, console),
+                Event::Begin(job) => console.stage(&format!("booting {}", job.title())),
+                Event::End(outcome) => smoke::report::tell(outcome, &console),
             };
             Ok(smoke::all(&jobs, at_once, &tell)?)
         })?;
         let good = outcomes.iter().all(|o| o.passed);
-        let failed = (!good).then(|| super::smoke::failed(&outcomes));
+        let failed = (!good).then(|| smoke::report::failure(&outcomes));
         run.boots.extend(outcomes);
         if let Some(report) = failed {
             return Err(report.into());

@@ -59,7 +59,7 @@ impl Steps {
         let begun = Instant::now();
         let outcomes = smoke::all(jobs, at_once, &|event| match event {
             Event::Begin(job) => console.stage(&format!("booting {}", job.title())),
-            Event::End(outcome) => docker_to_linux::cli::tell(outcome, console),
+            Event::End(outcome) => smoke::report::tell(outcome, &console),
         });
         let outcomes = match outcomes {
             Ok(outcomes) => outcomes,
@@ -77,14 +77,11 @@ impl Steps {
             }
             let why = match outcome.passed {
                 true => format!(
-                    "the inside was not checked: {}",
+                    "the guest was not checked from inside: {}",
                     outcome.findings.warnings.join("; ")
                 ),
                 false => {
-                    docker_to_linux::error::describe(
-                        &docker_to_linux::cli::failed(&[outcome]).into(),
-                    )
-                    .0
+                    docker_to_linux::error::describe(&smoke::report::failure(&[outcome]).into()).0
                 }
             };
             self.console.note(&format!("FAILED: {name}: {why}"));

@@ -3,7 +3,7 @@
 
 use super::on_demand;
 use camino::Utf8PathBuf;
-use docker_to_linux::cli::checkers;
+use docker_to_linux::host::checkers;
 use xshell::{Shell, cmd};
 
 /// Checks the action and the workflows with linters. The exceptions and their reasons are in

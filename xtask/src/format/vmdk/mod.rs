@@ -8,7 +8,7 @@ mod stream;
 
 pub use stream::VmdkStream;
 
-use super::batch::{Batch, Table};
+use super::batch::{Batch, EntryTable};
 use super::blocks::{Blocks, Layout, SECTOR, put, whole_sectors};
 use super::{Options, Sink, too_large};
 use std::fs::File;
@@ -43,7 +43,7 @@ struct Sparse {
     grains: u64,
     tables: u64,
     /// The grain tables, which are contiguous, and their redundant copy.
-    entries: [Table<4>; 2],
+    entries: [EntryTable<4>; 2],
     /// Offset of the next grain in bytes.
     next: u64,
 }
@@ -61,7 +61,7 @@ impl Vmdk {
         let overhead =
             (primary + directory + tables * TABLE_SECTORS).next_multiple_of(GRAIN / SECTOR);
         let name = format!("{}.vmdk", options.name);
-        let table = |at: u64| Table::new((at + directory) * SECTOR, |_| [0; 4]);
+        let table = |at: u64| EntryTable::new((at + directory) * SECTOR, |_| [0; 4]);
         Ok(Vmdk(Blocks::new(
             Batch::new(file),
             Sparse {

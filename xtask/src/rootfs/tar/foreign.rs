@@ -34,21 +34,26 @@ pub(super) const LOOKED_AT: usize = 0x8001 + 5;
 pub(super) fn what(head: &[u8]) -> Option<(&'static str, Cure)> {
     let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|h| h.starts_with(magic));
     Some(match head {
-        [0x1f, 0x9d, ..] => ("compressed by compress", Cure::Unpack("uncompress -c FILE")),
-        [0x1f, 0x1e, ..] => ("compressed by pack", Cure::Unpack("gzip -dc FILE")),
-        [0x1f, 0xa0, ..] => ("compressed by compress -H", Cure::Unpack("gzip -dc FILE")),
-        [0x89, b'L', b'Z', b'O', 0, ..] => ("compressed by lzop", Cure::Unpack("lzop -dc FILE")),
+        [0x1f, 0x9d, ..] => (
+            "compressed with compress",
+            Cure::Unpack("uncompress -c FILE"),
+        ),
+        [0x1f, 0x1e, ..] => ("compressed with pack", Cure::Unpack("gzip -dc FILE")),
+        [0x1f, 0xa0, ..] => ("compressed with compress -H", Cure::Unpack("gzip -dc FILE")),
+        [0x89, b'L', b'Z', b'O', 0, ..] => ("compressed with lzop", Cure::Unpack("lzop -dc FILE")),
         [0x04, 0x22, 0x4d, 0x18, ..] | [0x02, 0x21, 0x4c, 0x18, ..] => {
-            ("compressed by lz4", Cure::Unpack("lz4 -dc FILE"))
+            ("compressed with lz4", Cure::Unpack("lz4 -dc FILE"))
         }
-        [b'L', b'R', b'Z', b'I', ..] => ("compressed by lrzip", Cure::Unpack("lrzip -d -o - FILE")),
+        [b'L', b'R', b'Z', b'I', ..] => {
+            ("compressed with lrzip", Cure::Unpack("lrzip -d -o - FILE"))
+        }
         [0xff, 0x06, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => {
-            ("compressed by snappy", Cure::Unpack("snzip -dc FILE"))
+            ("compressed with snappy", Cure::Unpack("snzip -dc FILE"))
         }
         [0xff, b'L', b'Z', b'M', b'A', ..] => {
-            ("compressed by lzmadec", Cure::Unpack("lzmadec < FILE"))
+            ("compressed with lzmadec", Cure::Unpack("lzmadec < FILE"))
         }
-        [b'B', b'Z', b'0', ..] => ("compressed by bzip 1", Cure::Unpack("bzip -dc FILE")),
+        [b'B', b'Z', b'0', ..] => ("compressed with bzip 1", Cure::Unpack("bzip -dc FILE")),
         [b'0', b'7', b'0', b'7', b'0', b'1' | b'2' | b'7', ..] | [0xc7, 0x71, ..] => {
             ("a cpio archive", ARCHIVE)
         }

@@ -1,7 +1,7 @@
 //! From header blocks to entries: ustar fields, GNU's long names, PAX records.
 
 use super::checksum::is_header;
-use super::input::{BLOCK, Input, MAX_RECORDS};
+use super::input::{BLOCK, MAX_RECORDS, TarInput};
 use super::notes::{Left, Notes};
 use super::pax::{self, Pax, Records};
 use super::sparse::{MAX_RUNS, Map};
@@ -65,7 +65,7 @@ impl Globals {
 
 /// Type of a file whose first block is not a header, if it is known: some types can only be
 /// recognised by later bytes.
-fn no_tar(input: &mut dyn Input, block: &[u8; BLOCK]) -> Result<Option<TarError>, TarError> {
+fn no_tar(input: &mut dyn TarInput, block: &[u8; BLOCK]) -> Result<Option<TarError>, TarError> {
     let mut head = block.to_vec();
     head.resize(foreign::LOOKED_AT, 0);
     let n = input.read(&mut head[BLOCK..])?;
@@ -75,7 +75,7 @@ fn no_tar(input: &mut dyn Input, block: &[u8; BLOCK]) -> Result<Option<TarError>
 
 /// The next entry, or `None` at the end of the tar.
 pub(super) fn next(
-    input: &mut dyn Input,
+    input: &mut dyn TarInput,
     globals: &mut Globals,
     notes: &mut Notes,
 ) -> Result<Option<Entry>, TarError> {
@@ -161,7 +161,7 @@ impl Local {
 
 /// Builds the entry of `header` with the records that apply to it.
 fn entry(
-    input: &mut dyn Input,
+    input: &mut dyn TarInput,
     header: &Header,
     flag: u8,
     at: u64,
@@ -338,7 +338,7 @@ fn size(header: &Header, record: Option<&[u8]>, at: u64, name: &[u8]) -> Result<
 }
 
 /// Whether the next block is not content but the next header, or the end of the tar.
-fn no_content(input: &mut dyn Input) -> Result<bool, TarError> {
+fn no_content(input: &mut dyn TarInput) -> Result<bool, TarError> {
     let mut block = [0; BLOCK];
     let n = input.peek(&mut block)?;
     Ok(n < BLOCK || block == [0; BLOCK] || is_header(&block))
@@ -365,18 +365,18 @@ fn until_nul(field: &[u8]) -> &[u8] {
 }
 
 /// A GNU long name: the content up to its NUL.
-fn long(input: &mut dyn Input, header: &Header, at: u64) -> Result<Vec<u8>, TarError> {
+fn long(input: &mut dyn TarInput, header: &Header, at: u64) -> Result<Vec<u8>, TarError> {
     data(input, header, at).map(|data| until_nul(&data).to_vec())
 }
 
 /// The records of a PAX header.
-fn records(input: &mut dyn Input, header: &Header, at: u64) -> Result<Records, TarError> {
+fn records(input: &mut dyn TarInput, header: &Header, at: u64) -> Result<Records, TarError> {
     let data = data(input, header, at)?;
     pax::records(&data, name(header).as_bstr(), at)
 }
 
 /// The content of a header that describes the next one.
-fn data(input: &mut dyn Input, header: &Header, at: u64) -> Result<Vec<u8>, TarError> {
+fn data(input: &mut dyn TarInput, header: &Header, at: u64) -> Result<Vec<u8>, TarError> {
     let name = name(header);
     let size = size(header, None, at, &name)?;
     let size = usize::try_from(size).ok().filter(|_| size <= MAX_RECORDS);
@@ -393,7 +393,7 @@ fn data(input: &mut dyn Input, header: &Header, at: u64) -> Result<Vec<u8>, TarE
 
 /// The map of an old GNU sparse member: four runs in the header, 21 in each following block.
 /// `Err(None)` means that the map is not valid.
-fn old_sparse(input: &mut dyn Input, header: &Header) -> Result<Map, Option<TarError>> {
+fn old_sparse(input: &mut dyn TarInput, header: &Header) -> Result<Map, Option<TarError>> {
     let gnu = header.as_gnu().ok_or(None)?;
     let number = |field: &[u8]| {
         let number = number::field(field).and_then(|n| u64::try_from(n).ok());

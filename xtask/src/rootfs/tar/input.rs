@@ -14,12 +14,12 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 pub(super) const MAX_RECORDS: u64 = 16 << 20;
 
 /// A tar that is read from start to end.
-pub(super) trait Input {
+pub(super) trait TarInput {
     /// Number of bytes that were read or skipped so far.
     fn at(&self) -> u64;
     /// Fills `buf` with the next bytes, or with fewer at the end of the tar; returns their number.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
-    /// The next bytes, as [`Input::read`] would return them, without consuming them.
+    /// The next bytes, as [`TarInput::read`] would return them, without consuming them.
     fn peek(&mut self, block: &mut [u8; BLOCK]) -> io::Result<usize>;
     /// Skips `len` bytes of file content and their padding; returns (offset of the content in the
     /// store, `len`).
@@ -108,7 +108,7 @@ impl InFile {
     }
 }
 
-impl Input for InFile {
+impl TarInput for InFile {
     fn at(&self) -> u64 {
         self.at
     }
@@ -234,7 +234,7 @@ pub(super) fn spool(dir: &camino::Utf8Path) -> io::Result<File> {
     tempfile::tempfile_in(dir)
 }
 
-impl Input for Spooled {
+impl TarInput for Spooled {
     fn at(&self) -> u64 {
         self.at
     }

@@ -4,7 +4,7 @@
 //! NAME ("whiteout"), and `.wh..wh..opq` empties its directory ("opaque whiteout"). Both affect
 //! only the layers below, whatever their position in the tar.
 
-use super::input::{Input, Spooled, spool};
+use super::input::{Spooled, TarInput, spool};
 use super::notes::{Left, Notes};
 use super::packed::LeftOver;
 use super::{LATEST, TarError, acl, add, header};
@@ -125,7 +125,7 @@ impl Layer {
         &mut self,
         tree: &mut Tree,
         store: u32,
-        input: &mut dyn Input,
+        input: &mut dyn TarInput,
         entry: header::Entry,
     ) -> Result<(), TarError> {
         let path = entry.path.trim_end_with(|c| c == '/').as_bstr().to_owned();

@@ -37,7 +37,7 @@ use crate::error::Report;
 use bstr::BString;
 pub use foreign::Cure;
 use header::{Entry, EntryType};
-use input::Input;
+use input::TarInput;
 pub use layer::Layers;
 use notes::Notes;
 use packed::TooMuchMemory;
@@ -206,7 +206,7 @@ pub fn from_stream_within(
     read(&mut input::Spooled::new(stream, spool_dir, budget)?, budget)
 }
 
-fn read(input: &mut dyn Input, budget: &Budget) -> Result<Rootfs, TarError> {
+fn read(input: &mut dyn TarInput, budget: &Budget) -> Result<Rootfs, TarError> {
     let mut stores = Stores::default();
     let store = stores.add(input.store()?);
     // The default until the tar describes it: what every distribution uses for its root directory.
@@ -232,7 +232,7 @@ const LATEST: i64 = u32::MAX as i64;
 fn read_into(
     tree: &mut Tree,
     store: u32,
-    input: &mut dyn Input,
+    input: &mut dyn TarInput,
     notes: &mut Notes,
 ) -> Result<i64, TarError> {
     let mut newest = 0;
@@ -255,7 +255,7 @@ fn read_into(
 fn add(
     tree: &mut Tree,
     store: u32,
-    input: &mut dyn Input,
+    input: &mut dyn TarInput,
     mut entry: Entry,
 ) -> Result<NodeId, TarError> {
     tree.check_steps().map_err(TreeError::from)?;

@@ -2,7 +2,7 @@
 
 use super::TarError;
 use super::input::BLOCK;
-use super::input::Input;
+use super::input::TarInput;
 use super::number;
 use super::sparse::Map;
 use bstr::BStr;
@@ -46,7 +46,7 @@ impl Pax<'_> {
 
     /// The map of a sparse member, in any of GNU's forms. `Err(None)` means that the map is not
     /// valid.
-    pub(super) fn sparse(&self, input: &mut dyn Input) -> Result<Map, Option<TarError>> {
+    pub(super) fn sparse(&self, input: &mut dyn TarInput) -> Result<Map, Option<TarError>> {
         let size = self
             .get("GNU.sparse.realsize")
             .or(self.get("GNU.sparse.size"))

@@ -1,9 +1,9 @@
 //! Prepares GitHub's own runners to boot images.
 
-use super::super::console::Console;
-use super::super::setup;
+use super::setup::apt;
 use crate::error::Report;
 use crate::model::{Arch, BootMode};
+use crate::progress::Progress;
 use crate::tool::{self, PackageManager, Tool};
 use crate::vm::{accel, firmware};
 use anyhow::Context;
@@ -17,19 +17,22 @@ const RULE_FILE: &str = "/etc/udev/rules.d/99-docker-to-linux-kvm.rules";
 
 /// Installs QEMU and firmware and makes /dev/kvm usable, on GitHub's own runners only, which are
 /// discarded after the job. Other machines are not changed: a later error says what is missing.
-pub(super) fn prepare(arch: Arch, boot: BootMode, console: Console) -> anyhow::Result<()> {
+///
+/// # Errors
+/// If the packages cannot be installed.
+pub fn prepare(arch: Arch, boot: BootMode, progress: &dyn Progress) -> Result<(), Report> {
     let hosted = std::env::var("RUNNER_ENVIRONMENT").is_ok_and(|v| v == "github-hosted");
     if !hosted {
         return Ok(());
     }
     let packages = missing(arch, boot);
     if !packages.is_empty() {
-        console.stage(&format!("installing {}", packages.join(" ")));
-        setup::apt(&packages, console)?;
+        progress.stage(&format!("installing {}", packages.join(" ")));
+        apt(&packages, progress)?;
     }
     // Without KVM the machine is emulated, which is slow but works.
     if let Err(e) = open_kvm() {
-        console.note(&format!(
+        progress.note(&format!(
             "KVM cannot be used, so the machine is emulated: {e:#}"
         ));
     }

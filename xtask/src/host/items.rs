@@ -1,15 +1,15 @@
-//! What is installed on this host and what is missing: one list for `doctor` and `setup`.
+//! What is installed on this host and what is missing.
 
 use super::checkers;
 use crate::bootloader::files::From;
-use crate::engine::{self, Engine};
+use crate::engine::Engine;
 use crate::model::{Arch, BootMode};
-use crate::tool::{PackageManager, Tool};
+use crate::tool::{self, PackageManager, Tool};
 use crate::vm::firmware;
 
 /// What an item is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
+pub enum Use {
     /// To make images.
     Images,
     /// To boot images on this host.
@@ -18,26 +18,28 @@ pub(super) enum Use {
     Bases,
     /// To work on this project: its tests need it.
     Dev,
-    /// The same, but `checkers` installs it from PyPI.
+    /// The same, but it is installed from PyPI.
     Pypi,
 }
 
 /// Something that may be installed on this host.
 #[derive(Debug, Clone)]
-pub(super) struct Item {
-    pub(super) name: String,
+pub struct Item {
+    /// Its name, for people.
+    pub name: String,
     /// What it is needed for, as the end of a sentence "needed to ...".
-    pub(super) why: &'static str,
-    pub(super) matters: Use,
+    pub why: &'static str,
+    /// What it is needed for.
+    pub matters: Use,
     /// Where it was found, or why it cannot be used.
-    pub(super) found: Result<String, String>,
+    pub found: Result<String, String>,
     /// Packages of this host's distribution that provide it. Empty if it is installed in another
     /// way.
-    pub(super) packages: Vec<&'static str>,
+    pub packages: Vec<&'static str>,
 }
 
 /// Checks this host for all items.
-pub(super) fn items() -> Vec<Item> {
+pub fn items() -> Vec<Item> {
     let manager = PackageManager::of_host();
     let mut items = vec![engine(manager)];
     for tool in Tool::ALL {
@@ -88,54 +90,6 @@ pub(super) fn items() -> Vec<Item> {
     items
 }
 
-/// Where the kernel lists the foreign binary formats that it can run.
-const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
-
-/// Whether this host's kernel can run programs for arm64, which a build for arm64 needs.
-pub(super) fn runs_arm64() -> bool {
-    engine::host_arch() == Arch::Arm64 || std::path::Path::new(BINFMT).join("qemu-aarch64").exists()
-}
-
-/// What building and booting images for arm64 needs in addition.
-pub(super) fn arm64() -> Vec<Item> {
-    let apt = PackageManager::of_host() == Some(PackageManager::Apt);
-    let packages = |names: &[&'static str]| if apt { names.to_vec() } else { Vec::new() };
-    let missing = || "not installed".to_owned();
-    let qemu = Tool::QemuAarch64;
-    vec![
-        Item {
-            name: "programs for arm64".into(),
-            why: "build images for arm64",
-            matters: Use::Boots,
-            found: if runs_arm64() {
-                Ok(BINFMT.into())
-            } else {
-                Err("the kernel cannot run them".into())
-            },
-            packages: packages(&["arch-test", "binfmt-support", "qemu-user-static"]),
-        },
-        Item {
-            name: qemu.name().into(),
-            why: qemu.why(),
-            matters: Use::Boots,
-            found: qemu.find().map(String::from).ok_or_else(missing),
-            packages: PackageManager::of_host()
-                .and_then(|m| qemu.package(m))
-                .into_iter()
-                .collect(),
-        },
-        Item {
-            name: "UEFI firmware for arm64".into(),
-            why: "boot images for arm64",
-            matters: Use::Boots,
-            found: firmware::installed(Arch::Arm64)
-                .map(|f| f.code.into_string())
-                .ok_or_else(missing),
-            packages: packages(&["qemu-efi-aarch64"]),
-        },
-    ]
-}
-
 fn engine(manager: Option<PackageManager>) -> Item {
     let installed = Tool::Docker.find().is_some() || Tool::Podman.find().is_some();
     Item {
@@ -162,7 +116,7 @@ fn python(manager: Option<PackageManager>) -> Item {
     let tool = Tool::Python;
     // `python3 -m venv` needs them, and Debian has them in separate packages.
     let whole = |path: &camino::Utf8PathBuf| {
-        let mut command = crate::tool::command(path);
+        let mut command = tool::command(path);
         let command = command.args(["-c", "import ensurepip, venv"]);
         command.output().is_ok_and(|out| out.status.success())
     };
@@ -211,7 +165,7 @@ fn archivers(manager: Option<PackageManager>) -> Item {
     ];
     let missing: Vec<(&str, &'static str)> = PROGRAMS
         .into_iter()
-        .filter(|(program, _)| crate::tool::on_path(program).is_none())
+        .filter(|(program, _)| tool::on_path(program).is_none())
         .collect();
     let names: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
     Item {
