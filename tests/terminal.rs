@@ -46,7 +46,8 @@ fn a_summary_names_what_was_made_and_what_to_type_next() {
     }
     // The result is the last line, as for a script.
     assert_eq!(text.trim_end().lines().last(), Some("out/box.img"));
-    assert!(place.dir.join("target/logs/image-box.log").is_file());
+    // No other program has printed anything.
+    assert!(!place.dir.join("target/logs").exists());
 }
 
 #[test]
@@ -64,25 +65,35 @@ fn colours_and_moving_lines_are_left_out_where_they_are_not_wanted() {
     );
 }
 
-#[test]
-fn what_fails_shows_all_that_was_printed() {
-    let Some(place) = Place::new() else { return };
-    // An engine whose build prints more lines than are shown at once, and fails.
+/// A recipe that is built with an engine whose build runs `build` and fails. Returns the `PATH` with
+/// that engine.
+fn failing_build(place: &Place, build: &str) -> String {
     common::script(
         &place.dir.join("bin/docker"),
-        "case $1 in\nversion) echo 28.0.0;;\nbuild) seq -f 'step %.0f of a build' 40; exit 3;;\nimage) [ \"$2\" = inspect ] && echo sha256:00;;\nesac\n",
+        &format!(
+            "case $1 in\nversion) echo 28.0.0;;\nbuild) {build}; exit 3;;\nimage) [ \"$2\" = inspect ] && echo sha256:00;;\nesac\n"
+        ),
     );
     place.write("box/Dockerfile", "FROM scratch\n");
-    let path = format!(
+    format!(
         "{}:{}",
         place.dir.join("bin"),
         std::env::var("PATH").unwrap()
-    );
-    let arguments = "image ./box --output out --bootloader-dir bootloader --engine docker";
-    let out = on_a_terminal(&place, arguments, &[("PATH", &path)]);
+    )
+}
+
+const BUILD: &str = "image ./box --output out --bootloader-dir bootloader --engine docker";
+const LOG: &str = "target/logs/image-box.log";
+
+#[test]
+fn what_fails_shows_all_that_was_printed() {
+    let Some(place) = Place::new() else { return };
+    // More lines than are shown at once.
+    let path = failing_build(&place, "seq -f 'step %.0f of a build' 40");
+    let out = on_a_terminal(&place, BUILD, &[("PATH", &path)]);
     let text = said(&out);
     assert!(!out.status.success(), "{text}");
-    let log = place.dir.join("target/logs/image-box.log");
+    let log = place.dir.join(LOG);
     let log = fs_err::read_to_string(log).unwrap();
     for step in 1..=40 {
         let line = format!("step {step} of a build");
@@ -96,4 +107,61 @@ fn what_fails_shows_all_that_was_printed() {
         text.contains("the full output is in target/logs/image-box.log"),
         "{text}"
     );
+}
+
+#[test]
+fn a_pipe_gets_each_line_once_and_the_log_is_named() {
+    let Some(place) = Place::new() else { return };
+    let path = failing_build(&place, "seq -f 'step %.0f of a build' 40");
+    let mut xtask = common::xtask();
+    let words = BUILD.split(' ');
+    let out = xtask
+        .args(words)
+        .current_dir(&place.dir)
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let text = said(&out);
+    assert!(!out.status.success() && !text.contains('\x1b'), "{text}");
+    let log = fs_err::read_to_string(place.dir.join(LOG)).unwrap();
+    for step in 1..=40 {
+        let line = format!("step {step} of a build\n");
+        assert_eq!(text.matches(&line).count(), 1, "{line:?}: {text}");
+        assert_eq!(log.matches(&line).count(), 1, "{line:?}: {log}");
+    }
+    let note = format!("  ! the full output is in {LOG}\n");
+    assert_eq!(text.matches(&note).count(), 1, "{text}");
+    // Without another program's output there is nothing to read in it.
+    place.write("box/Dockerfile", "FROM scratch\n");
+    failing_build(&place, ":");
+    let out = common::xtask()
+        .args(BUILD.split(' '))
+        .current_dir(&place.dir)
+        .env("PATH", format!("{}:/usr/bin:/bin", place.dir.join("bin")))
+        .output()
+        .unwrap();
+    let text = said(&out);
+    assert!(!out.status.success() && !text.contains(LOG), "{text}");
+}
+
+#[test]
+fn no_frame_shows_a_line_twice() {
+    let Some(place) = Place::new() else { return };
+    // Slow enough that many frames are drawn.
+    let build = "for i in $(seq 40); do echo \"step $i of a build\"; sleep 0.03; done";
+    let path = failing_build(&place, build);
+    let text = said(&on_a_terminal(&place, BUILD, &[("PATH", &path)]));
+    // A frame is what is written after the lines of the one before were erased.
+    let number = |line: &str| line.split(' ').next().unwrap().parse::<u32>().unwrap();
+    let frames = text.split("\x1b[2K");
+    let frames = frames.map(|frame| frame.split("\x1b[2mstep ").skip(1).map(number).collect());
+    let frames: Vec<Vec<u32>> = frames
+        .filter(|steps: &Vec<u32>| !steps.is_empty())
+        .collect();
+    let whole = frames.iter().filter(|steps| steps.len() == 5).count();
+    assert!(whole > 5, "{frames:?}: {text:?}");
+    for steps in &frames {
+        let ascend = steps.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        assert!(ascend, "{steps:?}: {frames:?}");
+    }
 }

@@ -1,8 +1,9 @@
 //! Progress on a terminal: the running stage with its time, and below it the last lines of another
 //! program's output.
 //!
-//! The whole output goes to a log file. If the stage fails, its output is shown in full. If stderr
-//! is not a terminal, and with `-v` and `-q`, [`Console`] prints everything instead.
+//! If the stage fails, its output is shown in full. If stderr is not a terminal, and with `-v` and
+//! `-q`, [`Console`] prints everything instead. In both cases other programs' output also goes to a
+//! log file.
 
 use super::console::{Console, Level};
 use crate::cleanup::Guard;
@@ -35,10 +36,18 @@ pub(super) struct Live {
     interrupted: Option<Guard>,
 }
 
-/// The log file, or nothing if it cannot be written.
+/// The log file of one piece of work. It is written as soon as there is another program's output.
 struct Log {
     path: Utf8PathBuf,
-    file: Mutex<Option<BufWriter<File>>>,
+    text: Mutex<LogText>,
+}
+
+enum LogText {
+    /// The lines before any output.
+    Kept(String),
+    Written(BufWriter<File>),
+    /// The file is complete, or cannot be written, which is not an error.
+    Closed,
 }
 
 #[derive(Default)]
@@ -51,8 +60,9 @@ struct Stage {
     text: String,
     begun: Instant,
     head: ProgressBar,
-    /// The lines below it.
-    lines: Vec<ProgressBar>,
+    /// The lines below it. The text of each stays the same: while one line is drawn, the others
+    /// must not show an older or a newer state, or a text would be seen twice.
+    lines: VecDeque<ProgressBar>,
     /// What was printed during the stage.
     printed: VecDeque<String>,
 }
@@ -61,13 +71,9 @@ struct Stage {
 const MOST_KEPT: usize = 5000;
 
 impl Live {
-    /// Progress for the work called `name`, or `None` if this terminal can show only plain lines.
-    pub(super) fn new(console: Console, name: &str) -> Option<Live> {
-        if !console.rolls() {
-            return None;
-        }
+    fn new(console: Console, log: Log) -> Live {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        let log = Arc::new(Log::new(&Utf8Path::new(LOGS).join(format!("{name}.log"))));
+        let log = Arc::new(log);
         // A signal ends the program: the moving lines go first, and the log is complete.
         let (screen, file) = (multi.clone(), Arc::clone(&log));
         let interrupted = Guard::new(move || {
@@ -75,13 +81,13 @@ impl Live {
             screen.set_draw_target(ProgressDrawTarget::hidden());
             file.finish();
         });
-        Some(Live {
+        Live {
             console,
             multi,
             log,
             state: Mutex::default(),
             interrupted: Some(interrupted),
-        })
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -103,20 +109,18 @@ impl Live {
     }
 
     /// The work has failed: shows the full output of the running stage.
-    pub(super) fn failed(&self) {
+    fn failed(&self) {
         let mut state = self.state();
         let printed = state.stage.as_mut().map(|s| std::mem::take(&mut s.printed));
         self.end(&mut state);
         for line in printed.into_iter().flatten() {
             self.console.detail(&line);
         }
-        if let Some(path) = self.log.finish() {
-            self.console.note(&format!("the full output is in {path}"));
-        }
+        self.log.tell(self.console);
     }
 
     /// The work has succeeded.
-    pub(super) fn done(&self) {
+    fn done(&self) {
         self.end(&mut self.state());
         self.log.finish();
     }
@@ -155,7 +159,7 @@ impl Progress for Live {
             text: text.to_owned(),
             begun: Instant::now(),
             head,
-            lines: Vec::new(),
+            lines: VecDeque::new(),
             printed: VecDeque::new(),
         });
     }
@@ -166,7 +170,7 @@ impl Progress for Live {
     }
 
     fn detail(&self, text: &str) {
-        self.log.write(text);
+        self.log.output(text);
         let mut state = self.state();
         let Some(stage) = &mut state.stage else {
             return;
@@ -175,15 +179,17 @@ impl Progress for Live {
             stage.printed.pop_front();
         }
         stage.printed.push_back(text.to_owned());
-        if stage.lines.len() < LINES {
-            let line = self.multi.add(ProgressBar::new_spinner());
-            line.set_style(style(self.console.colours(), "    {wide_msg:.dim}"));
-            stage.lines.push(line);
+        if stage.lines.len() == LINES
+            && let Some(oldest) = stage.lines.pop_front()
+        {
+            self.multi.remove(&oldest);
         }
-        let shown = stage.printed.iter().rev().take(stage.lines.len()).rev();
-        for (line, text) in stage.lines.iter().zip(shown) {
-            line.set_message(printable::line(text).into_owned());
-        }
+        let line = ProgressBar::new_spinner()
+            .with_style(style(self.console.colours(), "    {wide_msg:.dim}"))
+            .with_message(printable::line(text).into_owned());
+        let line = self.multi.add(line);
+        line.tick();
+        stage.lines.push_back(line);
     }
 
     fn bytes(&self, what: &str, total: Option<u64>) -> Box<dyn Bytes> {
@@ -204,30 +210,71 @@ fn style(colours: bool, template: &str) -> ProgressStyle {
 }
 
 impl Log {
-    fn new(path: &Utf8Path) -> Log {
-        let folder = path.parent().unwrap_or(Utf8Path::new("."));
-        let file = fs_err::create_dir_all(folder).and_then(|()| File::create(path));
+    /// The log of the work called `name`.
+    fn new(name: &str) -> Log {
         Log {
-            path: path.to_owned(),
-            file: Mutex::new(file.ok().map(BufWriter::new)),
+            path: Utf8Path::new(LOGS).join(format!("{name}.log")),
+            text: Mutex::new(LogText::Kept(String::new())),
         }
     }
 
-    fn file(&self) -> MutexGuard<'_, Option<BufWriter<File>>> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    fn text(&self) -> MutexGuard<'_, LogText> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A log that cannot be written is not an error.
-    fn write(&self, text: &str) {
-        if let Some(file) = &mut *self.file() {
-            let _ = writeln!(file, "{}", printable::line(text));
+    /// Writes a line of our own.
+    fn write(&self, line: &str) {
+        self.text().add(line);
+    }
+
+    /// Writes a line of another program's output.
+    fn output(&self, line: &str) {
+        let mut text = self.text();
+        if let LogText::Kept(before) = &*text {
+            let started = self.create(before);
+            *text = started.map_or(LogText::Closed, LogText::Written);
         }
+        text.add(line);
     }
 
-    /// Flushes the log and returns its path, if there is one.
+    fn create(&self, before: &str) -> std::io::Result<BufWriter<File>> {
+        if let Some(folder) = self.path.parent() {
+            fs_err::create_dir_all(folder)?;
+        }
+        let mut file = BufWriter::new(File::create(&self.path)?);
+        file.write_all(before.as_bytes())?;
+        Ok(file)
+    }
+
+    /// Completes the log and returns its path, if there is one.
     fn finish(&self) -> Option<&Utf8Path> {
-        let mut file = self.file().take()?;
-        file.flush().ok().map(|()| self.path.as_path())
+        match std::mem::replace(&mut *self.text(), LogText::Closed) {
+            LogText::Written(mut file) => file.flush().ok().map(|()| self.path.as_path()),
+            LogText::Kept(_) | LogText::Closed => None,
+        }
+    }
+
+    /// After a failure: says where another program's output can be read again, if there is any.
+    fn tell(&self, console: Console) {
+        if let Some(path) = self.finish() {
+            console.note(&format!("the full output is in {path}"));
+        }
+    }
+}
+
+impl LogText {
+    fn add(&mut self, line: &str) {
+        let line = printable::line(line);
+        match self {
+            LogText::Kept(text) => {
+                text.push_str(&line);
+                text.push('\n');
+            }
+            LogText::Written(file) => {
+                let _ = writeln!(file, "{line}");
+            }
+            LogText::Closed => {}
+        }
     }
 }
 
@@ -237,15 +284,49 @@ impl std::fmt::Debug for Live {
     }
 }
 
+/// Progress as plain lines, which also go to the log.
+struct Plain<'a> {
+    console: Console,
+    log: &'a Log,
+}
+
+impl Progress for Plain<'_> {
+    fn stage(&self, text: &str) {
+        self.log.write(&format!("==> {text}"));
+        self.console.stage(text);
+    }
+
+    fn note(&self, text: &str) {
+        self.log.write(&format!("  ! {text}"));
+        self.console.note(text);
+    }
+
+    fn detail(&self, text: &str) {
+        self.log.output(text);
+        self.console.detail(text);
+    }
+
+    fn bytes(&self, what: &str, total: Option<u64>) -> Box<dyn Bytes> {
+        self.console.bytes(what, total)
+    }
+}
+
 /// Runs `work` and shows its progress as well as this terminal can.
 pub(super) fn show<T, E>(
     console: Console,
     name: &str,
     work: impl FnOnce(&dyn Progress) -> Result<T, E>,
 ) -> Result<T, E> {
-    let Some(live) = Live::new(console, name) else {
-        return work(&console);
-    };
+    let log = Log::new(name);
+    if !console.rolls() {
+        let done = work(&Plain { console, log: &log });
+        match &done {
+            Ok(_) => drop(log.finish()),
+            Err(_) => log.tell(console),
+        }
+        return done;
+    }
+    let live = Live::new(console, log);
     let done = work(&live);
     match &done {
         Ok(_) => live.done(),
