@@ -47,7 +47,7 @@ type Set = (&'static str, fn(&mut Options));
 
 #[test]
 fn every_feature_alone_and_all_together() {
-    let set: [Set; 12] = [
+    let set: [Set; 15] = [
         ("64bit", |o| o.features.bits64 = true),
         ("fast_commit", |o| o.features.fast_commit = true),
         ("casefold", |o| o.features.casefold = true),
@@ -57,18 +57,24 @@ fn every_feature_alone_and_all_together() {
         ("large_dir", |o| o.features.large_dir = true),
         ("metadata_csum_seed", |o| o.features.csum_seed = true),
         ("orphan_file", |o| o.features.orphan_file = true),
+        ("inline_data", |o| o.features.inline_data = true),
+        ("sparse_super2", |o| o.features.sparse_super2 = true),
+        ("meta_bg", |o| {
+            (o.features.meta_bg, o.grow_to) = (true, 0);
+        }),
         ("no resize_inode", |o| o.grow_to = 0),
         ("no journal", |o| o.journal = Journal::None),
         ("errors", |o| o.on_error = OnError::ReadOnly),
     ];
-    let nodes = awkward(4096);
+    let mut nodes = awkward(4096);
+    nodes.extend(model::below(model::small(), nodes.len()));
     for (what, set) in set {
         let mut options = model::options(200);
         set(&mut options);
         check(what, options, &nodes);
     }
     let mut options = model::options(200);
-    set[..9].iter().for_each(|(_, set)| set(&mut options));
+    set[..12].iter().for_each(|(_, set)| set(&mut options));
     check("all", options, &nodes);
 }
 

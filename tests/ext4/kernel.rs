@@ -26,19 +26,34 @@ fn it_reads_writes_fills_and_deletes() {
         o.features.csum_seed = true;
         o.features.orphan_file = true;
     };
+    let inline = |o: &mut Options| {
+        o.features.inline_data = true;
+        o.features.sparse_super2 = true;
+    };
+    let spread = |o: &mut Options| {
+        (o.features.meta_bg, o.grow_to) = (true, 0);
+        o.features.inline_data = true;
+        o.features.bits64 = true;
+    };
     for (block, set) in [
         (4096, None),
         (1024, None),
         (2048, None),
         (4096, Some(all as fn(&mut Options))),
+        (1024, Some(inline)),
+        (4096, Some(inline)),
+        (1024, Some(spread)),
     ] {
         let mut nodes = awkward(block);
         many(&mut nodes, "indexed", 4000, &What::File(vec![5; 10]));
+        nodes.extend(model::below(model::small(), nodes.len()));
         let mut options = model::options(100);
         options.block_size = u32::try_from(block).unwrap();
-        options.inodes = Inodes::Count(12_000);
+        options.inodes = Inodes::Count(14_000);
         if let Some(set) = set {
             set(&mut options);
+        }
+        if options.features.ea_inode {
             nodes.push(
                 model::node(0, "outside", What::Fifo).attribute("trusted.large", &[b'a'; 20_000]),
             );
@@ -47,14 +62,15 @@ fn it_reads_writes_fills_and_deletes() {
     }
 }
 
-fn check(options: Options, nodes: &[Node]) {
+/// The kernel reads everything, and writes into every directory and to the end of files; the image
+/// as it is then, in its folder.
+pub fn reads_and_writes(options: Options, nodes: &[Node]) -> Option<tempfile::TempDir> {
     let temp = tempfile::tempdir().unwrap();
     let image = temp.path().join("image");
     let size = options.size;
     let (volume, _) = model::lay_out(options, nodes).unwrap();
     model::write(&volume, nodes, size, &image);
-    let mount = |options| Mounted::new(&image, 0, size, options);
-    let Some(mounted) = mount("rw") else { return };
+    let mounted = Mounted::new(&image, 0, size, "rw")?;
     for (n, node) in nodes.iter().enumerate() {
         same(nodes, n, node, &place(&mounted, nodes, n));
     }
@@ -63,11 +79,13 @@ fn check(options: Options, nodes: &[Node]) {
         let here = place(&mounted, nodes, n);
         match node.what {
             What::Dir => {
-                for more in 0..300 {
+                // In more blocks, or out of the inode.
+                let count = if node.dir == 0 { 300 } else { 12 };
+                for more in 0..count {
                     fs::write(here.join(format!("new {more}")), format!("{more}")).unwrap();
                 }
             }
-            What::Sparse(..) | What::File(_) if n % 3 == 0 => {
+            What::Sparse(..) | What::File(_) | What::Small(_) if n % 3 == 0 => {
                 let mut file = fs::OpenOptions::new().append(true).open(&here).unwrap();
                 file.write_all(&[3; 5000]).unwrap();
             }
@@ -76,6 +94,16 @@ fn check(options: Options, nodes: &[Node]) {
     }
     drop(mounted);
     clean(&image, "after writing");
+    Some(temp)
+}
+
+fn check(options: Options, nodes: &[Node]) {
+    let size = options.size;
+    let Some(temp) = reads_and_writes(options, nodes) else {
+        return;
+    };
+    let image = temp.path().join("image");
+    let mount = |options| Mounted::new(&image, 0, size, options);
     let Some(mounted) = mount("rw") else { return };
     let mut filler = fs::File::create(mounted.path().join("filler")).unwrap();
     let chunk = vec![0xaa; MIB as usize / 4];
@@ -139,7 +167,7 @@ fn same(nodes: &[Node], n: usize, node: &Node, path: &Path) {
     };
     match &wanted.what {
         What::Dir => assert!(kind.is_dir()),
-        What::File(_) | What::Sparse(..) => {
+        What::File(_) | What::Small(_) | What::Sparse(..) => {
             assert_eq!(found.nlink(), names(first), "{path:?}");
             assert!(fs::read(path).unwrap() == wanted.bytes(), "{path:?}");
             if let What::Sparse(size, runs) = &wanted.what

@@ -2,6 +2,7 @@
 
 mod e2fsprogs;
 mod kernel;
+mod matrix;
 mod mke2fs;
 mod model;
 mod random;

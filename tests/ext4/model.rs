@@ -15,6 +15,8 @@ pub const MIB: u64 = 1 << 20;
 pub enum What {
     Dir,
     File(Vec<u8>),
+    /// A file whose bytes the writer is given.
+    Small(Vec<u8>),
     /// Size, and the data outside of holes: offsets and bytes.
     Sparse(u64, Vec<(u64, Vec<u8>)>),
     Symlink(Vec<u8>),
@@ -63,7 +65,7 @@ impl Node {
     /// The bytes of a file, holes as zeros.
     pub fn bytes(&self) -> Vec<u8> {
         let size = match &self.what {
-            What::File(bytes) => bytes.len() as u64,
+            What::File(bytes) | What::Small(bytes) => bytes.len() as u64,
             What::Sparse(size, _) => *size,
             _ => 0,
         };
@@ -74,7 +76,9 @@ impl Node {
     fn part(&self, from: u64, len: u64) -> Vec<u8> {
         let index = |n: u64| usize::try_from(n).unwrap();
         match &self.what {
-            What::File(bytes) => bytes[index(from)..index(from + len)].to_vec(),
+            What::File(bytes) | What::Small(bytes) => {
+                bytes[index(from)..index(from + len)].to_vec()
+            }
             What::Sparse(_, runs) => {
                 let mut part = vec![0; index(len)];
                 for (at, run) in runs {
@@ -136,6 +140,7 @@ pub fn lay_out(options: Options, nodes: &[Node]) -> Result<(Volume, Vec<NodeId>)
                     runs: &spans,
                 }
             }
+            What::Small(bytes) => Kind::Small(bytes),
             What::Symlink(target) => Kind::Symlink(target),
             What::Char(major, minor) => Kind::Char(*major, *minor),
             What::Block(major, minor) => Kind::Block(*major, *minor),
@@ -275,6 +280,65 @@ pub fn awkward(block: u64) -> Vec<Node> {
             .attribute("user.large", &vec![9; most])
             .attribute("user.small", &[8; 30]),
     );
+    nodes
+}
+
+/// Nodes that follow so many others in a list.
+pub fn below(mut nodes: Vec<Node>, others: usize) -> Vec<Node> {
+    for node in nodes.iter_mut().filter(|n| n.dir > 0) {
+        node.dir += others;
+    }
+    nodes
+}
+
+/// Files and directories that fit into an inode, and those that just do not.
+pub fn small() -> Vec<Node> {
+    let bytes = |n: usize| crate::common::pattern(n as u32, n);
+    let mut nodes = vec![node(0, "small", What::Dir)];
+    for len in [0, 1, 59, 60, 61, 63, 64, 100, 127, 128, 129, 132, 5000] {
+        let file = |name: String| node(1, name, What::Small(bytes(len)));
+        nodes.push(file(format!("file {len}")));
+        for value in [0, 20, 40, 44, 45, 64, 200] {
+            let name = format!("file {len} and {value}");
+            nodes.push(file(name).attribute("user.a", &vec![3; value]));
+        }
+    }
+    // Without and with one of its parts; names that only fit into one of them.
+    for (count, len) in [
+        (0, 1),
+        (1, 1),
+        (1, 48),
+        (1, 49),
+        (1, 60),
+        (1, 61),
+        (2, 20),
+        (4, 6),
+        (5, 6),
+        (9, 6),
+        (11, 4),
+        (12, 4),
+        (3, 48),
+        (40, 40),
+    ] {
+        for value in [None, Some(30), Some(60), Some(300)] {
+            let name = format!("{count} of {len}, {value:?}");
+            let mut dir = node(1, name, What::Dir);
+            if let Some(value) = value {
+                dir = dir.attribute("trusted.b", &vec![4; value]);
+            }
+            nodes.push(dir);
+            let dir = nodes.len();
+            for n in 0..count {
+                let name = format!("{n:>len$}");
+                let what = match n % 3 {
+                    0 => What::Dir,
+                    1 => What::Small(bytes(n)),
+                    _ => What::Symlink(name.clone().into()),
+                };
+                nodes.push(node(dir, name, what));
+            }
+        }
+    }
     nodes
 }
 

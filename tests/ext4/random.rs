@@ -20,6 +20,7 @@ fn whats() -> impl Strategy<Value = What> {
     prop_oneof![
         3 => Just(What::Dir),
         4 => bytes(3000).prop_map(What::File),
+        2 => bytes(200).prop_map(What::Small),
         1 => (0..200_000_usize, any::<u8>()).prop_map(|(n, b)| What::File(vec![b; n])),
         2 => (1..500_000_u64, proptest::collection::vec((0..500_000_u64, 1..9000_usize), 0..9))
             .prop_map(|(size, runs)| holes(size, runs)),
@@ -183,7 +184,7 @@ fn same(fs: &Ext4, nodes: &[Node], node: &Node, path: &[u8]) {
     );
     let kind = match &wanted.what {
         What::Dir => FileType::Directory,
-        What::File(_) | What::Sparse(..) => FileType::Regular,
+        What::File(_) | What::Small(_) | What::Sparse(..) => FileType::Regular,
         What::Symlink(_) => FileType::Symlink,
         What::Char(..) => FileType::CharacterDevice,
         What::Block(..) => FileType::BlockDevice,
@@ -192,7 +193,7 @@ fn same(fs: &Ext4, nodes: &[Node], node: &Node, path: &[u8]) {
     };
     assert_eq!(found.file_type(), kind, "{path:?}");
     match &wanted.what {
-        What::File(_) | What::Sparse(..) => {
+        What::File(_) | What::Small(_) | What::Sparse(..) => {
             assert!(fs.read(here).unwrap() == wanted.bytes(), "{path:?}");
         }
         What::Symlink(target) => assert_eq!(fs.read_link(here).unwrap().as_ref(), &target[..]),

@@ -5,8 +5,8 @@
 pub(super) enum What {
     /// The superblock of a group.
     Super(u64),
-    /// Group descriptors.
-    Descriptors,
+    /// Blocks of group descriptors, starting with the one of this number.
+    Descriptors(u64),
     /// Blocks that group descriptors may grow into; those of the first group contain the numbers of
     /// the others.
     Reserved(u64),

@@ -5,15 +5,16 @@
 
 use super::areas::{Area, Places, Runs, What};
 use super::bytes::index;
-use super::geometry::{FLEX, Geometry, has_super};
+use super::geometry::{FLEX, Geometry};
 
 impl Geometry {
     /// Assigns all locations; `None` if something does not fit.
     pub(super) fn arrange(&mut self) -> Option<()> {
         let mut areas = Vec::new();
-        for group in (0..self.groups).filter(|g| has_super(*g)) {
+        for group in 0..self.groups {
             let start = self.group_start(group);
-            if self.base(group) > self.group_len(group) {
+            let base = self.base(group);
+            if base > self.group_len(group) {
                 return None;
             }
             let mut add = |start, len, what| {
@@ -21,10 +22,16 @@ impl Geometry {
                     areas.push(Area { start, len, what });
                 }
             };
-            add(start, 1, What::Super(group));
-            add(start + 1, self.descriptors, What::Descriptors);
-            let reserved = start + 1 + self.descriptors;
-            add(reserved, self.reserved, What::Reserved(group));
+            let mut at = start;
+            if self.has_super(group) {
+                add(start, 1, What::Super(group));
+                at += 1;
+            }
+            let descriptors = self.descriptors_in(group);
+            let len = descriptors.end - descriptors.start;
+            add(at, len, What::Descriptors(descriptors.start));
+            at += len;
+            add(at, start + base - at, What::Reserved(group));
         }
         self.places = vec![Places::default(); index(self.groups)];
         let mut from = 0;
@@ -46,11 +53,11 @@ impl Geometry {
     }
 
     /// Whether the bitmaps and tables of these groups are sure to fit into them. Before each
-    /// superblock there may be a gap that is too short for a table.
+    /// such base there may be a gap that is too short for a table.
     fn fits(&self, groups: &std::ops::Range<u64>) -> bool {
         let room: u64 = groups.clone().map(|g| self.group_len(g)).sum();
         let bases: u64 = groups.clone().map(|g| self.base(g)).sum();
-        let gaps = groups.clone().skip(1).filter(|g| has_super(*g)).count() as u64;
+        let gaps = groups.clone().skip(1).filter(|g| self.base(*g) > 0).count() as u64;
         let count = groups.end - groups.start;
         count * (2 + self.table) + bases + gaps * self.table <= room
     }
@@ -65,7 +72,7 @@ impl Geometry {
                 let group = this.group_of(at);
                 let base_end = this.group_start(group) + this.base(group);
                 let next = (group + 1..groups.end)
-                    .find(|g| has_super(*g))
+                    .find(|g| this.base(*g) > 0)
                     .map(|g| this.group_start(g));
                 if at < base_end {
                     at = base_end;

@@ -1,7 +1,8 @@
 //! Writes everything between the metadata areas: directories, files, attributes.
 
+use super::ROOT_INODE;
 use super::bytes::index;
-use super::dir::Dir;
+use super::dir::{Dir, Shape};
 use super::emit::{Out, Part};
 use super::node::{Node, Type};
 use super::volume::{Item, Volume, logical_runs};
@@ -17,20 +18,28 @@ impl Volume {
         if node.kind != Type::Dir {
             return None;
         }
-        let names = self.dir_names();
-        let entries = self.entries_of(node);
-        let inode = self.inode_number(number);
-        let parent = if number == 0 { 0 } else { node.runs };
-        Some(Dir {
-            // It was made before, when its blocks were counted.
-            shape: names.shape(entries).ok()?,
-            names,
-            entries,
+        // It was made before, when its blocks were counted.
+        let shape = self.dir_names().shape(self.entries_of(node)).ok()?;
+        Some(self.dir_of(node, self.inode_number(number), shape))
+    }
+
+    /// A directory with the number `inode`.
+    pub(super) fn dir_of(
+        &self,
+        node: &Node,
+        inode: u32,
+        shape: Shape,
+    ) -> Dir<'_, impl Fn(u32) -> (u32, Type)> {
+        let parent = if inode == ROOT_INODE { 0 } else { node.runs };
+        Dir {
+            shape,
+            names: self.dir_names(),
+            entries: self.entries_of(node),
             inode,
             parent: self.inode_number(parent),
             seed: self.inode_seed(inode),
             target: |node: u32| (self.inode_number(node), self.nodes[node as usize].kind),
-        })
+        }
     }
 
     /// Writes a part of an item.
@@ -105,6 +114,12 @@ impl Volume {
         match node.kind {
             Type::File => self.file(node, part, out),
             Type::Symlink => out.metadata(at, self.target(node)),
+            Type::Small => {
+                let bytes = self.target(node);
+                let from = index(part.from * block).min(bytes.len());
+                let to = index(part.to * block).min(bytes.len());
+                out.metadata(at, &bytes[from..to])
+            }
             Type::Journal if part.from == 0 => out.metadata(at, &self.journal_superblock()),
             Type::Orphans => {
                 let seed = self.inode_seed(self.inode_number(number));

@@ -5,7 +5,7 @@
 
 use super::bytes::{crc, index, put16, put32};
 use super::hash::{Hash, hash, seed};
-use super::node::{Entry, Type, name_at};
+use super::node::{Entry, FAST_LINK, Type, name_at};
 use super::options::Options;
 
 /// Length in bytes of the checksum's entry at the end of a block (`ext4_dir_entry_tail`).
@@ -29,7 +29,7 @@ fn entry_len(name: usize) -> usize {
 /// The type of a node in directory entries (`EXT4_FT_*`).
 fn type_number(kind: Type) -> u8 {
     match kind {
-        Type::File | Type::Journal | Type::Orphans | Type::Value => 1,
+        Type::File | Type::Small | Type::Journal | Type::Orphans | Type::Value => 1,
         Type::Dir => 2,
         Type::Char => 3,
         Type::Block => 4,
@@ -54,7 +54,7 @@ pub(super) struct Names<'a> {
 }
 
 /// The block structure of a directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     /// Number of blocks in each level of the index below its root, the upper level first. If empty,
     /// the root points directly to the entries.
@@ -108,6 +108,23 @@ impl<'a> Names<'a> {
     /// Whether a directory with these entries has an index.
     pub(super) fn indexed(&self, entries: &[Entry]) -> bool {
         !self.one_block(entries)
+    }
+
+    /// Length in bytes of the directory if it is stored in an inode that has room for `room` bytes
+    /// after the first 60; `None` if it does not fit.
+    pub(super) fn inline_len(&self, entries: &[Entry], room: usize) -> Option<usize> {
+        let (mut left, mut more) = (FAST_LINK - 4, 0);
+        for entry in entries {
+            let len = entry_len(self.name(*entry).len());
+            match left.checked_sub(len) {
+                Some(rest) if more == 0 => left = rest,
+                _ => more += len,
+            }
+            if more > room {
+                return None;
+            }
+        }
+        Some(FAST_LINK + more)
     }
 
     /// Sorts entries in the order in which they are stored: by name in a single block, otherwise by
@@ -242,8 +259,35 @@ impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
     }
 
     /// Writes entries from offset `at` on, and the checksum.
-    fn list(&self, block: &mut [u8], mut at: usize, entries: &[Entry]) {
+    fn list(&self, block: &mut [u8], at: usize, entries: &[Entry]) {
         let room = block.len() - TAIL;
+        self.fill(&mut block[..room], at, entries);
+        put16(block, room + 4, rec_len(TAIL));
+        block[room + 7] = 0xde;
+        let sum = crc(self.seed, &block[..room]);
+        put32(block, room + 8, sum);
+    }
+
+    /// Writes the contents of a directory in its inode: its parent, the entries that fit into the
+    /// first 60 bytes, and the others (Linux fs/ext4/inline.c).
+    pub(super) fn inline(&self, bytes: &mut [u8]) {
+        let (in_block, more) = bytes.split_at_mut(FAST_LINK);
+        put32(in_block, 0, self.parent);
+        let mut left = FAST_LINK - 4;
+        let fits = |e: &Entry| {
+            let len = entry_len(self.names.name(*e).len());
+            left = left.checked_sub(len)?;
+            Some(())
+        };
+        let first = self.entries.iter().map_while(fits).count();
+        self.fill(&mut in_block[4..], 0, &self.entries[..first]);
+        if !more.is_empty() {
+            self.fill(more, 0, &self.entries[first..]);
+        }
+    }
+
+    /// Writes entries from offset `at` on; the last one extends to the end.
+    fn fill(&self, block: &mut [u8], mut at: usize, entries: &[Entry]) {
         // Offset of the last entry's length, which is extended to the end of the block.
         let mut last = at.checked_sub(12);
         for entry in entries {
@@ -259,11 +303,7 @@ impl<F: Fn(u32) -> (u32, Type)> Dir<'_, F> {
             at += len;
         }
         let last = last.unwrap_or(0);
-        put16(block, last + 4, rec_len(room - last));
-        put16(block, room + 4, rec_len(TAIL));
-        block[room + 7] = 0xde;
-        let sum = crc(self.seed, &block[..room]);
-        put32(block, room + 8, sum);
+        put16(block, last + 4, rec_len(block.len() - last));
     }
 
     /// Writes the root of the index.

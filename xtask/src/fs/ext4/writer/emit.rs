@@ -122,9 +122,9 @@ impl Volume {
                 both.extend(self.superblock(group));
                 out.metadata(at, &both)
             }
-            What::Descriptors => out.metadata(
+            What::Descriptors(first) => out.metadata(
                 at,
-                &self.descriptors[index(from * block)..index(to * block)],
+                &self.descriptors[index((first + from) * block)..index((first + to) * block)],
             ),
             What::Reserved(group) => {
                 if group > 0 {

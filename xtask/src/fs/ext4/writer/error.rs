@@ -29,6 +29,16 @@ pub enum Error {
         /// The values that are supported.
         why: &'static str,
     },
+    /// Two options exclude each other.
+    #[error("{one} and {other} cannot be used together: {why}")]
+    Together {
+        /// Name of one option.
+        one: &'static str,
+        /// Name of the other.
+        other: &'static str,
+        /// The reason, or what to do.
+        why: &'static str,
+    },
     /// The file system is too small for its own metadata.
     #[error("{size} bytes are too small for an ext4 file system with these options")]
     TooSmall {

@@ -6,6 +6,7 @@
 use super::areas::{Area, Places};
 use super::options::{Inodes, Journal, Options};
 use super::{Error, INODE_SIZE};
+use std::ops::Range;
 
 /// Number of block groups whose bitmaps and tables are stored together (`flex_bg`; mke2fs: 16).
 pub(super) const FLEX: u64 = 16;
@@ -45,6 +46,11 @@ pub struct Geometry {
     /// Size of a group descriptor in bytes.
     pub(super) descriptor: u64,
     pub(super) descriptors: u64,
+    /// Whether the group descriptors are distributed over the file system.
+    pub(super) meta_bg: bool,
+    /// With `sparse_super2`, the groups that have a superblock besides the first one; 0: none
+    /// (`s_backup_bgs`).
+    pub(super) backups: Option<[u64; 2]>,
     pub(super) reserved: u64,
     /// Blocks of the journal, including those for fast commits.
     pub(super) journal: u64,
@@ -53,6 +59,10 @@ pub struct Geometry {
     /// Metadata areas, ascending and disjoint.
     pub(super) areas: Vec<Area>,
 }
+
+/// Most groups with `meta_bg` and `64bit`: 1 PiB with blocks of 4 KiB. A group needs about 100 bytes
+/// of memory.
+const MOST_GROUPS: u64 = 1 << 23;
 
 /// Whether a group has a superblock and group descriptors (`sparse_super`): 0, 1, and the powers of
 /// 3, 5 and 7.
@@ -77,7 +87,9 @@ impl Geometry {
         let first = u64::from(block == 1024);
         let too_small = Error::TooSmall { size: options.size };
         let blocks = options.size / block;
-        let most = if options.features.bits64 {
+        let most = if options.features.bits64 && options.features.meta_bg {
+            MOST_GROUPS * (8 * block).min(65528)
+        } else if options.features.bits64 {
             // Group descriptors must fit into a group.
             (8 * block).min(65528) * ((8 * block).min(65528) / 2) * (block / 64)
         } else {
@@ -100,6 +112,8 @@ impl Geometry {
             table: 0,
             descriptor: if options.features.bits64 { 64 } else { 32 },
             descriptors: 0,
+            meta_bg: options.features.meta_bg,
+            backups: None,
             reserved: 0,
             journal: 0,
             fast_commits: 0,
@@ -127,6 +141,18 @@ impl Geometry {
                 .find(|(from, _)| geometry.blocks >= *from)
                 .map_or(0, |(_, journal)| *journal),
         };
+        for (wanted, one) in [
+            (options.features.orphan_file, "orphan_file"),
+            (options.features.fast_commit, "fast_commit"),
+        ] {
+            if wanted && geometry.journal == 0 {
+                return Err(Error::Together {
+                    one,
+                    other: "no journal",
+                    why: "it is a part of journaling",
+                });
+            }
+        }
         if options.features.fast_commit {
             // The rest of the log must be long enough (Linux fs/jbd2/journal.c,
             // `jbd2_journal_initialize_fast_commit`).
@@ -140,6 +166,11 @@ impl Geometry {
     /// Sizes that follow from the number of blocks.
     fn cut(&mut self, options: &Options) -> Result<(), Error> {
         self.groups = (self.blocks - self.first).div_ceil(self.per_group);
+        self.backups = options.features.sparse_super2.then(|| match self.groups {
+            0 | 1 => [0, 0],
+            2 => [1, 0],
+            groups => [1, groups - 1],
+        });
         let wanted = match options.inodes {
             Inodes::Count(n) => u64::from(n),
             Inodes::BytesEach(n) => {
@@ -193,13 +224,43 @@ impl Geometry {
             .min(self.blocks.saturating_sub(self.group_start(group)))
     }
 
+    /// Whether a group has a superblock.
+    pub(super) fn has_super(&self, group: u64) -> bool {
+        match self.backups {
+            Some(backups) => group == 0 || backups.contains(&group),
+            None => has_super(group),
+        }
+    }
+
+    /// The blocks of group descriptors that a group has: all of them after a superblock; with
+    /// `meta_bg`, only the one that describes it, in the first two and the last of the groups that
+    /// this block describes (Linux fs/ext4/balloc.c, `ext4_bg_num_gdb_meta`).
+    pub(super) fn descriptors_in(&self, group: u64) -> Range<u64> {
+        if !self.meta_bg {
+            return 0..if self.has_super(group) {
+                self.descriptors
+            } else {
+                0
+            };
+        }
+        let described = self.block / self.descriptor;
+        let (n, place) = (group / described, group % described);
+        if place < 2 || place + 1 == described {
+            n..n + 1
+        } else {
+            n..n
+        }
+    }
+
     /// Blocks at the start of a group: superblock, descriptors and the blocks reserved for them.
     pub(super) fn base(&self, group: u64) -> u64 {
-        if has_super(group) {
-            1 + self.descriptors + self.reserved
+        let descriptors = self.descriptors_in(group);
+        let reserved = if self.has_super(group) {
+            1 + self.reserved
         } else {
             0
-        }
+        };
+        reserved + descriptors.end - descriptors.start
     }
 
     /// The group of a block.

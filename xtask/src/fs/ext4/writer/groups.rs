@@ -71,7 +71,7 @@ impl Volume {
         let own = |a: &&Area| {
             !matches!(
                 a.what,
-                What::Super(_) | What::Descriptors | What::Reserved(_)
+                What::Super(_) | What::Descriptors(_) | What::Reserved(_)
             )
         };
         let first = geometry.areas.partition_point(|a| a.end() <= start);

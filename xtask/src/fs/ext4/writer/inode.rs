@@ -3,15 +3,18 @@
 //! Source: Linux Documentation/filesystems/ext4/inodes.rst, fs/ext4/ext4.h (`ext4_inode`).
 
 use super::bytes::{crc, high32, index, low16, low32, put_lo, put16, put32};
+use super::dir::Shape;
 use super::extents::Tree;
 use super::node::{FAST_LINK, Node, Type, split_time};
 use super::volume::Volume;
+use super::xattr::{Set, to_inode};
 use super::{FIRST_INODE, INODE_SIZE, RESIZE_INODE};
 
-/// `EXT4_INDEX_FL`, `EXT4_EXTENTS_FL` and `EXT4_EA_INODE_FL`.
+/// `EXT4_INDEX_FL`, `EXT4_EXTENTS_FL`, `EXT4_EA_INODE_FL` and `EXT4_INLINE_DATA_FL`.
 const INDEX: u32 = 0x1000;
 const EXTENTS: u32 = 0x8_0000;
 const EA_INODE: u32 = 0x20_0000;
+const INLINE_DATA: u32 = 0x1000_0000;
 
 /// Length in bytes of the fields after the first 128 bytes.
 const EXTRA: u16 = 32;
@@ -27,7 +30,7 @@ fn type_bits(kind: Type) -> u16 {
         Type::Char => 0x2000,
         Type::Dir => 0x4000,
         Type::Block => 0x6000,
-        Type::File | Type::Journal | Type::Orphans | Type::Value => 0x8000,
+        Type::File | Type::Small | Type::Journal | Type::Orphans | Type::Value => 0x8000,
         Type::Symlink => 0xa000,
         Type::Socket => 0xc000,
     }
@@ -97,12 +100,17 @@ impl Volume {
             self.value(node, area);
         }
         let mut blocks = self.blocks_of(node) + u64::from(node.extra);
-        if let Some(set) = self.sets.get(node.attributes as usize) {
-            if set.in_inode() {
-                let outside = |value: &[u8]| self.value_inode(value);
-                let start = 128 + usize::from(EXTRA);
-                set.to_inode(&mut area[start..], self.seed, &outside);
-            }
+        let set = self.sets.get(node.attributes as usize);
+        let inline = node.inline.then(|| self.inline(number, node));
+        let more = inline
+            .as_ref()
+            .map(|i| i.get(FAST_LINK..).unwrap_or_default());
+        if more.is_some() || set.is_some_and(Set::in_inode) {
+            let outside = |value: &[u8]| self.value_inode(value);
+            let start = 128 + usize::from(EXTRA);
+            to_inode(set, more, &mut area[start..], self.seed, &outside);
+        }
+        if let Some(set) = set {
             blocks += set.outside_blocks(self.geometry.block);
             if set.has_block {
                 blocks += 1;
@@ -114,8 +122,26 @@ impl Volume {
         let sectors = blocks * (self.geometry.block / 512);
         put_lo(area, 0x1c, sectors);
         put16(area, 0x74, low16(high32(sectors).into()));
-        let flags = self.content(node, &mut area[0x28..0x28 + 60]);
+        let flags = match inline {
+            Some(bytes) => {
+                let first = &bytes[..bytes.len().min(FAST_LINK)];
+                area[0x28..0x28 + first.len()].copy_from_slice(first);
+                INLINE_DATA
+            }
+            None => self.content(node, &mut area[0x28..0x28 + FAST_LINK]),
+        };
         put32(area, 0x20, flags);
+    }
+
+    /// The contents of a node that are in its inode: a small file, or a directory.
+    fn inline(&self, number: u32, node: &Node) -> Vec<u8> {
+        if node.kind != Type::Dir {
+            return self.target(node).to_vec();
+        }
+        let mut bytes = vec![0; index(node.size)];
+        self.dir_of(node, number, Shape::default())
+            .inline(&mut bytes);
+        bytes
     }
 
     /// Writes `i_block`, and the flags that describe its contents.

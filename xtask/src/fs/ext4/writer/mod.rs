@@ -26,6 +26,7 @@ mod inode;
 mod layout;
 mod node;
 mod options;
+mod placing;
 mod resize;
 mod spec;
 mod superblock;

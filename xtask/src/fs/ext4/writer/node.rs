@@ -56,6 +56,10 @@ pub enum Kind<'a> {
         /// block that a run touches is written.
         runs: &'a [(u64, u64)],
     },
+    /// A small file whose bytes are given now, so that it can be stored in its inode if the file
+    /// system has `inline_data` and it fits. Otherwise it is stored like any other file. The writer
+    /// keeps the bytes in memory.
+    Small(&'a [u8]),
     /// A symbolic link with this target: at least 1 byte, less than a block, no zero byte.
     Symlink(&'a [u8]),
     /// A character device, major and minor number.
@@ -73,6 +77,8 @@ pub enum Kind<'a> {
 pub(super) enum Type {
     Dir,
     File,
+    /// A file whose bytes the writer has.
+    Small,
     Symlink,
     Char,
     Block,
@@ -96,7 +102,7 @@ pub(super) struct Node {
     pub(super) time: u64,
     /// Size in bytes of a file or a link's target; of a directory once it is known.
     pub(super) size: u64,
-    /// For a file, its handle; for a link, the offset of its target; for a device, its number as
+    /// For a file, its handle; for a link or a small file, the offset of its bytes; for a device, its number as
     /// stored on disk; for a directory, the entry that names it and later, as two halves, the range
     /// of its own entries.
     pub(super) data: u64,
@@ -112,6 +118,8 @@ pub(super) struct Node {
     pub(super) extra: u32,
     pub(super) mode: u16,
     pub(super) kind: Type,
+    /// Whether its contents are in its inode (`inline_data`).
+    pub(super) inline: bool,
 }
 
 impl Node {

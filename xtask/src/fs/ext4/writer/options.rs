@@ -35,9 +35,10 @@ pub enum Inodes {
 
 /// Optional features of ext4. All are off by default.
 ///
-/// EXTLINUX supports neither `bits64` nor `inline_data` (it misreads the group descriptors of the
-/// first and the inodes of the second). e2fsck before 1.47 refuses `orphan_file`, and before 1.46
-/// `fast_commit` and `casefold`.
+/// EXTLINUX supports neither `bits64` nor `inline_data` nor `meta_bg` (it misreads the group
+/// descriptors of the first, the inodes of the second, and looks for the group descriptors of the
+/// third in one place). e2fsck before 1.47 refuses `orphan_file`, and before 1.46 `fast_commit` and
+/// `casefold`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Features {
     /// Block numbers of 48 bits and group descriptors of 64 bytes (`64bit`): for more than
@@ -60,6 +61,16 @@ pub struct Features {
     /// Checksums start from a number in the superblock, so that the UUID of a mounted file system
     /// can be changed (`metadata_csum_seed`; Linux 4.4).
     pub csum_seed: bool,
+    /// Contents of [`Kind::Small`](super::Kind::Small) files and entries of small directories are
+    /// stored in their inodes if they fit (`inline_data`; Linux 3.8).
+    pub inline_data: bool,
+    /// Group descriptors are distributed over the file system (`meta_bg`; Linux 2.6), so that it can
+    /// grow to any size without reserved space: `grow_to` must be 0.
+    pub meta_bg: bool,
+    /// Only groups 1 and the last one have copies of the superblock and of the group descriptors
+    /// (`sparse_super2`; Linux 3.16). The kernel does not grow such a file system while it is
+    /// mounted.
+    pub sparse_super2: bool,
 }
 
 /// Options of a file system. Its bytes depend only on these, and on what is added to it in which
@@ -163,6 +174,13 @@ impl Options {
                 );
             }
             _ => {}
+        }
+        if self.features.meta_bg && self.grow_to > 0 {
+            return Err(Error::Together {
+                one: "meta_bg",
+                other: "reserved space for group descriptors",
+                why: "set `grow_to` to 0: it can grow without",
+            });
         }
         match self.inodes {
             Inodes::BytesEach(n) if u64::from(n) < 1024 => {

@@ -5,7 +5,6 @@
 //! resize.c (`reserve_backup_gdb`).
 
 use super::bytes::{high32, index, low32, put_lo, put16, put32};
-use super::geometry::has_super;
 use super::volume::Volume;
 
 /// Number of direct blocks of an inode without extents, and the index of the double indirect one.
@@ -13,9 +12,9 @@ const DIRECT: u64 = 12;
 const DOUBLE: usize = 13;
 
 impl Volume {
-    /// Groups with backups of the descriptors: 1, 3, 5, 7, 9 and so on.
+    /// Groups with backups of the descriptors: usually 1, 3, 5, 7, 9 and so on.
     fn backups(&self) -> impl Iterator<Item = u64> {
-        (1..self.geometry.groups).filter(|g| has_super(*g))
+        (1..self.geometry.groups).filter(|g| self.geometry.has_super(*g))
     }
 
     /// Makes the inode, without its checksum.

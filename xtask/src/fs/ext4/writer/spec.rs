@@ -19,6 +19,7 @@ pub struct Builder {
     pub(super) geometry: Geometry,
     pub(super) nodes: Vec<Node>,
     pub(super) names: Vec<u8>,
+    /// Targets of links, and bytes of small files.
     pub(super) targets: Vec<u8>,
     pub(super) entries: Vec<Entry>,
     pub(super) sets: Sets,
@@ -84,6 +85,7 @@ impl Builder {
         let sort = match kind {
             Kind::Dir => Type::Dir,
             Kind::File { .. } | Kind::Sparse { .. } => Type::File,
+            Kind::Small(_) => Type::Small,
             Kind::Symlink(_) => Type::Symlink,
             Kind::Char(..) => Type::Char,
             Kind::Block(..) => Type::Block,
@@ -102,6 +104,10 @@ impl Builder {
                 runs = self
                     .sparse(len, list)?
                     .ok_or_else(|| Error::Runs { path: path(self) })?;
+            }
+            Kind::Small(bytes) => {
+                (size, data) = (bytes.len() as u64, self.targets.len() as u64);
+                self.targets.extend_from_slice(bytes);
             }
             Kind::Symlink(target) => {
                 let limit = index(self.geometry.block) - 1;
@@ -291,6 +297,7 @@ impl Builder {
             extra: 0,
             mode: meta.mode & 0o7777,
             kind,
+            inline: false,
         });
         Ok(NodeId(id))
     }

@@ -9,20 +9,23 @@ use super::options::OnError;
 use super::volume::Volume;
 use super::{FIRST_INODE, INODE_SIZE, JOURNAL_INODE};
 
-/// Compatible features: `has_journal`, `resize_inode`, `fast_commit`, `orphan_file`, and
-/// `ext_attr` with `dir_index`.
+/// Compatible features: `has_journal`, `resize_inode`, `sparse_super2`, `fast_commit`,
+/// `orphan_file`, and `ext_attr` with `dir_index`.
 const HAS_JOURNAL: u32 = 0x4;
 const RESIZE_INODE: u32 = 0x10;
+const SPARSE_SUPER2: u32 = 0x200;
 const FAST_COMMIT: u32 = 0x400;
 const ORPHAN_FILE: u32 = 0x1000;
 const COMPATIBLE: u32 = 0x8 | 0x20;
 
-/// Incompatible features: `64bit`, `ea_inode`, `metadata_csum_seed`, `large_dir`, `casefold`,
-/// and `filetype` with `extent` and `flex_bg`.
+/// Incompatible features: `meta_bg`, `64bit`, `ea_inode`, `metadata_csum_seed`, `large_dir`,
+/// `inline_data`, `casefold`, and `filetype` with `extent` and `flex_bg`.
+const META_BG: u32 = 0x10;
 const BITS64: u32 = 0x80;
 const EA_INODE: u32 = 0x400;
 const CSUM_SEED: u32 = 0x2000;
 const LARGE_DIR: u32 = 0x4000;
+const INLINE_DATA: u32 = 0x8000;
 const CASEFOLD: u32 = 0x2_0000;
 const INCOMPATIBLE: u32 = 0x2 | 0x40 | 0x200;
 
@@ -104,6 +107,12 @@ impl Volume {
         // crc32c.
         sb[0x175] = 1;
         put_lo(&mut sb, 0x248, geometry.overhead());
+        for (at, group) in [0x24c, 0x250]
+            .into_iter()
+            .zip(geometry.backups.unwrap_or_default())
+        {
+            put_lo(&mut sb, at, group);
+        }
         if features.csum_seed {
             put32(&mut sb, 0x270, self.seed);
         }
@@ -128,15 +137,18 @@ impl Volume {
         let compatible = [
             (self.placed.journal.is_some(), HAS_JOURNAL),
             (self.placed.resize.is_some(), RESIZE_INODE),
+            (f.sparse_super2, SPARSE_SUPER2),
             (f.fast_commit && self.placed.journal.is_some(), FAST_COMMIT),
             (self.placed.orphans.is_some(), ORPHAN_FILE),
         ];
         put32(sb, 0x5c, sum(COMPATIBLE, &compatible));
         let incompatible = [
+            (f.meta_bg, META_BG),
             (f.bits64, BITS64),
             (f.ea_inode, EA_INODE),
             (f.csum_seed, CSUM_SEED),
             (f.large_dir, LARGE_DIR),
+            (f.inline_data, INLINE_DATA),
             (f.casefold, CASEFOLD),
         ];
         put32(sb, 0x60, sum(INCOMPATIBLE, &incompatible));

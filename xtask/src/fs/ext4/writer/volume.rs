@@ -66,6 +66,7 @@ pub struct Volume {
 /// Number of blocks of a node's contents.
 pub(super) fn content_blocks(node: &Node, block: u64, runs: &[(u32, u32)], ends: &[u32]) -> u64 {
     match node.kind {
+        _ if node.inline => 0,
         Type::File if node.runs != NONE => sparse_runs(node, runs, ends)
             .map(|(_, count)| u64::from(*count))
             .sum(),

@@ -50,6 +50,10 @@ impl Attribute {
             // it.
             (rest.is_empty() == matches!(number, 2 | 3)).then_some((*number, rest))
         })?;
+        // This one stores contents, and programs do not see it.
+        if (prefix, rest) == (SYSTEM, DATA) {
+            return None;
+        }
         Some(Attribute {
             prefix,
             len: u8::try_from(rest.len()).ok()?,
@@ -256,10 +260,57 @@ fn value_words(value: &[u8]) -> impl Iterator<Item = u32> {
 /// The inode that holds a value, by the index of the value.
 pub(super) type Outside<'a> = &'a dyn Fn(&[u8]) -> u32;
 
+/// Name and prefix of the attribute that holds the part of a file or directory in an inode that is
+/// not in `i_block` (Linux fs/ext4/xattr.h, `EXT4_XATTR_SYSTEM_DATA`).
+const DATA: &[u8] = b"data";
+const SYSTEM: u8 = 7;
+
+/// Bytes of contents that an inode with these attributes can store besides those in `i_block`; `None`
+/// if it can store none, not even a mark that it does.
+pub(super) fn inline_room(set: Option<&Set>) -> Option<usize> {
+    let used = set.map_or(0, Set::inode_len) + ENTRY + DATA.len();
+    INODE_ROOM.checked_sub(used)
+}
+
+/// Writes attributes, and contents of the inode that are not in `i_block`, into `area`, the end of
+/// the inode.
+pub(super) fn to_inode(
+    set: Option<&Set>,
+    data: Option<&[u8]>,
+    area: &mut [u8],
+    seed: u32,
+    outside: Outside<'_>,
+) {
+    put32(area, 0, MAGIC);
+    let area = &mut area[4..];
+    let (at, end) = match set {
+        Some(set) => set.entries(Home::Inode, area, 0, seed, outside),
+        None => (0, area.len()),
+    };
+    let Some(data) = data else { return };
+    // It fits, see `inline_room`.
+    (area[at], area[at + 1]) = (DATA.len() as u8, SYSTEM);
+    if !data.is_empty() {
+        let start = end - data.len().next_multiple_of(4);
+        put16(area, at + 2, u16::try_from(start).unwrap_or(u16::MAX));
+        area[start..start + data.len()].copy_from_slice(data);
+    }
+    put32(area, at + 8, u32::try_from(data.len()).unwrap_or(u32::MAX));
+    area[at + ENTRY..at + ENTRY + DATA.len()].copy_from_slice(DATA);
+}
+
 impl Set {
     /// Writes the entries that are stored at `home` into `area`; value offsets count from the start
-    /// of `area`. The first entry is at `first`.
-    fn entries(&self, home: Home, area: &mut [u8], first: usize, seed: u32, outside: Outside<'_>) {
+    /// of `area`. The first entry is at `first`. Returns the end of the entries and the start of the
+    /// values.
+    fn entries(
+        &self,
+        home: Home,
+        area: &mut [u8],
+        first: usize,
+        seed: u32,
+        outside: Outside<'_>,
+    ) -> (usize, usize) {
         let (mut at, mut end) = (first, area.len());
         for placed in self.list.iter().filter(|p| p.home == home) {
             let Attribute {
@@ -290,6 +341,7 @@ impl Set {
             area[at + ENTRY..at + ENTRY + name.len()].copy_from_slice(name);
             at += placed.attribute.entry_len();
         }
+        (at, end)
     }
 
     /// Blocks of the values in separate inodes: they are counted for every file that uses them.
@@ -305,10 +357,10 @@ impl Set {
         self.list.iter().any(|p| p.home == Home::Inode)
     }
 
-    /// Writes the part in the inode into `area`, the end of the inode.
-    pub(super) fn to_inode(&self, area: &mut [u8], seed: u32, outside: Outside<'_>) {
-        put32(area, 0, MAGIC);
-        self.entries(Home::Inode, &mut area[4..], 0, seed, outside);
+    /// Bytes of the inode that it needs.
+    fn inode_len(&self) -> usize {
+        let inside = self.list.iter().filter(|p| p.home == Home::Inode);
+        inside.map(Placed::len).sum()
     }
 
     /// Makes the block, with its checksum.

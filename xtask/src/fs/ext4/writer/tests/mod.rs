@@ -75,7 +75,7 @@ fn step(builder: &mut Builder, ids: &mut Vec<NodeId>, step: &Step) -> Result<(),
         (*a, *b),
     ];
     let size = a.rotate_left(9) % 200_000_000;
-    let kind = match what % 12 {
+    let kind = match what % 13 {
         0..=2 => Kind::Dir,
         3 => Kind::File {
             size: *b,
@@ -91,6 +91,7 @@ fn step(builder: &mut Builder, ids: &mut Vec<NodeId>, step: &Step) -> Result<(),
             runs: &runs[..*b as usize % 4],
         },
         7 => Kind::Symlink(bytes),
+        12 => Kind::Small(bytes),
         8 => Kind::Char(*a as u32, *b as u32),
         9 => Kind::Block(*a as u32 % 5000, *b as u32 % 2_000_000),
         10 => {
@@ -144,6 +145,9 @@ fn options() -> impl Strategy<Value = Options> {
             };
         }
         o.on_error = OnError::Panic;
+        if bit(12) && sane {
+            o.grow_to = 0;
+        }
         o.features = Features {
             bits64: bit(2),
             orphan_file: bit(3),
@@ -154,6 +158,9 @@ fn options() -> impl Strategy<Value = Options> {
             ea_inode: bit(8),
             large_dir: bit(9),
             csum_seed: bit(10),
+            inline_data: bit(11),
+            meta_bg: bit(12),
+            sparse_super2: bit(13),
         };
         o
     })
