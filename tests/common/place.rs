@@ -4,7 +4,7 @@ use super::{Entry, machine, said, skipped, tar_file, with_input};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::files;
 use docker_to_linux::build::{self, Built, Files, Input, Request, Source};
-use docker_to_linux::model::{Arch, BootMode};
+use docker_to_linux::model::{Arch, BootMode, Transport};
 use docker_to_linux::progress::Silent;
 use docker_to_linux::recipe::{Found, Recipe};
 use sha2::{Digest, Sha256};
@@ -221,12 +221,7 @@ pub fn image_of(tar: &Utf8Path, recipe: Recipe, dir: &Utf8Path) -> Option<Built>
         recipe,
     };
     let request = Request {
-        source: Source::File(Input {
-            path: tar.to_owned(),
-            image_name: None,
-            variant: None,
-            blob_dir: None,
-        }),
+        source: Source::File(Input::new(Transport::Path(tar.to_owned()))),
         bootloader_dir: Some(bootloader_dir),
         files: Files {
             metadata: false,

@@ -30,6 +30,7 @@ pub mod printable;
 mod processors;
 pub mod progress;
 pub mod recipe;
+pub mod registry;
 pub mod rootfs;
 pub mod shell;
 

@@ -1,6 +1,7 @@
 //! Reads a root file system or a container image from files.
 
 use crate::error::{Class, Report};
+use crate::model::{Reference, Transport};
 use crate::progress::{Counted, Progress};
 use crate::rootfs::oci::{self, Config, Input, Wanted};
 use crate::rootfs::tar::{self, TarError};
@@ -8,24 +9,56 @@ use crate::rootfs::{Budget, Rootfs};
 use camino::Utf8Path;
 use std::fs::File;
 
-/// Reads `path` (`-` for stdin), and the configuration if it is an image. Contents that come from a
+/// What the user says that an input is.
+#[derive(Clone, Copy)]
+enum Said {
+    /// Nothing: its contents decide.
+    Nothing,
+    /// A tar of an image, which this prefix means.
+    Archive(&'static str),
+    /// The folder of an OCI layout.
+    Folder,
+}
+
+/// Reads `place` (`-` for stdin), and the configuration if it is an image. Contents that come from a
 /// pipe or from layers are stored in unnamed files in `spool_dir`.
 pub(super) fn read(
-    path: &Utf8Path,
+    place: &Transport,
     wanted: &Wanted,
     budget: Budget,
     spool_dir: &Utf8Path,
     progress: &dyn Progress,
 ) -> Result<(Rootfs, Option<Config>), Report> {
-    let (name, rootfs) = if path == "-" {
+    let (path, said) = match place {
+        Transport::Path(path) => (path, Said::Nothing),
+        Transport::OciDir(path, _) => (path, Said::Folder),
+        Transport::OciArchive(path, _) => (path, Said::Archive("oci-archive")),
+        Transport::DockerArchive(path, _) => (path, Said::Archive("docker-archive")),
+        Transport::Registry(_) => {
+            return Err(Report::failure(format!("{place} is not a file")));
+        }
+    };
+    let (name, rootfs) = if *place == Transport::Path("-".into()) {
         progress.stage("reading a root file system or a container image from stdin");
         let stream = Counted::new(std::io::stdin(), progress.bytes("reading", None));
         ("stdin", tar::from_stream_within(stream, spool_dir, &budget))
     } else {
         progress.stage(&format!("reading {path}"));
-        let file = open(path)?;
-        if file.metadata().is_ok_and(|m| m.is_dir()) {
-            return folder(path, wanted, budget, spool_dir);
+        let file = open(path, said)?;
+        let is_dir = file.metadata().is_ok_and(|m| m.is_dir());
+        match (said, is_dir) {
+            (Said::Folder, false) => {
+                return Err(Report::mistake(format!("{path} is a file, but oci: means a folder"))
+                    .hint(format!("write oci-archive:{path} for an OCI layout in a tar, docker-archive:{path} for what `docker save` writes")));
+            }
+            (Said::Archive(prefix), true) => {
+                return Err(Report::mistake(format!(
+                    "{path} is a folder, but {prefix}: means a file"
+                ))
+                .hint(format!("write oci:{path} for the folder of an OCI layout")));
+            }
+            (_, true) => return folder(path, wanted, budget, spool_dir),
+            (_, false) => {}
         }
         (
             path.as_str(),
@@ -34,21 +67,42 @@ pub(super) fn read(
     };
     let rootfs = rootfs.map_err(|e| bad_tar(name, e))?;
     let input = oci::from_tar(rootfs, wanted, budget, spool_dir);
-    match input.map_err(|e| named(e.into(), name))? {
-        Input::Rootfs(rootfs) => Ok((rootfs, None)),
-        Input::Image(image) => {
+    match (input.map_err(|e| named(e.into(), name))?, said) {
+        (Input::Rootfs(_), Said::Archive(prefix)) => Err(Report::mistake(format!(
+            "{path} is a tar, but not one of a container image, which {prefix}: means"
+        ))
+        .hint(format!(
+            "if it is a tar of a root file system, write --from {path}"
+        ))),
+        (Input::Rootfs(rootfs), _) => Ok((rootfs, None)),
+        (Input::Image(image), _) => {
             progress.detail("it is a container image: merging its layers");
             Ok((image.rootfs, Some(image.config)))
         }
     }
 }
 
-fn open(path: &Utf8Path) -> Result<File, Report> {
+fn open(path: &Utf8Path, said: Said) -> Result<File, Report> {
     File::open(path).map_err(|e| {
-        Report::mistake(format!("opening the root file system {path}"))
-            .because(e)
-            .hint("give --from a tar of a whole root file system (e.g. from `docker export`), a tar of a container image (e.g. from `docker save`), or the folder of an OCI layout")
+        let missing = e.kind() == std::io::ErrorKind::NotFound;
+        let what = match said {
+            Said::Nothing => "root file system",
+            Said::Archive(_) | Said::Folder => "container image",
+        };
+        let report = Report::mistake(format!("opening the {what} {path}")).because(e);
+        if missing && is_name_of_image(path) {
+            return report.hint(format!("for an image in a registry, write docker://{path}; to build on an image with an engine, use --container {path}"));
+        }
+        report.hint("give --from a tar of a whole root file system (e.g. from `docker export`), a tar of a container image (e.g. from `docker save`), or the folder of an OCI layout")
     })
+}
+
+/// Whether a path that does not exist looks like the name of an image with a tag or a registry.
+fn is_name_of_image(path: &Utf8Path) -> bool {
+    let text = path.as_str();
+    let is_file =
+        text.starts_with(['.', '/', '~']) || path.extension().is_some_and(|e| !e.contains(':'));
+    text.contains(':') && !is_file && text.parse::<Reference>().is_ok()
 }
 
 /// Reads the folder of an OCI layout.

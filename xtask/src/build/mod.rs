@@ -13,6 +13,7 @@ mod extlinux;
 mod input;
 mod loaders;
 mod overrides;
+mod pulled;
 mod source;
 
 pub use assembly::{Assembly, HAS_PASSWORDS, MachineSpec};
@@ -88,8 +89,10 @@ impl Request {
 
     /// Fails if the request is wrong, as far as this can be seen before any work is done.
     pub fn check(&self) -> Result<(), Report> {
-        if let Source::Container(container) = &self.source {
-            container.check()?;
+        match &self.source {
+            Source::Container(container) => container.check()?,
+            Source::File(input) => input.check()?,
+            Source::Recipe | Source::Rootfs(..) => {}
         }
         match &self.recipe {
             Some(found) => self.complete(found.clone()).map(|_| ()),

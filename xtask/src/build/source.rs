@@ -1,10 +1,11 @@
 //! Where the root file system comes from.
 
 use super::container::{ARGUMENTS, Container};
-use super::{Job, Request, input};
+use super::{Job, Request, input, pulled};
 use crate::deliver::manifest;
 use crate::engine::{self, Build, Engine, Starts};
 use crate::error::Report;
+use crate::model::{Transport, is_host};
 use crate::plan::ContainerFacts;
 use crate::progress::Counted;
 use crate::rootfs::oci::{Config, Wanted};
@@ -18,23 +19,72 @@ pub enum Source {
     Recipe,
     /// A container; the recipe's Dockerfile is built on top of it.
     Container(Container),
-    /// A file, or a folder with a container image; nothing is built.
+    /// Files, or an image in a registry; nothing is built.
     File(Input),
     /// A root file system in memory, with the configuration of its image if it has one.
     Rootfs(Box<Rootfs>, Option<Config>),
 }
 
-/// A root file system or a container image in files.
+/// A root file system or a container image in files or in a registry.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// A tar, the folder of an OCI layout, or `-` for a tar from stdin.
-    pub path: Utf8PathBuf,
+    /// Where it is.
+    pub place: Transport,
     /// Which image to use if there are several: its name, tag or digest.
     pub image_name: Option<String>,
     /// Newest variant of the architecture that the machine supports, e.g. `v3`.
     pub variant: Option<String>,
     /// Folder with further blobs of an OCI layout.
     pub blob_dir: Option<Utf8PathBuf>,
+    /// Registries, with their ports, to which plain HTTP is used.
+    pub insecure_registries: Vec<String>,
+}
+
+impl Input {
+    /// The input at this place, with nothing else specified.
+    pub fn new(place: Transport) -> Input {
+        Input {
+            place,
+            image_name: None,
+            variant: None,
+            blob_dir: None,
+            insecure_registries: Vec::new(),
+        }
+    }
+
+    /// Fails if its parts contradict each other.
+    pub(super) fn check(&self) -> Result<(), Report> {
+        let place = &self.place;
+        let conflict = |option: &str, why: &str, hint: &str| {
+            Err(Report::mistake(format!("{option} does not fit --from {place}: {why}")).hint(hint))
+        };
+        let registry = matches!(place, Transport::Registry(_));
+        if self.image_name.is_some() && (registry || place.name().is_some()) {
+            return conflict(
+                "--image-name",
+                "that already names the image",
+                "give the name once",
+            );
+        }
+        if self.blob_dir.is_some() && registry {
+            return conflict("--blob-dir", "that is a registry", "leave it out");
+        }
+        if !self.insecure_registries.is_empty() && !registry {
+            return conflict(
+                "--insecure-registry",
+                "that is not a registry",
+                "leave it out, or write docker://HOST/REPOSITORY:TAG",
+            );
+        }
+        let wrong = self.insecure_registries.iter().find(|host| !is_host(host));
+        match wrong {
+            Some(host) => Err(Report::mistake(format!(
+                "--insecure-registry {host:?} is not a host name with an optional port"
+            ))
+            .hint("write it as in the name of the image, e.g. localhost:5000")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A root file system, and where it comes from.
@@ -57,15 +107,22 @@ pub(super) fn fetch(job: &Job<'_>, request: Request) -> Result<Fetched, Report> 
     match request.source {
         Source::Rootfs(rootfs, config) => Ok(plain(*rootfs, config)),
         Source::File(from) => {
+            let name = from.place.name().map(str::to_owned);
             let wanted = Wanted {
                 arch: job.arch,
                 variant: from.variant,
-                name: from.image_name,
+                name: from.image_name.or(name),
                 blob_dir: from.blob_dir,
             };
-            let budget = Budget::new(request.limits);
-            let spool = &request.output;
-            let (rootfs, config) = input::read(&from.path, &wanted, budget, spool, job.progress)?;
+            let (limits, spool) = (request.limits, &request.output);
+            let read = match &from.place {
+                Transport::Registry(reference) => {
+                    let insecure = &from.insecure_registries;
+                    pulled::read(reference, insecure, &wanted, limits, spool, job.progress)
+                }
+                place => input::read(place, &wanted, Budget::new(limits), spool, job.progress),
+            };
+            let (rootfs, config) = read?;
             Ok(plain(rootfs, config))
         }
         Source::Recipe | Source::Container(_) => from_engine(job, &request),

@@ -4,6 +4,7 @@ use super::console::Console;
 use crate::engine::{self, Engine};
 use crate::error::Report;
 use crate::output::Folder;
+use crate::registry;
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
@@ -20,9 +21,10 @@ pub(super) struct Args {
 }
 
 /// The folders in `target` that belong to this program; the others belong to cargo.
-const FOLDERS: [&str; 4] = [
+const FOLDERS: [&str; 5] = [
     "target/images",
     "target/bootloader",
+    registry::FOLDER,
     "target/bench",
     "target/smoke",
 ];

@@ -1,9 +1,10 @@
-//! `--from`: a root file system or a container image in a file or folder.
+//! `--from`: a root file system or a container image in a file, a folder or a registry.
 
 use crate::build::Input;
+use crate::error::Report;
 use crate::model::Size;
 use crate::rootfs::Limits;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
 /// Options that go with `--from`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,10 @@ pub(super) struct Args {
     /// searched there, and links into it are followed
     #[arg(long, value_name = "DIR", requires = "from")]
     blob_dir: Option<Utf8PathBuf>,
+    /// Registry to which plain HTTP is used, as in the name of the image, e.g. localhost:5000; can
+    /// be given several times, e.g. for its token server
+    #[arg(long, value_name = "HOST[:PORT]", requires = "from")]
+    insecure_registry: Vec<String>,
     /// Largest size that the input of --from may unpack to, including its layers [default: 1 GiB
     /// plus 256 times its size]
     #[arg(long, value_name = "SIZE")]
@@ -30,14 +35,15 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// The input at `path`.
-    pub(super) fn input(&self, path: &Utf8Path) -> Input {
-        Input {
-            path: path.to_owned(),
+    /// The input that the value of `--from` means.
+    pub(super) fn input(&self, from: &str) -> Result<Input, Report> {
+        Ok(Input {
             image_name: self.image_name.clone(),
             variant: self.variant.clone(),
             blob_dir: self.blob_dir.clone(),
-        }
+            insecure_registries: self.insecure_registry.clone(),
+            ..Input::new(from.parse()?)
+        })
     }
 
     /// How large the root file system may be.

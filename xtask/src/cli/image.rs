@@ -25,15 +25,18 @@ use std::time::Instant;
   cargo xtask image --container nginx:1.27
   cargo xtask image --dockerfile ./Dockerfile
   docker save my-image | cargo xtask image debian --from -
+  cargo xtask image debian --from docker://registry.example/team/machine:v1
   cargo xtask image debian --plan")]
 pub(super) struct Args {
     /// Recipes: names of folders in recipes/, or paths
     #[arg(required_unless_present_any = ["container", "dockerfile"], value_name = "RECIPE")]
     recipes: Vec<String>,
-    /// Read the root file system from this path instead of building it: a tar of it (`-` for
-    /// stdin), a container image from `docker save`, or an OCI layout (a tar or a folder)
-    #[arg(long, value_name = "PATH")]
-    from: Option<Utf8PathBuf>,
+    /// Read the root file system instead of building it: from a tar of it (`-` for stdin), a
+    /// container image from `docker save`, or an OCI layout (a tar or a folder); or from
+    /// docker://HOST/REPOSITORY:TAG, oci:DIR[:NAME], oci-archive:FILE[:NAME] or
+    /// docker-archive:FILE[:NAME]
+    #[arg(long, value_name = "SOURCE")]
+    from: Option<String>,
     /// Container image to build on, instead of the recipe's
     #[arg(long, value_name = "IMAGE")]
     base: Option<String>,
@@ -162,12 +165,12 @@ fn requests(args: &Args) -> Result<Vec<Request>, Report> {
         )?]);
     }
     let source = || match &args.from {
-        Some(path) => Source::File(args.image.input(path)),
-        None => Source::Recipe,
+        Some(from) => args.image.input(from).map(Source::File),
+        None => Ok(Source::Recipe),
     };
     let requests = recipes.into_iter();
     requests
-        .map(|found| request(args, Some(found), source()))
+        .map(|found| request(args, Some(found), source()?))
         .collect()
 }
 

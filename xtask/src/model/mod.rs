@@ -3,13 +3,19 @@
 //! Plain values. This module does no I/O and does not depend on the command line: `cli::choices`
 //! makes options of these types from their JSON Schema.
 
+mod digest;
 mod disk;
 mod format;
 mod machine;
 pub mod partition;
+mod reference;
 pub mod size;
+mod transport;
 
+pub use digest::{Digest, NotDigest};
 pub use disk::{DiskSize, SectorSize, TableKind};
 pub use format::{Compression, Format, Packing};
 pub use machine::{Arch, BootEntryKind, BootMode, Service};
+pub use reference::{Reference, ReferenceError, is_host};
 pub use size::{GIB, MIB, Size};
+pub use transport::{Transport, TransportError};

@@ -171,6 +171,15 @@ impl Budget {
         }
     }
 
+    /// Fails if an input that has not been fetched yet is larger than the limit that the user set,
+    /// if any.
+    pub fn check_fetch(&self, bytes: u64) -> Result<(), Exceeded> {
+        match self.0.limits.unpacked {
+            Some(most) if bytes > most => Err(Exceeded::Unpacked(most)),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks an input that needs no unpacking, if the user set a limit.
     pub(super) fn check_plain(&self) -> Result<(), Exceeded> {
         match self.0.limits.unpacked {

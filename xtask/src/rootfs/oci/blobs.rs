@@ -1,22 +1,42 @@
 //! Access to the files of a stored image: in a folder, or in a tar that was read as a tree.
 
-use super::OciError;
-use crate::rootfs::{Content, Kind, Rootfs, Stores};
+use super::remote::{Part, Remote};
+use super::{OciError, verify};
+use crate::model::Digest;
+use crate::rootfs::budget::Exceeded;
+use crate::rootfs::tar::TarError;
+use crate::rootfs::{Budget, Content, Kind, Rootfs, Stores};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
+
+/// The list of images in a layout.
+pub(super) const INDEX: &str = "index.json";
 
 /// Largest index, manifest or configuration that is read, in bytes: the limit of registries.
 const MAX_DOCUMENT: u64 = 4 << 20;
 
 /// The files of a stored image.
-#[derive(Debug)]
 pub(super) enum Blobs {
     /// A folder, and a second one that may contain blobs.
     Dir(Utf8PathBuf, Option<Utf8PathBuf>),
     /// A tar whose contents are in stores.
     Tar(Box<Rootfs>),
+    /// Blobs that are fetched, and the text of an `index.json` that leads to them.
+    Remote(Rc<dyn Remote>, Vec<u8>),
+}
+
+impl std::fmt::Debug for Blobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, place) = match self {
+            Blobs::Dir(dir, _) => ("Dir", dir.as_str()),
+            Blobs::Tar(_) => ("Tar", ""),
+            Blobs::Remote(..) => ("Remote", ""),
+        };
+        f.debug_tuple(name).field(&place).finish()
+    }
 }
 
 /// A file of a stored image.
@@ -39,6 +59,9 @@ impl Blobs {
                         .is_some_and(|more| in_cache(more, path).is_some())
             }
             Blobs::Tar(rootfs) => rootfs.tree.exists(path),
+            // What a registry does not store is only known when it is fetched. This is asked for
+            // layers that are usually stored elsewhere.
+            Blobs::Remote(..) => false,
         }
     }
 
@@ -51,19 +74,70 @@ impl Blobs {
         match self {
             Blobs::Dir(dir, more) => open_in(dir, more.as_deref(), path),
             Blobs::Tar(rootfs) => open_stored(rootfs, path),
+            Blobs::Remote(..) => Err(OciError::Missing(path.to_owned())),
         }
+    }
+
+    /// Opens a layer, and counts its bytes as those of the input.
+    /// `described` are the digest and the length that it should have, if they are known.
+    pub(super) fn layer(
+        &self,
+        path: &str,
+        described: Option<(Digest, u64)>,
+        budget: &Budget,
+    ) -> Result<Blob, OciError> {
+        let too_large = |e: Exceeded| OciError::Layer(path.to_owned(), TarError::Io(e.into()));
+        let blob = match (self, described) {
+            (Blobs::Remote(remote, _), Some((digest, len))) => {
+                let failed = |e| OciError::Read(path.to_owned(), e);
+                // Its length is only a claim, so what has arrived counts.
+                let bytes = budget.packed(remote.layer(digest).map_err(failed)?);
+                return Ok(Blob {
+                    bytes: Box::new(bytes),
+                    len,
+                    stored: len,
+                });
+            }
+            _ => self.open(path)?,
+        };
+        if let Some((_, wanted)) = described
+            && wanted != blob.len
+        {
+            return Err(OciError::Size {
+                path: path.to_owned(),
+                is: blob.len,
+                wanted,
+            });
+        }
+        // Reading a file that is nearly all holes would take hours.
+        budget.check_size(blob.len).map_err(too_large)?;
+        Ok(blob)
+    }
+
+    /// Reads the document that a descriptor points to.
+    pub(super) fn part(&self, part: Part, digest: Digest, size: u64) -> Result<Vec<u8>, OciError> {
+        let path = verify::path(digest);
+        let Blobs::Remote(remote, _) = self else {
+            return self.document(&path);
+        };
+        check_document(&path, size)?;
+        remote
+            .document(part, digest, size)
+            .map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => OciError::Missing(path),
+                _ => OciError::Read(path, e),
+            })
     }
 
     /// Reads a whole document.
     pub(super) fn document(&self, path: &str) -> Result<Vec<u8>, OciError> {
-        let blob = self.open(path)?;
-        if blob.len > MAX_DOCUMENT {
-            return Err(OciError::Large {
-                path: path.to_owned(),
-                len: blob.len,
-                most: MAX_DOCUMENT,
-            });
+        if let Blobs::Remote(_, index) = self
+            && path == INDEX
+        {
+            return Ok(index.clone());
         }
+        let blob = self.open(path)?;
+        check_document(path, blob.len)?;
         let mut bytes = Vec::new();
         blob.bytes
             .take(MAX_DOCUMENT)
@@ -71,6 +145,18 @@ impl Blobs {
             .map_err(|e| OciError::Read(path.to_owned(), e))?;
         Ok(bytes)
     }
+}
+
+/// Refuses a document that is larger than any that makes sense.
+fn check_document(path: &str, len: u64) -> Result<(), OciError> {
+    if len <= MAX_DOCUMENT {
+        return Ok(());
+    }
+    Err(OciError::Large {
+        path: path.to_owned(),
+        len,
+        most: MAX_DOCUMENT,
+    })
 }
 
 /// Opens a file below `dir`. A link may point into the image or into the folder `more`; any other

@@ -1,9 +1,10 @@
 //! Finds the image in an OCI layout (OCI image specification, image-layout.md).
 
 use super::OciError;
-use super::blobs::Blobs;
+use super::blobs::{Blobs, INDEX};
 use super::manifest::{Descriptor, Document, Image, Index, Manifest, parse};
 use super::platform::{Platform, Version, Wanted};
+use super::remote::Part;
 
 /// Deepest nesting of indexes, and largest number of documents that are read.
 const MAX_DEPTH: usize = 4;
@@ -11,9 +12,6 @@ const MAX_DOCUMENTS: usize = 256;
 
 /// Most platforms that an error lists.
 const MAX_LISTED: usize = 20;
-
-/// The list of images in a layout.
-pub(super) const INDEX: &str = "index.json";
 
 /// An image that matches.
 struct Found {
@@ -93,7 +91,7 @@ impl Search<'_> {
         if self.documents > MAX_DOCUMENTS || way.indexes.len() > MAX_DEPTH {
             return Err(OciError::TooMany("indexes and manifests"));
         }
-        let (path, bytes) = descriptor.read(self.blobs)?;
+        let (path, bytes) = descriptor.read(self.blobs, Part::Manifest)?;
         // The contents decide what it is: media types differ between Docker and OCI.
         if let Ok(index) = parse::<Index>(&path, &bytes) {
             way.indexes.push(descriptor.digest.clone());

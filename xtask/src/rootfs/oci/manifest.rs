@@ -3,8 +3,10 @@
 use super::blobs::Blobs;
 use super::config::Config;
 use super::platform::Platform;
-use super::verify::Digest;
+use super::remote::Part;
+use super::verify;
 use super::{MAX_LAYERS, OciError};
+use crate::model::Digest;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -142,10 +144,10 @@ fn is_other(media_type: &str, known: &[&str]) -> bool {
 
 impl Descriptor {
     /// Reads the document that the descriptor points to, and checks its digest.
-    pub(super) fn read(&self, blobs: &Blobs) -> Result<(String, Vec<u8>), OciError> {
-        let digest = Digest::parse(&self.digest)?;
-        let path = digest.path();
-        let bytes = blobs.document(&path)?;
+    pub(super) fn read(&self, blobs: &Blobs, part: Part) -> Result<(String, Vec<u8>), OciError> {
+        let digest: Digest = self.digest.parse()?;
+        let path = verify::path(digest);
+        let bytes = blobs.part(part, digest, self.size)?;
         if bytes.len() as u64 != self.size {
             return Err(OciError::Size {
                 path,
@@ -203,8 +205,8 @@ impl Descriptor {
     /// The layer that it describes. Fails if that is not a tar or is not stored.
     fn layer(&self, blobs: &Blobs, diff_id: Digest) -> Result<Layer, OciError> {
         let begins = |with: &[&str]| with.iter().any(|b| self.media_type.starts_with(b));
-        let digest = Digest::parse(&self.digest)?;
-        let path = digest.path();
+        let digest: Digest = self.digest.parse()?;
+        let path = verify::path(digest);
         if self.media_type.ends_with("+encrypted") {
             return Err(OciError::Encrypted(self.digest.clone()));
         }
@@ -241,7 +243,7 @@ impl Manifest {
     }
 
     pub(super) fn document(&self, blobs: &Blobs) -> Result<Document, OciError> {
-        let (path, bytes) = self.config.read(blobs)?;
+        let (path, bytes) = self.config.read(blobs, Part::Config)?;
         parse(&path, &bytes)
     }
 
@@ -267,5 +269,5 @@ pub(super) fn diff_ids(document: &Document, layers: usize) -> Result<Vec<Digest>
             layers,
         });
     }
-    ids.iter().map(|id| Digest::parse(id)).collect()
+    ids.iter().map(|id| Ok(id.parse()?)).collect()
 }

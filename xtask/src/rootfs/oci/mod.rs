@@ -5,15 +5,19 @@
 //! before memory, disk or time are used.
 
 mod blobs;
+mod chosen;
 mod config;
 mod layout;
 mod manifest;
 mod platform;
+mod remote;
 mod saved;
 mod verify;
 
+pub use chosen::{Chosen, Top, choose};
 pub use config::Config;
 pub use platform::Wanted;
+pub use remote::{Part, Remote};
 
 use super::budget::Exceeded;
 pub use super::budget::Limits;
@@ -21,6 +25,7 @@ use super::tar::{self, Layers, TarError};
 use super::{Budget, Rootfs};
 use crate::error::Report;
 use crate::model::size::Size;
+use crate::model::{Digest, NotDigest};
 use blobs::Blobs;
 use camino::Utf8Path;
 use manifest::Layer;
@@ -81,8 +86,8 @@ pub enum OciError {
     Read(String, io::Error),
     #[error("{0} is not what it should be: {1}")]
     Document(String, serde_json::Error),
-    #[error("{0:?} is not a digest of the form sha256:<64 digits>")]
-    NoDigest(String),
+    #[error(transparent)]
+    NoDigest(#[from] NotDigest),
     #[error("{path} has {is} bytes, but the image says {wanted}")]
     Size { path: String, is: u64, wanted: u64 },
     #[error("{path} has the digest {is}, but the image says {wanted}")]
@@ -178,7 +183,12 @@ pub fn from_dir(
     let blobs = Blobs::Dir(dir.to_owned(), wanted.blob_dir.clone());
     // If it is not an image, the error says what is missing.
     let form = Form::of(&blobs).unwrap_or(Form::Layout);
-    read(&blobs, form, wanted, &budget.into(), spool_dir)
+    read(
+        &blobs,
+        form.image(&blobs, wanted)?,
+        &budget.into(),
+        spool_dir,
+    )
 }
 
 /// Decides what a tar contains: an image, which is unpacked, or a root file system. `budget` is the
@@ -192,7 +202,8 @@ pub fn from_tar(
     let budget = budget.into();
     let blobs = Blobs::Tar(Box::new(rootfs));
     if let Some(form) = Form::of(&blobs) {
-        let mut image = read(&blobs, form, wanted, &budget, spool_dir)?;
+        let found = form.image(&blobs, wanted)?;
+        let mut image = read(&blobs, found, &budget, spool_dir)?;
         if let Blobs::Tar(outer) = blobs {
             image.rootfs.notes.splice(0..0, outer.notes);
         }
@@ -201,7 +212,8 @@ pub fn from_tar(
     budget.check_plain().map_err(|e| TarError::Io(e.into()))?;
     match blobs {
         Blobs::Tar(rootfs) => Ok(Input::Rootfs(*rootfs)),
-        Blobs::Dir(dir, _) => Err(OciError::NoFile(dir.into_string())),
+        // Only a tar was made into blobs here.
+        other => Err(OciError::NoFile(format!("{other:?}"))),
     }
 }
 
@@ -221,13 +233,13 @@ impl Form {
     fn of(blobs: &Blobs) -> Option<Form> {
         // Newer versions of Docker save both; only the layout has a digest for each file. Some
         // programs leave out the file oci-layout.
-        let layout = blobs.has(layout::INDEX) && (blobs.has("oci-layout") || blobs.has("blobs"));
+        let layout = blobs.has(blobs::INDEX) && (blobs.has("oci-layout") || blobs.has("blobs"));
         let saved = || {
             let bytes = blobs.document(saved::MANIFEST);
             // If an index or a manifest cannot be read, an error is better than ignoring it.
             match blobs {
                 Blobs::Dir(..) => blobs.has(saved::MANIFEST),
-                Blobs::Tar(_) => bytes.is_ok_and(|bytes| saved::is_saved(&bytes)),
+                _ => bytes.is_ok_and(|bytes| saved::is_saved(&bytes)),
             }
         };
         if layout {
@@ -240,22 +252,26 @@ impl Form {
             None
         }
     }
+
+    /// Finds the requested image.
+    fn image(self, blobs: &Blobs, wanted: &Wanted) -> Result<manifest::Image, OciError> {
+        match self {
+            Form::Layout => layout::image(blobs, wanted),
+            Form::Saved => saved::image(blobs, wanted),
+            Form::Old => saved::old_image(blobs, wanted),
+        }
+    }
 }
 
+/// Merges the layers of an image.
 fn read(
     blobs: &Blobs,
-    form: Form,
-    wanted: &Wanted,
+    image: manifest::Image,
     budget: &Budget,
     spool_dir: &Utf8Path,
 ) -> Result<Image, OciError> {
-    let image = match form {
-        Form::Layout => layout::image(blobs, wanted)?,
-        Form::Saved => saved::image(blobs, wanted)?,
-        Form::Old => saved::old_image(blobs, wanted)?,
-    };
     if let Blobs::Dir(..) = blobs {
-        // The size of a tar is already known.
+        // The size of a tar is already known, and that of a remote layer is only a claim.
         for layer in &image.layers {
             budget.add_packed(blobs.open(&layer.path)?.stored);
         }
@@ -295,18 +311,7 @@ fn apply(
 ) -> Result<(), OciError> {
     let path = || layer.path.clone();
     let failed = |e: io::Error| OciError::Layer(path(), TarError::Io(e));
-    let blob = blobs.open(&layer.path)?;
-    if let Some((_, wanted)) = layer.blob
-        && wanted != blob.len
-    {
-        return Err(OciError::Size {
-            path: path(),
-            is: blob.len,
-            wanted,
-        });
-    }
-    // Reading a file that is nearly all holes would take hours.
-    budget.check_size(blob.len).map_err(|e| failed(e.into()))?;
+    let blob = blobs.layer(&layer.path, layer.blob, budget)?;
     let mut packed = Hashed::new(blob.bytes);
     let plain = tar::Unpacked::new(packed.clone()).map_err(failed)?;
     let left_over = plain.left_over();
@@ -333,7 +338,7 @@ fn apply(
     Ok(())
 }
 
-fn same(path: &str, is: verify::Digest, wanted: verify::Digest) -> Result<(), OciError> {
+fn same(path: &str, is: Digest, wanted: Digest) -> Result<(), OciError> {
     if is == wanted {
         return Ok(());
     }

@@ -4,8 +4,8 @@ use super::blobs::Blobs;
 use super::config::Config;
 use super::manifest::{Document, Image, Layer, diff_ids, parse};
 use super::platform::{Platform, Wanted};
-use super::verify::Digest;
 use super::{MAX_LAYERS, OciError};
+use crate::model::Digest;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
