@@ -134,7 +134,7 @@ impl Tool {
             Tool::Bmaptool => "check block maps in tests",
             Tool::Objdump => "check unified kernel images in tests",
             Tool::Cxx => "build the fuzzer",
-            Tool::Mke2fs => "compare with it in the benchmark",
+            Tool::Mke2fs => "compare file systems with its own in tests",
             Tool::Skopeo => "create container images in tests",
             Tool::Extlinux => "compare our EXTLINUX with the original in tests",
         }
@@ -233,7 +233,7 @@ impl Tool {
 }
 
 /// The path of a program in `PATH` or in the `sbin` folders.
-pub(crate) fn on_path(name: &str) -> Option<Utf8PathBuf> {
+pub fn on_path(name: &str) -> Option<Utf8PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')
         .filter(|d| !d.is_empty())

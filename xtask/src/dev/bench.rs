@@ -2,6 +2,8 @@
 //! in one run, because machines are noisy: the ratios count, not the seconds.
 
 mod formats;
+mod rivals;
+mod synthetic;
 
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,7 +15,6 @@ use docker_to_linux::error::Report;
 use docker_to_linux::model::size::Size;
 use docker_to_linux::recipe;
 use docker_to_linux::shell::quote;
-use docker_to_linux::tool::Tool;
 use fs_err as fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
@@ -23,7 +24,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask image debian && cargo xtask bench
-  cargo xtask bench --from rootfs.tar --runs 7")]
+  cargo xtask bench --from rootfs.tar --runs 7
+  cargo xtask bench --only ways --files 300000")]
 pub(crate) struct Args {
     /// Recipe to make an image of
     #[arg(default_value = "debian")]
@@ -31,6 +33,9 @@ pub(crate) struct Args {
     /// Tar of its root file system [default: exported from the engine's image of the recipe]
     #[arg(long, value_name = "TAR")]
     from: Option<Utf8PathBuf>,
+    /// Add this many small files to the root file system, to see what each of them costs
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    files: u64,
     /// Number of measurements of each way; the median counts
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -113,7 +118,10 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     let engine = Engine::find(None).ok();
     let image = engine::tag(&found.name, engine::host_arch());
     let tar = tar_of(args, engine.as_ref(), &image, dir, console)?;
-    let engine = engine.as_ref().filter(|e| e.has_image(&image));
+    // What the engine exports lacks the files that were added.
+    let engine = engine
+        .as_ref()
+        .filter(|e| args.files == 0 && e.has_image(&image));
     let (mut ways, mut formats) = ways(args, engine, &image, &tar)?;
     match args.only {
         Some(Table::Ways) => formats.clear(),
@@ -144,8 +152,15 @@ fn tar_of(
     dir: &Utf8Path,
     console: Console,
 ) -> anyhow::Result<Utf8PathBuf> {
+    let path = dir.join("rootfs.tar");
     if let Some(from) = &args.from {
-        return from.canonicalize_utf8().context("opening --from");
+        let from = from.canonicalize_utf8().context("opening --from")?;
+        if args.files == 0 {
+            return Ok(from);
+        }
+        fs::copy(&from, &path)?;
+        synthetic::add(&path, args.files)?;
+        return Ok(path.canonicalize_utf8()?);
     }
     let engine = engine.filter(|e| e.has_image(image)).ok_or_else(|| {
         Report::mistake(format!(
@@ -158,10 +173,23 @@ fn tar_of(
         ))
     })?;
     console.stage(&format!("exporting {image}"));
-    let path = dir.join("rootfs.tar");
     let mut file = fs::File::create(&path)?;
     std::io::copy(&mut engine::export(engine, image)?, &mut file).context("exporting")?;
+    if args.files > 0 {
+        synthetic::add(&path, args.files)?;
+    }
     Ok(path.canonicalize_utf8()?)
+}
+
+/// Number of entries of a tar.
+fn entries(tar: &Utf8Path) -> anyhow::Result<u64> {
+    let mut archive = tar::Archive::new(fs::File::open(tar)?);
+    let mut entries = 0;
+    for entry in archive.entries_with_seek()? {
+        entry?;
+        entries += 1;
+    }
+    Ok(entries)
 }
 
 /// The two ways whose ratio is the cost of UEFI.
@@ -177,8 +205,12 @@ fn ways(
 ) -> anyhow::Result<(Vec<Way>, Vec<Way>)> {
     let own: Utf8PathBuf = std::env::current_exe()?.try_into()?;
     let root = rustix::process::geteuid().is_root();
-    // The manual way also needs space for the file system's metadata.
-    let size = (fs::metadata(tar)?.len() * 3 / 2).next_multiple_of(1 << 20) >> 20;
+    // Other programs must be told a size: each file needs half a block more on average, and its
+    // inode. The rest is for bitmaps and the journal.
+    let entries = entries(tar)?;
+    let bytes = fs::metadata(tar)?.len() * 5 / 4 + entries * 4096 + (64 << 20);
+    let size = bytes.next_multiple_of(1 << 20) >> 20;
+    let most = entries + 1_000_000;
     let loaders = match &args.bootloader_dir {
         Some(d) => format!(
             "--bootloader-dir {}",
@@ -191,12 +223,12 @@ fn ways(
     let own = quote(own.as_str());
     let make = |from: &str, boot: &str| {
         format!(
-            "{own} --quiet image {recipe} --from {from} --boot {boot} --output {DIR}/work --no-metadata {loaders} >/dev/null"
+            "{own} --quiet image {recipe} --from {from} --max-entries {most} --boot {boot} --output {DIR}/work --no-metadata {loaders} >/dev/null"
         )
     };
     let formats = formats::ways(&own, |options| {
         format!(
-            "{own} --quiet image {recipe} --from {q} {options} --output {DIR}/work {loaders} >/dev/null"
+            "{own} --quiet image {recipe} --from {q} --max-entries {most} {options} --output {DIR}/work {loaders} >/dev/null"
         )
     });
     let mut ways = vec![
@@ -204,28 +236,14 @@ fn ways(
             "`cat rootfs.tar > file`",
             format!("cat {q} >{DIR}/work/file"),
         ),
+        Way::new(
+            "the same, and `sync file`: on the disk, as an image is",
+            format!("cat {q} >{DIR}/work/file && sync {DIR}/work/file"),
+        ),
         Way::new(BIOS, make(&q, "bios")),
         Way::new(HYBRID, make(&q, "hybrid")),
-        Way::new(
-            "`tar -x` alone",
-            format!("tar -x --numeric-owner -p -C {DIR}/work -f {q}"),
-        ),
-        Way {
-            prepare: Some("mkdir {dir}/tree && tar -x -p -C {dir}/tree -f {tar}"),
-            skipped: Tool::Mke2fs.find().is_none().then_some("no mke2fs"),
-            ..Way::new(
-                "`mke2fs -d` from an existing folder",
-                format!("mke2fs -q -t ext4 -d {DIR}/work/tree {DIR}/work/file {size}m >/dev/null"),
-            )
-        },
-        Way {
-            skipped: (!root).then_some("needs root"),
-            ..Way::new(
-                "by hand: dd, sfdisk, loop, mkfs.ext3, mount, tar, umount",
-                article(&q, size),
-            )
-        },
     ];
+    ways.extend(rivals::ways(&q, size, entries, root));
     if let Some(engine) = engine {
         let docker = quote(engine.path());
         let image = quote(image);
@@ -244,16 +262,6 @@ fn ways(
         ));
     }
     Ok((ways, formats))
-}
-
-/// The manual way, without the boot loader.
-fn article(tar: &str, size: u64) -> String {
-    format!(
-        "set -e; cd {DIR}/work; dd if=/dev/zero of=file bs=1M count={size} status=none; \
-         echo 'start=2048, type=83, bootable' | sfdisk -q file; \
-         loop=$(losetup -f --show -o 1048576 file); trap 'umount mnt 2>/dev/null || true; losetup -d $loop' EXIT; \
-         mkfs.ext3 -q $loop; mkdir mnt; mount $loop mnt; tar -x --numeric-owner -p -C mnt -f {tar}; umount mnt"
-    )
 }
 
 /// Runs one way once and measures it.
@@ -336,13 +344,11 @@ fn high_water_mark(pid: u32) -> Option<u64> {
 
 /// The result in Markdown, for the README.
 fn table(ways: &[Way], tar: &Utf8Path) -> anyhow::Result<String> {
-    let one = ways
-        .first()
-        .and_then(Way::median)
-        .context("nothing was measured")?;
+    let one = ways.first().context("nothing was measured")?;
     let mut text = format!(
-        "Root file system: a tar of {}.\n\n| way | median | times `cat` | peak memory |\n|---|---|---|---|\n",
-        Size(fs::metadata(tar)?.len())
+        "Root file system: a tar of {} with {} entries.\n\n| way | median | times `cat` | peak memory |\n|---|---|---|---|\n",
+        Size(fs::metadata(tar)?.len()),
+        entries(tar)?
     );
     for way in ways {
         let row = match (way.skipped, way.median()) {
@@ -350,7 +356,7 @@ fn table(ways: &[Way], tar: &Utf8Path) -> anyhow::Result<String> {
             (None, Some(median)) => format!(
                 "| {} | {median:.2} s | {:.1} | {} |\n",
                 way.name,
-                median / one,
+                way.ratio(one).unwrap_or(0.0),
                 Size(way.peak)
             ),
             (None, None) => continue,
