@@ -109,18 +109,18 @@ impl Geometry {
         at
     }
 
+    /// The metadata areas that end after block `at`.
+    pub(super) fn areas_after(&self, at: u64) -> &[Area] {
+        &self.areas[self.areas.partition_point(|a| a.end() <= at)..]
+    }
+
     /// The runs of blocks, as (start, length), that `count` blocks occupy when they are stored
     /// between the metadata areas from block `at` on. They may go past the end of the file system.
     pub(super) fn runs(&self, at: u64, count: u64) -> Runs<'_> {
         Runs {
-            areas: &self.areas[self.areas.partition_point(|a| a.end() <= at)..],
+            areas: self.areas_after(at),
             at,
             left: count,
         }
-    }
-
-    /// The first block from `at` on that is not metadata.
-    pub(super) fn skip(&self, at: u64) -> u64 {
-        self.runs(at, 1).next().map_or(at, |(start, _)| start)
     }
 }

@@ -1,6 +1,6 @@
 //! Writes a file system: every block that is not zero, once, in ascending order.
 
-use super::areas::{Area, What};
+use super::areas::{Area, Runs, What};
 use super::bytes::index;
 use super::volume::{Item, Volume};
 use std::ops::Range;
@@ -44,26 +44,33 @@ impl Volume {
         if self.geometry.first == 1 && wanted.start == 0 {
             out.metadata(0, &self.boot)?;
         }
-        let areas = &self.geometry.areas;
-        let mut areas = areas[areas.partition_point(|a| a.end() <= wanted.start)..]
-            .iter()
-            .take_while(|a| a.start < wanted.end)
-            .peekable();
         // The last item that begins before the range may extend into it.
-        let before = self
-            .placed
-            .order
-            .partition_point(|item| self.first_of(*item) <= wanted.start);
-        for item in &self.placed.order[before.saturating_sub(1)..] {
+        let order = &self.placed.order;
+        let before = order.partition_point(|item| self.first_of(*item) <= wanted.start);
+        let order = &order[before.saturating_sub(1)..];
+        let from = order
+            .first()
+            .map_or(wanted.start, |item| self.first_of(*item));
+        let mut areas = self.geometry.areas_after(from.min(wanted.start));
+        for item in order {
             let first = self.first_of(*item);
             if first >= wanted.end {
                 break;
             }
             let mut done = 0;
             let dir = self.dir(*item);
-            for (start, len) in self.geometry.runs(first, self.all_blocks(*item)) {
-                while let Some(area) = areas.next_if(|a| a.start < start) {
+            // All areas that are left end after `first`, so no search is needed.
+            let runs = Runs {
+                areas,
+                at: first,
+                left: self.all_blocks(*item),
+            };
+            for (start, len) in runs {
+                while let Some((area, rest)) = areas.split_first()
+                    && area.start < start
+                {
                     self.area(area, &wanted, out)?;
+                    areas = rest;
                 }
                 let from = wanted.start.clamp(start, start + len) - start;
                 let to = wanted.end.clamp(start, start + len) - start;
@@ -78,7 +85,7 @@ impl Volume {
                 done += len;
             }
         }
-        for area in areas {
+        for area in areas.iter().take_while(|a| a.start < wanted.end) {
             self.area(area, &wanted, out)?;
         }
         Ok(())

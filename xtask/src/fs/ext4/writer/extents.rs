@@ -6,13 +6,13 @@
 use super::bytes::{crc, high32, index, low16, put_lo, put16, put32};
 
 /// Longest extent in blocks (`EXT_INIT_MAX_LEN`).
-const LONGEST: u64 = 32768;
+pub(super) const LONGEST: u64 = 32768;
 
 /// Length of a header and of an entry in bytes.
 const SIZE: usize = 12;
 
 /// Number of entries in an inode.
-const IN_INODE: u64 = 4;
+pub(super) const IN_INODE: u64 = 4;
 
 /// Number of entries in a block.
 fn in_block(block: usize) -> u64 {

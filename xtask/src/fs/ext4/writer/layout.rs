@@ -3,7 +3,7 @@
 
 use super::Error;
 use super::dir::Names;
-use super::node::{Meta, NodeId, ROOT, Type};
+use super::node::{Entry, Meta, NodeId, ROOT, Type};
 use super::placing::Placing;
 use super::spec::Builder;
 use super::volume::{Placed, Volume};
@@ -60,6 +60,7 @@ impl Builder {
                 journal,
                 orphans,
             },
+            next_area: 0,
             builder: self,
         };
         places.number(ROOT.0, lost)?;
@@ -129,7 +130,10 @@ impl Builder {
 
     /// Sorts entries by directory, and stores in each directory which ones are its own.
     fn ranges(&mut self) {
-        self.entries.sort_unstable_by_key(|e| e.dir);
+        // Names are stored in the order in which they are added: entries that are added in order
+        // stay so, and need not be sorted later.
+        let key = |e: &Entry| u64::from(e.dir) << 32 | u64::from(e.name);
+        self.entries.sort_unstable_by_key(key);
         for node in self.nodes.iter_mut().filter(|n| n.kind == Type::Dir) {
             node.data = 0;
         }

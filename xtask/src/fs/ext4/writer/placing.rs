@@ -1,8 +1,8 @@
 //! Assigns inodes and blocks to all nodes.
 
 use super::bytes::index;
-use super::extents::{pair, tree_blocks};
-use super::node::{FAST_LINK, ROOT, Type};
+use super::extents::{IN_INODE, LONGEST, pair, tree_blocks};
+use super::node::{FAST_LINK, NONE, ROOT, Type};
 use super::spec::Builder;
 use super::volume::{Item, Placed, Volume, content_blocks, end_of, logical_runs};
 use super::xattr::inline_room;
@@ -17,6 +17,8 @@ pub(super) struct Placing {
     pub(super) builder: Builder,
     /// What is assigned so far; its `end` is the first block that is not used yet.
     pub(super) placed: Placed,
+    /// The first metadata area that may be after that block.
+    pub(super) next_area: usize,
 }
 
 impl Placing {
@@ -89,11 +91,12 @@ impl Placing {
     /// Blocks of attributes come first.
     pub(super) fn attributes(&mut self) {
         let mut items = Vec::new();
-        let geometry = &self.builder.geometry;
-        for (n, set) in self.builder.sets.sets.iter_mut().enumerate() {
+        for n in 0..self.builder.sets.sets.len() {
+            let set = &self.builder.sets.sets[n];
             if set.has_block && set.refs > 0 {
-                set.block = geometry.skip(self.placed.end);
-                self.placed.end = set.block + 1;
+                let (block, _) = self.gap();
+                self.builder.sets.sets[n].block = block;
+                self.placed.end = block + 1;
                 items.push(Item::Set(u32::try_from(n).unwrap_or(u32::MAX)));
             }
         }
@@ -104,7 +107,7 @@ impl Placing {
     /// The only block of the resize inode that is not one of the blocks reserved for descriptors.
     pub(super) fn resize(&mut self) {
         if self.builder.geometry.reserved > 0 {
-            let at = self.builder.geometry.skip(self.placed.end);
+            let (at, _) = self.gap();
             self.placed.end = at + 1;
             self.placed.resize = Some(at);
         }
@@ -211,16 +214,39 @@ impl Placing {
         }
     }
 
+    /// The next unused block, and the start of the metadata area after it.
+    fn gap(&mut self) -> (u64, u64) {
+        let areas = &self.builder.geometry.areas;
+        while let Some(area) = areas.get(self.next_area)
+            && area.start <= self.placed.end
+        {
+            self.placed.end = self.placed.end.max(area.end());
+            self.next_area += 1;
+        }
+        let until = areas.get(self.next_area).map_or(u64::MAX, |a| a.start);
+        (self.placed.end, until)
+    }
+
     /// Assigns blocks to a node, those of its extents first. Returns whether it needs any.
     fn place(&mut self, number: u32) -> bool {
-        let builder = &mut self.builder;
+        let builder = &self.builder;
         let geometry = &builder.geometry;
         let node = &builder.nodes[number as usize];
         let blocks = content_blocks(node, geometry.block, &builder.runs, &builder.run_ends);
         if blocks == 0 {
             return false;
         }
-        let first = geometry.skip(self.placed.end);
+        let sparse = node.kind == Type::File && node.runs != NONE;
+        let (first, until) = self.gap();
+        let builder = &mut self.builder;
+        let geometry = &builder.geometry;
+        let node = &builder.nodes[number as usize];
+        if !sparse && blocks <= IN_INODE * LONGEST && blocks <= until - first {
+            // Nearly every file: the inode has room for its extents.
+            builder.nodes[number as usize].first = first;
+            self.placed.end = first + blocks;
+            return true;
+        }
         let mut extra = 0;
         let end = loop {
             let start = end_of(geometry.runs(first, extra), first);

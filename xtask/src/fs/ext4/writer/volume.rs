@@ -222,7 +222,7 @@ impl Volume {
 
     /// Seed of the checksums of everything that belongs to an inode. Its generation is 0.
     pub(super) fn inode_seed(&self, inode: u32) -> u32 {
-        crc(crc(self.seed, &inode.to_le_bytes()), &[0; 4])
+        crc(self.seed, &u64::from(inode).to_le_bytes())
     }
 
     /// Number of blocks of a node's contents.
@@ -232,6 +232,9 @@ impl Volume {
 
     /// First block of a node's contents.
     pub(super) fn content_start(&self, node: &Node) -> u64 {
+        if node.extra == 0 {
+            return node.first;
+        }
         let extra = self.geometry.runs(node.first, node.extra.into());
         end_of(extra, node.first)
     }
