@@ -43,7 +43,7 @@ fn everything_with_blocks_of_every_size() {
 }
 
 /// A feature, and what switches it on.
-type Set = (&'static str, fn(&mut Options));
+pub type Set = (&'static str, fn(&mut Options));
 
 #[test]
 fn every_feature_alone_and_all_together() {

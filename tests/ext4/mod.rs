@@ -2,7 +2,9 @@
 
 mod e2fsprogs;
 mod kernel;
+mod machine;
 mod matrix;
 mod mke2fs;
 mod model;
+mod power;
 mod random;
