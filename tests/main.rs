@@ -63,6 +63,8 @@ mod output;
 #[cfg(target_os = "linux")]
 mod printed;
 #[cfg(target_os = "linux")]
+mod registry;
+#[cfg(target_os = "linux")]
 mod reproduce;
 #[cfg(target_os = "linux")]
 mod sectors;

@@ -48,6 +48,8 @@ pub enum Tool {
     Bmaptool,
     /// Tests: copies container images between formats.
     Skopeo,
+    /// Tests: serves container images.
+    Registry,
     /// Tests: reads the sections of EFI programs.
     Objdump,
     /// Tests: compiles libFuzzer.
@@ -71,7 +73,7 @@ pub enum PackageManager {
 
 impl Tool {
     /// Every program, in the order in which `doctor` lists them.
-    pub const ALL: [Tool; 19] = [
+    pub const ALL: [Tool; 20] = [
         Tool::Docker,
         Tool::Podman,
         Tool::QemuX86,
@@ -89,6 +91,7 @@ impl Tool {
         Tool::Mke2fs,
         Tool::Bmaptool,
         Tool::Skopeo,
+        Tool::Registry,
         Tool::Objdump,
         Tool::Cxx,
     ];
@@ -113,6 +116,7 @@ impl Tool {
             Tool::Mke2fs => "mke2fs",
             Tool::Bmaptool => "bmaptool",
             Tool::Skopeo => "skopeo",
+            Tool::Registry => "docker-registry",
             Tool::Objdump => "objdump",
             Tool::Cxx => "c++",
         }
@@ -136,6 +140,7 @@ impl Tool {
             Tool::Cxx => "build the fuzzer",
             Tool::Mke2fs => "compare file systems with its own in tests",
             Tool::Skopeo => "create container images in tests",
+            Tool::Registry => "pull container images in tests",
             Tool::Extlinux => "compare our EXTLINUX with the original in tests",
         }
     }
@@ -187,6 +192,8 @@ impl Tool {
             (Tool::QemuImg, _) => "qemu-img",
             (Tool::Mtools, _) => "mtools",
             (Tool::Skopeo, _) => "skopeo",
+            (Tool::Registry, Apt) => "docker-registry",
+            (Tool::Registry, _) => return None,
             (Tool::Extlinux, Apt) => "extlinux",
             (Tool::Extlinux, Dnf) => "syslinux-extlinux",
             (Tool::Extlinux, Apk | Pacman) => "syslinux",
