@@ -1,23 +1,28 @@
 //! Login prompts on the screen and on the serial console.
 
 use super::{Init, Report, Rootfs, Settings, edit, read, rewrite, units};
+use crate::rootfs::Kind;
 
-/// Adds the prompts. Returns a note if a console gives a shell without a login.
+/// Adds the prompts. Returns notes: if there is no program for one, or if a console gives a shell
+/// without a login.
 pub(super) fn add(
     rootfs: &mut Rootfs,
     init: Init,
     settings: &Settings,
-) -> Result<Option<String>, Report> {
-    screen(rootfs, init)?;
+) -> Result<Vec<String>, Report> {
+    let mut notes: Vec<String> = screen(rootfs, init)?.into_iter().collect();
     if settings.serial.enabled {
-        serial(rootfs, init, settings)?;
+        notes.extend(serial(rootfs, init, settings)?);
     }
-    open_shell(rootfs)
+    // One cause, one note.
+    notes.dedup();
+    notes.extend(open_shell(rootfs)?);
+    Ok(notes)
 }
 
 /// The first terminal of the screen, unless systemd or the distribution's /etc/inittab already
 /// starts a prompt there.
-fn screen(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
+fn screen(rootfs: &mut Rootfs, init: Init) -> Result<Option<String>, Report> {
     const UNIT: &str = "getty@tty1.service";
     if init == Init::Systemd {
         let unit = units::find(rootfs, init, "getty@.service");
@@ -26,7 +31,7 @@ fn screen(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
             let link = format!("/etc/systemd/system/getty.target.wants/{UNIT}");
             rootfs.tree.symlink(&link, &unit, epoch).map_err(edit)?;
         }
-        return Ok(());
+        return Ok(None);
     }
     let old = read(rootfs, "/etc/inittab")?;
     let is_there = old
@@ -34,7 +39,7 @@ fn screen(rootfs: &mut Rootfs, init: Init) -> Result<(), Report> {
         .filter(|line| !line.trim_start().starts_with('#'))
         .any(|line| line.contains("getty") && line.contains("tty1"));
     if is_there {
-        return Ok(());
+        return Ok(None);
     }
     inittab(rootfs, "tty1", None)
 }
@@ -62,7 +67,7 @@ fn open_shell(rootfs: &Rootfs) -> Result<Option<String>, Report> {
     }))
 }
 
-fn serial(rootfs: &mut Rootfs, init: Init, settings: &Settings) -> Result<(), Report> {
+fn serial(rootfs: &mut Rootfs, init: Init, settings: &Settings) -> Result<Option<String>, Report> {
     let port = settings.serial.port_for(settings.arch);
     let baud = settings.serial.baud;
     securetty(rootfs, port)?;
@@ -80,31 +85,45 @@ fn serial(rootfs: &mut Rootfs, init: Init, settings: &Settings) -> Result<(), Re
             if let Some(unit) = unit {
                 rootfs.tree.symlink(&link, &unit, epoch).map_err(edit)?;
             }
-            Ok(())
+            Ok(None)
         }
         Init::OpenRc | Init::Other => inittab(rootfs, port, Some(baud)),
     }
 }
 
+/// The command that shows a login prompt, up to its options.
+fn getty(rootfs: &Rootfs) -> Option<String> {
+    const FOLDERS: [&str; 4] = ["/sbin", "/usr/sbin", "/bin", "/usr/bin"];
+    let find = |program: &str| {
+        let paths = FOLDERS.iter().map(|folder| format!("{folder}/{program}"));
+        paths.into_iter().find(|path| {
+            let node = rootfs.tree.resolve(path).map(|id| rootfs.tree.node(id));
+            node.is_some_and(|node| matches!(node.kind, Kind::File(_)))
+        })
+    };
+    let applet = || find("busybox").map(|busybox| format!("{busybox} getty"));
+    find("agetty").or_else(|| find("getty")).or_else(applet)
+}
+
 /// Sets the line for a terminal in /etc/inittab (busybox init or sysvinit), replacing an existing
-/// one. Serial ones have a speed.
-fn inittab(rootfs: &mut Rootfs, port: &str, baud: Option<u32>) -> Result<(), Report> {
+/// one. Serial ones have a speed. Without a program for it, the file stays as it is; the result is
+/// a note then.
+fn inittab(rootfs: &mut Rootfs, port: &str, baud: Option<u32>) -> Result<Option<String>, Report> {
     const FILE: &str = "/etc/inittab";
     let old = read(rootfs, FILE)?;
     if old.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
+    let Some(program) = getty(rootfs) else {
+        return Ok(Some(
+            "nothing in this root file system can show a login prompt: install agetty (util-linux) or busybox in the Dockerfile".into(),
+        ));
+    };
     let mut text: String = old
         .lines()
         .filter(|line| !line.starts_with(&format!("{port}::")))
         .flat_map(|line| [line, "\n"])
         .collect();
-    let agetty = rootfs.tree.resolve("/sbin/agetty").is_some();
-    let program = if agetty {
-        "/sbin/agetty"
-    } else {
-        "/sbin/getty"
-    };
     let getty = match baud {
         Some(baud) => format!("{program} -L {baud} {port} vt100"),
         None => format!("{program} 38400 {port} linux"),
@@ -125,7 +144,8 @@ fn inittab(rootfs: &mut Rootfs, port: &str, baud: Option<u32>) -> Result<(), Rep
     if !text.lines().any(|l| l == line.trim_end()) {
         text.push_str(&line);
     }
-    rewrite(rootfs, FILE, text)
+    rewrite(rootfs, FILE, text)?;
+    Ok(None)
 }
 
 /// Adds this terminal to the list of terminals where root may log in, if there is one.

@@ -139,7 +139,10 @@ fn an_openrc_container_gets_its_getty_and_its_lock() {
             ),
             ("/etc/securetty", "tty1\n"),
         ],
-        &[("/sbin/init", "/bin/busybox")],
+        &[
+            ("/sbin/init", "/bin/busybox"),
+            ("/sbin/getty", "/bin/busybox"),
+        ],
     );
     clean(&mut r).unwrap();
     let notes = prepare(&mut r, &settings()).unwrap();

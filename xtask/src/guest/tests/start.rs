@@ -117,3 +117,52 @@ fn a_console_without_a_login_is_told() {
     let getty = ("/etc/inittab", "tty1::respawn:/sbin/getty 38400 tty1\n");
     assert_eq!(said(&[open[0], open[1], open[2], getty]), "");
 }
+
+#[test]
+fn a_prompt_is_shown_by_a_program_that_is_there() {
+    let with = |program: Option<&str>, init: &str| {
+        let mut files = vec![
+            ("/bin/busybox", "elf"),
+            ("/etc/inittab", "::sysinit:/bin/true\n"),
+        ];
+        files.extend(program.map(|p| (p, "elf")));
+        let mut r = rootfs(&files, &[("/sbin/init", init)]);
+        let notes = prepare(&mut r, &settings()).unwrap();
+        (text(&r, "/etc/inittab"), notes)
+    };
+    let line = |text: &str| {
+        text.lines()
+            .find(|l| l.contains("ttyS0"))
+            .unwrap()
+            .to_owned()
+    };
+    for (program, command) in [
+        (Some("/sbin/agetty"), "/sbin/agetty"),
+        (Some("/usr/bin/agetty"), "/usr/bin/agetty"),
+        (Some("/bin/getty"), "/bin/getty"),
+        (None, "/bin/busybox getty"),
+    ] {
+        let (inittab, notes) = with(program, "/bin/busybox");
+        assert_eq!(
+            line(&inittab),
+            format!("ttyS0::respawn:{command} -L 115200 ttyS0 vt100")
+        );
+        assert!(
+            !notes.iter().any(|n| n.contains("login prompt")),
+            "{notes:?}"
+        );
+    }
+    // An init that is not busybox, and no getty at all: the image's own line stays.
+    let files = [
+        ("/sbin/init", "elf"),
+        ("/etc/inittab", "S0:2345:respawn:/opt/console ttyS0\n"),
+    ];
+    let mut r = rootfs(&files, &[]);
+    let notes = prepare(&mut r, &settings()).unwrap();
+    assert_eq!(
+        text(&r, "/etc/inittab"),
+        "S0:2345:respawn:/opt/console ttyS0\n"
+    );
+    let told = notes.iter().filter(|n| n.contains("login prompt")).count();
+    assert_eq!(told, 1, "{notes:?}");
+}
