@@ -157,7 +157,7 @@ fn a_broken_recipe() {
     "name: \"\u{1}\"\n"
       error: ./box/recipe.yaml:1:1: control characters are not allowed at position 7; hint: recipes/recipe.schema.json describes every key; `cargo xtask schema` prints it
     "root:\n  lable: x\n"
-      error: ./box/recipe.yaml:2:3: root: unknown field `lable`, expected one of `label`, `free`, `reserved-percent`, `mount-options`, `grow`; hint: did you mean `label`?
+      error: ./box/recipe.yaml:2:3: root: unknown field `lable`, expected one of `label`, `free`, `reserved-percent`, `mount-options`, `grow`, `order`, `split-links`; hint: did you mean `label`?
     "size: 4X\n"
       error: ./box/recipe.yaml:1:7: size: "4X" is not a size: write a whole number with a unit, e.g. 512M, 4G or 1T; hint: recipes/recipe.schema.json describes every key; `cargo xtask schema` prints it
     "boot: bois\n"

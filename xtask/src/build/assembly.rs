@@ -6,6 +6,7 @@ use crate::bootloader::files::Loaders;
 use crate::disk::{Part, WholeDisk, gpt, mbr};
 use crate::error::Report;
 use crate::format::{self, Checked, Sink};
+use crate::fs::ext4::Wishes;
 use crate::fs::{Layout, Source, ext4};
 use crate::guest;
 use crate::model::{Arch, BootMode, Compression};
@@ -95,7 +96,15 @@ impl Assembly {
         if outline.boot != BootMode::Uefi {
             extlinux::add(&mut rootfs, loaders, &outline, &entries)?;
         }
-        let need = ext4::Need::of(&rootfs.tree, &dense(&entries));
+        let wishes = Wishes {
+            dense: &dense(&entries),
+            order: &[],
+            split_links: recipe.root.split_links,
+        };
+        let need = ext4::Need::of(&rootfs.tree, wishes);
+        if wishes.split_links {
+            notes.extend(ext4::split_links(&rootfs.tree));
+        }
         let facts = Facts {
             epoch: rootfs.epoch,
             entries,
@@ -108,6 +117,8 @@ impl Assembly {
             need,
         };
         let mut plan = Plan::decide(&outline, recipe, facts)?;
+        plan.root.order = order(&rootfs.tree, &plan.root.order, &mut notes);
+        rootfs.tree.check_steps()?;
         let esp = match &plan.esp {
             Some(esp) => Some(esp::files(esp, arch, &rootfs, loaders)?),
             None => None,
@@ -279,7 +290,34 @@ fn lay_out_root(tree: Tree, need: ext4::Need, plan: &Plan) -> Result<Layout, Rep
         reserved_percent: plan.root.reserved_percent,
         need,
     };
-    ext4::layout(tree, &spec, &dense(&plan.entries))
+    let wishes = Wishes {
+        dense: &dense(&plan.entries),
+        order: &plan.root.order,
+        split_links: plan.root.split_links,
+    };
+    ext4::layout(tree, &spec, wishes)
+}
+
+/// The canonical paths of what should be stored first. A note names those that do not exist.
+fn order(tree: &Tree, paths: &[String], notes: &mut Vec<String>) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for path in paths {
+        match tree.canonical(path) {
+            Some(path) => found.push(path),
+            None => missing.push(path.as_str()),
+        }
+    }
+    if let Some(first) = missing.first() {
+        let others = match missing.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} other paths"),
+        };
+        notes.push(format!(
+            "root.order: {first}{others} do not exist in the root file system and have no effect"
+        ));
+    }
+    found
 }
 
 /// Files that EXTLINUX reads must not have holes, which it does not support. Its own files have

@@ -66,6 +66,8 @@ impl Plan {
                 smallest: facts.need.smallest(),
                 free: root_len.saturating_sub(facts.need.smallest()),
                 extlinux: (boot != BootMode::Uefi).then(|| EXTLINUX_DIR.to_owned()),
+                order: recipe.root.order.clone(),
+                split_links: recipe.root.split_links,
             },
             disk,
             entries: facts.entries,

@@ -257,6 +257,12 @@ pub struct Root {
     pub free: u64,
     /// EXTLINUX's directory in it (`/boot/extlinux`), if the image boots with BIOS.
     pub extlinux: Option<String>,
+    /// Files and directories that are stored before others, in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<String>,
+    /// Whether a file with more names than ext4 allows is stored several times.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub split_links: bool,
 }
 
 /// An entry of the boot loader menu.

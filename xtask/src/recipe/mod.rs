@@ -173,6 +173,13 @@ pub struct RootOptions {
     pub mount_options: Vec<String>,
     /// Whether the partition and the file system grow to the size of the disk when the machine starts.
     pub grow: bool,
+    /// Absolute paths of files that the machine reads when it starts, in that order: they are stored
+    /// together, after the kernels and before all other files. A directory stands for everything in
+    /// it. Links are followed.
+    pub order: Vec<String>,
+    /// Whether a file with more than 65,000 names (hard links), the limit of ext4, is stored several
+    /// times. Otherwise it is an error.
+    pub split_links: bool,
 }
 
 impl Default for RootOptions {
@@ -183,6 +190,8 @@ impl Default for RootOptions {
             reserved_percent: 1,
             mount_options: vec!["errors=remount-ro".into()],
             grow: true,
+            order: Vec::new(),
+            split_links: false,
         }
     }
 }

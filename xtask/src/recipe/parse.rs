@@ -202,6 +202,22 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
             "use the space that the machine needs, e.g. 256M or 4G",
         );
     }
+    const MOST_PATHS: usize = 10_000;
+    if r.root.order.len() > MOST_PATHS {
+        return wrong(
+            "root.order",
+            format!("has {} paths, more than {MOST_PATHS}", r.root.order.len()),
+            "name directories instead of all files in them",
+        );
+    }
+    let bad_path = |p: &&String| !p.starts_with('/') || p.len() > 4095 || p.contains('\0');
+    if let Some(path) = r.root.order.iter().find(bad_path) {
+        return wrong(
+            "root.order",
+            format!("has {path:?}, which is not an absolute path"),
+            "write a list of paths in the root file system, e.g. [/usr/lib/systemd, /etc]",
+        );
+    }
     if r.smoke.memory < 64 {
         return wrong(
             "smoke.memory",

@@ -2,7 +2,7 @@
 
 use super::laid::Contents;
 use super::writer::{self, Builder, Kind as Node};
-use super::{is_dense, refused};
+use super::{Wishes, is_dense, refused};
 use crate::error::Report;
 use crate::rootfs::{Content, Kind, Meta, NodeId, ROOT, Tree};
 use std::collections::HashMap;
@@ -24,27 +24,35 @@ pub(super) struct Declared<'a> {
     contents: Contents,
     /// Nodes with several names that are declared already.
     linked: HashMap<NodeId, writer::NodeId>,
-    /// Paths that the boot loader reads.
-    dense: &'a [&'a str],
-    /// Files that the boot loader reads: the index of the matching path above, and the file.
+    wishes: &'a Wishes<'a>,
+    /// The place of each path that is stored early but not by the boot loader's wish.
+    order: HashMap<&'a [u8], usize>,
+    /// Files that are stored early: the place of the path that names them, and the file.
     early: Vec<(usize, writer::NodeId)>,
 }
 
 /// The directory that the file system itself needs.
 const LOST_AND_FOUND: &[u8] = b"/lost+found";
 
-/// Declares a whole tree. What the boot loader reads (the paths `dense`) has no holes and is stored
-/// before all other files.
+/// Declares a whole tree.
 pub(super) fn declare(
     builder: Builder,
     tree: &Tree,
-    dense: &[&str],
+    wishes: &Wishes<'_>,
 ) -> Result<(Builder, Contents), Report> {
+    let mut order = HashMap::new();
+    for (n, path) in wishes.order.iter().enumerate() {
+        // The first place counts. What the boot loader reads comes before all of them.
+        order
+            .entry(path.as_bytes())
+            .or_insert(wishes.dense.len() + n);
+    }
     let mut declared = Declared {
         builder,
         contents: Contents::default(),
         linked: HashMap::new(),
-        dense,
+        wishes,
+        order,
         early: Vec::new(),
     };
     declared.builder.root(&meta(&tree.node(ROOT).meta));
@@ -65,10 +73,11 @@ impl Declared<'_> {
             _ => std::collections::btree_map::Iter::default(),
         };
         // One level for each open directory. It is a list, because a tar may be nested very deeply.
-        let mut levels = vec![(writer::ROOT, children(ROOT), 0)];
+        let place = self.order.get(&b"/"[..]).copied();
+        let mut levels = vec![(writer::ROOT, children(ROOT), 0, place)];
         let mut path = Vec::new();
-        while let Some((parent, entries, len)) = levels.last_mut() {
-            let (parent, len) = (*parent, *len);
+        while let Some((parent, entries, len, place)) = levels.last_mut() {
+            let (parent, len, place) = (*parent, *len, *place);
             let Some((name, &id)) = entries.next() else {
                 levels.pop();
                 continue;
@@ -81,8 +90,10 @@ impl Declared<'_> {
                 lost_and_found(&tree.node(id).kind)?;
                 continue;
             }
-            if let Some(node) = self.node(tree, parent, name, id, &path)? {
-                levels.push((node, children(id), path.len()));
+            // A path of its own, or that of a directory above.
+            let place = self.order.get(&path[..]).copied().or(place);
+            if let Some(node) = self.node(tree, parent, name, id, &path, place)? {
+                levels.push((node, children(id), path.len(), place));
             }
         }
         Ok(())
@@ -97,12 +108,16 @@ impl Declared<'_> {
         name: &[u8],
         id: NodeId,
         path: &[u8],
+        place: Option<usize>,
     ) -> Result<Option<writer::NodeId>, Report> {
         let node = tree.node(id);
-        if node.links() > writer::MOST_LINKS {
+        if node.links() > writer::MOST_LINKS && !self.wishes.split_links {
             return Err(too_many_links(path, node.links()));
         }
-        if let Some(&first) = self.linked.get(&id) {
+        // A file that has all names that it may have is stored once more.
+        if let Some(&first) = self.linked.get(&id)
+            && self.builder.links(first) < writer::MOST_LINKS
+        {
             self.builder.link(parent, name, first).map_err(refused)?;
             return Ok(None);
         }
@@ -118,9 +133,11 @@ impl Declared<'_> {
             Kind::File(content) => {
                 let size = content.len();
                 let handle = self.contents.handle(content);
-                let early = self.dense.iter().position(|d| is_dense(path, &[d]));
+                let dense = self.wishes.dense;
+                let dense = dense.iter().position(|d| is_dense(path, &[d]));
+                let early = dense.or(place);
                 let added = match content {
-                    Content::Sparse { segments, .. } if early.is_none() => {
+                    Content::Sparse { segments, .. } if dense.is_none() => {
                         let runs: Vec<_> = segments.iter().map(|s| (s.offset, s.len)).collect();
                         let runs = &runs;
                         add(Node::Sparse { size, handle, runs })
@@ -186,7 +203,7 @@ fn too_many_links(path: &[u8], links: u32) -> Report {
         path.escape_ascii(),
         writer::MOST_LINKS
     ))
-    .hint("replace some of them with copies; `tar --hard-dereference` stores a copy for each name")
+    .hint("set `split-links: true` in `root:` of recipe.yaml to store it several times, or replace some of the names with copies; `tar --hard-dereference` stores a copy for each name")
 }
 
 /// Fails unless an old /lost+found can be replaced by the one of the new file system. e2fsck makes

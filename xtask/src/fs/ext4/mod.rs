@@ -11,7 +11,7 @@ mod need;
 pub mod writer;
 
 pub use laid::Laid;
-pub use need::Need;
+pub use need::{Need, split_links};
 
 use super::Layout;
 use crate::error::Report;
@@ -63,16 +63,41 @@ fn options(size: u64, inodes: u32) -> Options {
     options
 }
 
+/// Wishes about how a tree is stored. An array of paths is a wish for `dense` only.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wishes<'a> {
+    /// Canonical paths of files, and of directories with everything in them, that have no holes even
+    /// if the tar declared some: EXTLINUX cannot read a sparse extent. They are stored before all
+    /// other files, in the order of these paths.
+    pub dense: &'a [&'a str],
+    /// Canonical paths of files, and of directories with everything in them, that are stored next,
+    /// in this order. A path that does not exist has no effect.
+    pub order: &'a [String],
+    /// Whether a file with more names than ext4 allows is stored several times. Otherwise it is an
+    /// error.
+    pub split_links: bool,
+}
+
+impl<'a, const N: usize> From<&'a [&'a str; N]> for Wishes<'a> {
+    fn from(dense: &'a [&'a str; N]) -> Wishes<'a> {
+        Wishes {
+            dense,
+            ..Wishes::default()
+        }
+    }
+}
+
 /// Lays out `tree` as an ext4 file system.
 ///
 /// The tree is dropped as soon as everything in it is declared.
 ///
-/// Files named in `dense`, and files below a directory named there (paths in the tree), have no
-/// holes even if the tar declared some: EXTLINUX cannot read a sparse extent. They are stored
-/// before all other files, in the order of these paths.
-///
 /// Fails if the tree does not fit, or contains something that ext4 cannot store.
-pub fn layout(tree: Tree, spec: &Spec, dense: &[&str]) -> Result<Layout, Report> {
+pub fn layout<'a>(
+    tree: Tree,
+    spec: &Spec,
+    wishes: impl Into<Wishes<'a>>,
+) -> Result<Layout, Report> {
+    let wishes = wishes.into();
     let mut options = options(spec.size, spec.inodes);
     options.uuid = *spec.uuid.as_bytes();
     options.hash_seed = options.uuid;
@@ -87,7 +112,7 @@ pub fn layout(tree: Tree, spec: &Spec, dense: &[&str]) -> Result<Layout, Report>
         e => refused(e),
     };
     let builder = Builder::new(options).map_err(no_room)?;
-    let (builder, contents) = declare::declare(builder, &tree, dense)?;
+    let (builder, contents) = declare::declare(builder, &tree, &wishes)?;
     drop(tree);
     let volume = builder.lay_out().map_err(no_room)?;
     Ok(Layout::ext4(spec.size, Laid::new(volume, contents)))

@@ -1,7 +1,7 @@
 //! How much space a tree needs in an ext4 file system.
 
-use super::writer::{FIRST_INODE, Geometry};
-use super::{BLOCK, LARGEST, LARGEST_64BIT, is_dense, options};
+use super::writer::{FIRST_INODE, Geometry, MOST_LINKS};
+use super::{BLOCK, LARGEST, LARGEST_64BIT, Wishes, is_dense, options};
 use crate::model::size::MIB;
 use crate::rootfs::{Content, Kind, Node, NodeId, ROOT, Tree};
 use std::collections::HashSet;
@@ -44,9 +44,12 @@ pub struct Need {
 }
 
 impl Need {
-    /// What `tree` needs if the files in `dense` have no holes: see [`super::layout`]. Sums that
-    /// are larger than any disk are capped at 2^64 - 1.
-    pub fn of(tree: &Tree, dense: &[&str]) -> Need {
+    /// What `tree` needs if it is stored with these wishes. Sums that are larger than any disk are
+    /// capped at 2^64 - 1.
+    pub fn of<'a>(tree: &Tree, wishes: impl Into<Wishes<'a>>) -> Need {
+        let Wishes {
+            dense, split_links, ..
+        } = wishes.into();
         // Inodes 1 to 10 and lost+found with its four blocks, and the root directory.
         let mut need = Need {
             blocks: 4,
@@ -60,8 +63,11 @@ impl Need {
             if tree.node(id).links() > 1 && !linked.insert(id) {
                 continue;
             }
-            need.inodes += 1;
-            need.add(tree, id, is_dense(path, dense));
+            let times = if split_links { times(tree.node(id)) } else { 1 };
+            for _ in 0..times {
+                need.inodes += 1;
+                need.add(tree, id, is_dense(path, dense));
+            }
         }
         need
     }
@@ -171,6 +177,30 @@ impl Need {
         let groups = (size / BLOCK).div_ceil(GROUP_BLOCKS);
         u32::try_from(wanted.min(groups * GROUP_INODES)).unwrap_or(u32::MAX)
     }
+}
+
+/// How often a file must be stored because of its number of names.
+fn times(node: &Node) -> u32 {
+    node.links().div_ceil(MOST_LINKS).max(1)
+}
+
+/// A note for each file that is stored several times because it has more names than ext4 allows.
+pub fn split_links(tree: &Tree) -> Vec<String> {
+    let mut seen: HashSet<NodeId> = HashSet::new();
+    let mut notes = Vec::new();
+    let mut walk = tree.walk();
+    while let Some((path, id)) = walk.step() {
+        let node = tree.node(id);
+        let times = times(node);
+        if times > 1 && seen.insert(id) {
+            notes.push(format!(
+                "the file \"{}\" has {} names (hard links), and ext4 allows at most {MOST_LINKS}: it is stored {times} times, and a change to one of them does not change the others",
+                path.escape_ascii(),
+                node.links(),
+            ));
+        }
+    }
+    notes
 }
 
 /// Bytes of a file that need blocks, rounded up to blocks except at the end of the file, and the
