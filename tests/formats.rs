@@ -11,6 +11,7 @@ use docker_to_linux::format::ova::Machine;
 use docker_to_linux::format::{self, Checked, Options, Sink};
 use docker_to_linux::model::{Compression, Format};
 use docker_to_linux::tool::Tool;
+use docker_to_linux::vm::ImageFormat;
 use proptest::prelude::*;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -36,6 +37,23 @@ const FORMATS: [(Format, Compression, &str); 10] = [
     (Format::VhdFixed, Compression::None, "vpc"),
     (Format::Vhdx, Compression::None, "vhdx"),
 ];
+
+#[test]
+fn every_format_that_qemu_opens_is_compared() {
+    for format in Format::ALL {
+        let compared: Vec<&str> = FORMATS
+            .iter()
+            .filter(|f| f.0 == format)
+            .map(|f| f.2)
+            .collect();
+        let opened = ImageFormat::written(format).map(ImageFormat::name);
+        assert!(
+            compared.iter().all(|name| Some(*name) == opened),
+            "{format:?}"
+        );
+        assert_eq!(compared.is_empty(), opened.is_none(), "{format:?}");
+    }
+}
 
 /// qemu-img, or `None` (said aloud) where it is not installed.
 fn checker() -> Option<PathBuf> {

@@ -4,11 +4,15 @@
 use crate::common::{self, Place, said};
 use std::process::Output;
 
-/// Runs `xtask` with `arguments` on its own terminal, with these variables.
+/// Runs `xtask` with `arguments` on its own terminal of 72 columns, with these variables.
 fn on_a_terminal(place: &Place, arguments: &str, env: &[(&str, &str)]) -> Output {
+    on_columns(72, place, arguments, env)
+}
+
+fn on_columns(columns: u16, place: &Place, arguments: &str, env: &[(&str, &str)]) -> Output {
     let program = common::xtask();
     let program = program.get_program().to_str().unwrap();
-    let line = format!("stty cols 72; exec {program} {arguments}");
+    let line = format!("stty cols {columns}; exec {program} {arguments}");
     // util-linux's script(1) makes the terminal.
     let mut script = std::process::Command::new("script");
     script
@@ -164,4 +168,29 @@ fn no_frame_shows_a_line_twice() {
         let ascend = steps.windows(2).all(|pair| pair[1] == pair[0] + 1);
         assert!(ascend, "{steps:?}: {frames:?}");
     }
+}
+
+#[test]
+fn tables_are_as_wide_as_the_terminal() {
+    let Some(place) = Place::new() else { return };
+    for columns in [40, 80] {
+        for command in ["list", "doctor"] {
+            let text = said(&on_columns(columns, &place, command, &[]));
+            assert!(text.lines().count() > 3, "{text}");
+            for line in text.lines() {
+                assert!(
+                    line.chars().count() <= usize::from(columns),
+                    "{columns}: {line:?}: {text}"
+                );
+            }
+        }
+    }
+    // In a pipe every row is one line.
+    let mut list = common::xtask();
+    let text = said(&list.arg("list").current_dir(&place.dir).output().unwrap());
+    assert!(
+        text.lines()
+            .any(|l| l.contains("Debian 13 (also 12 and 11) with systemd and DHCP, nothing else")),
+        "{text}"
+    );
 }

@@ -100,34 +100,33 @@ impl Progress for Console {
     }
     /// The bar is shown on a terminal only.
     fn bytes(&self, what: &str, total: Option<u64>) -> Box<dyn Bytes> {
-        Box::new(Bar(self.bar(what, total)))
+        let bar = bar(what, total);
+        if self.terminal && self.level > Level::Quiet {
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            bar.enable_steady_tick(TICK);
+        }
+        Box::new(Bar(bar))
     }
 }
 
-impl Console {
-    /// A bar of bytes.
-    pub(super) fn bar(&self, what: &str, total: Option<u64>) -> ProgressBar {
-        let bar = match total {
-            Some(total) => ProgressBar::new(total),
-            None => ProgressBar::no_length(),
-        };
-        bar.set_draw_target(if self.terminal && self.level > Level::Quiet {
-            ProgressDrawTarget::stderr_with_hz(10)
-        } else {
-            ProgressDrawTarget::hidden()
-        });
-        let template = match total {
-            Some(_) => "    {msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
-            None => "    {msg} {spinner} {bytes} {binary_bytes_per_sec}",
-        };
-        // The templates are constants; a wrong one falls back to the plain style.
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_message(what.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        bar
+/// How often a bar or a spinner moves.
+pub(super) const TICK: Duration = Duration::from_millis(200);
+
+/// A bar of bytes. It is drawn once it has a target and ticks: whoever draws other lines as well
+/// must add it to them first.
+pub(super) fn bar(what: &str, total: Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+    // It fits in 40 columns.
+    let template = match total {
+        Some(_) => "    {msg} [{wide_bar}] {percent}% {binary_bytes_per_sec} {eta}",
+        None => "    {msg} {spinner} {bytes} {binary_bytes_per_sec}",
+    };
+    // The templates are constants; a wrong one falls back to the plain style.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
     }
+    bar.set_message(what.to_owned());
+    bar
 }
 
 /// A bar; it vanishes when it is dropped.
@@ -143,5 +142,16 @@ impl Bytes for Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bar;
+
+    /// Or it would write a line that nobody erases.
+    #[test]
+    fn a_bar_is_not_drawn_before_it_has_a_place() {
+        assert!(bar("writing", Some(5)).is_hidden() && bar("reading", None).is_hidden());
     }
 }

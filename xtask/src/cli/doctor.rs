@@ -1,6 +1,6 @@
 //! `doctor`.
 
-use super::print;
+use super::{print, table};
 use crate::host::{self, Use};
 use crate::printable;
 use crate::tool::PackageManager;
@@ -9,16 +9,15 @@ use std::process::ExitCode;
 /// Prints what is installed and what is missing. The exit code is 1 if images cannot be made.
 pub(super) fn run() -> anyhow::Result<ExitCode> {
     let items = host::items();
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["", "WHAT", "NEEDED TO", "FOUND"]);
+    let mut table = table::new(["", "WHAT", "FOUND"]);
     for item in &items {
+        let missing = |why: &str| format!("{why}; needed to {}", item.why);
         let (mark, found) = match (&item.found, item.matters) {
             (Ok(found), _) => ("ok", found.clone()),
-            (Err(why), Use::Images) => ("FAIL", why.clone()),
-            (Err(why), _) => ("-", why.clone()),
+            (Err(why), Use::Images) => ("FAIL", missing(why)),
+            (Err(why), _) => ("-", missing(why)),
         };
-        table.add_row([mark, &item.name, item.why, &found].map(printable::line));
+        table.add_row([mark, &item.name, &found].map(printable::line));
     }
     print(&table.trim_fmt())?;
     let manager = PackageManager::of_host();

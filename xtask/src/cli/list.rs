@@ -1,6 +1,6 @@
 //! `list`.
 
-use super::{print, print_json};
+use super::{print, print_json, table};
 use crate::model::{Arch, BootMode};
 use crate::printable;
 use crate::recipe::{self, Found};
@@ -66,9 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if args.json {
         return print_json(&rows);
     }
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["RECIPE", "BASE", "DESCRIPTION"]);
+    let mut table = table::new(["RECIPE", "BASE", "DESCRIPTION"]);
     for r in &rows {
         table.add_row([r.recipe, r.base.unwrap_or("-"), r.description].map(printable::line));
     }

@@ -5,7 +5,7 @@
 //! `-q`, [`Console`] prints everything instead. In both cases other programs' output also goes to a
 //! log file.
 
-use super::console::{Console, Level};
+use super::console::{self, Console, Level};
 use crate::cleanup::Guard;
 use crate::printable;
 use crate::progress::{Bytes, Progress};
@@ -154,7 +154,7 @@ impl Progress for Live {
             "{spinner} {wide_msg} {elapsed}",
         ));
         head.set_message(printable::line(text).into_owned());
-        head.enable_steady_tick(Duration::from_millis(200));
+        head.enable_steady_tick(console::TICK);
         state.stage = Some(Stage {
             text: text.to_owned(),
             begun: Instant::now(),
@@ -193,8 +193,9 @@ impl Progress for Live {
     }
 
     fn bytes(&self, what: &str, total: Option<u64>) -> Box<dyn Bytes> {
-        let bar = self.console.bar(what, total);
-        Box::new(super::console::Bar(self.multi.add(bar)))
+        let bar = self.multi.add(console::bar(what, total));
+        bar.enable_steady_tick(console::TICK);
+        Box::new(console::Bar(bar))
     }
 }
 

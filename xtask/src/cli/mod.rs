@@ -19,6 +19,7 @@ mod login;
 mod setup;
 mod smoke;
 mod summary;
+mod table;
 mod upload;
 mod verify;
 

@@ -3,7 +3,7 @@
 use super::boot::{Named, Uefi, named};
 use super::choices;
 use super::console::Console;
-use super::{print, print_json};
+use super::{print, print_json, table};
 use crate::error::Report;
 use crate::model::Arch;
 use crate::output;
@@ -205,7 +205,7 @@ fn report(outcomes: &[BootOutcome], args: &Args) -> anyhow::Result<()> {
     if args.json {
         print_json(&outcomes)
     } else {
-        print(&report::table(outcomes))
+        print(&report::table(outcomes, table::width()))
     }
 }
 

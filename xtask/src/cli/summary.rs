@@ -3,6 +3,7 @@
 use crate::build::Built;
 use crate::model::Size;
 use crate::shell;
+use crate::vm::ImageFormat;
 use camino::Utf8Path;
 use std::os::unix::fs::MetadataExt;
 
@@ -58,10 +59,7 @@ fn logins(logins: &[String]) -> String {
 /// The command that boots the image here.
 fn next(built: &Built, recipe: Option<&str>) -> Option<String> {
     let image = built.files.first()?;
-    let bootable = ["img", "qcow2", "vdi", "vmdk", "vhd", "vhdx"];
-    if !image.extension().is_some_and(|e| bootable.contains(&e)) {
-        return None;
-    }
+    ImageFormat::known(image)?;
     let default = Utf8Path::new("target/images");
     let by_name = recipe.filter(|r| !r.contains('/') && image.parent() == Some(default));
     let word = by_name.filter(|r| **r == built.plan.name);

@@ -26,30 +26,31 @@ fn seconds(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |s| format!("{s:.1}"))
 }
 
-/// A table for a terminal with one line per outcome. Times are in seconds.
-pub fn table(outcomes: &[BootOutcome]) -> String {
+/// A table with one line per outcome. Times are in seconds. Where `width` columns are too few, it is
+/// without the times of the stages.
+pub fn table(outcomes: &[BootOutcome], width: Option<u16>) -> String {
+    let whole = table_with(outcomes, &Stage::ALL);
+    let widest = whole.lines().map(|line| line.chars().count()).max();
+    match width {
+        Some(width) if widest > Some(width.into()) => table_with(outcomes, &[]),
+        _ => whole,
+    }
+}
+
+fn table_with(outcomes: &[BootOutcome], stages: &[Stage]) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    let stages = Stage::ALL.map(|s| s.name().to_uppercase());
-    let mut header = vec![
-        "".to_owned(),
-        "IMAGE".into(),
-        "FIRMWARE".into(),
-        "DISK".into(),
-        "VERDICT".into(),
-    ];
-    header.extend(stages);
+    let mut header = vec![String::new(), "BOOT".into(), "VERDICT".into()];
+    header.extend(stages.iter().map(|s| s.name().to_uppercase()));
     header.extend(["OFF".to_owned(), "WARNINGS".to_owned()]);
     table.set_header(header);
     for o in outcomes {
         let mut row = vec![
             if o.passed { "ok" } else { "FAIL" }.to_owned(),
-            line(&o.name).into_owned(),
-            o.firmware.to_string(),
-            o.disk.to_string(),
+            title(&line(&o.name), o.firmware, o.disk),
             result(o),
         ];
-        row.extend(Stage::ALL.map(|s| seconds(seconds_of(o, s))));
+        row.extend(stages.iter().map(|s| seconds(seconds_of(o, *s))));
         row.push(seconds(o.power_off_seconds));
         row.push(o.findings.warnings.len().to_string());
         table.add_row(row);

@@ -1,5 +1,6 @@
 //! How image files are described to QEMU.
 
+use crate::model::Format;
 use camino::Utf8Path;
 
 /// Format of an image file, in QEMU's terms.
@@ -20,16 +21,33 @@ pub enum ImageFormat {
 }
 
 impl ImageFormat {
+    /// How QEMU opens a file that was written in `format`, or `None` if it cannot.
+    pub fn written(format: Format) -> Option<ImageFormat> {
+        Some(match format {
+            Format::Raw => ImageFormat::Raw,
+            Format::Qcow2 => ImageFormat::Qcow2,
+            Format::Vdi => ImageFormat::Vdi,
+            Format::Vmdk | Format::VmdkStream => ImageFormat::Vmdk,
+            // A tar of several files.
+            Format::Ova => return None,
+            Format::Vhd | Format::VhdFixed => ImageFormat::Vpc,
+            Format::Vhdx => ImageFormat::Vhdx,
+        })
+    }
+
+    /// The format of a file with this name, if its extension is that of an image that QEMU opens.
+    pub fn known(path: &Utf8Path) -> Option<ImageFormat> {
+        let extension = path.extension()?;
+        let ends = |format: &&Format| format.extension() == extension;
+        match Format::ALL.iter().find(ends) {
+            Some(format) => ImageFormat::written(*format),
+            None => (extension == "vpc").then_some(ImageFormat::Vpc),
+        }
+    }
+
     /// The format for a file name's extension; raw for unknown ones.
     pub fn of(path: &Utf8Path) -> ImageFormat {
-        match path.extension() {
-            Some("qcow2") => ImageFormat::Qcow2,
-            Some("vdi") => ImageFormat::Vdi,
-            Some("vhd" | "vpc") => ImageFormat::Vpc,
-            Some("vhdx") => ImageFormat::Vhdx,
-            Some("vmdk") => ImageFormat::Vmdk,
-            _ => ImageFormat::Raw,
-        }
+        ImageFormat::known(path).unwrap_or(ImageFormat::Raw)
     }
 
     /// QEMU's name for the format.

@@ -182,12 +182,9 @@ fn jobs(made: &Built, inputs: &Inputs) -> Result<Vec<BootJob>, Report> {
 
 /// The first file of an image that QEMU can boot.
 fn bootable(made: &Built) -> Result<&Utf8Path, Report> {
-    let known = |path: &&Utf8PathBuf| {
-        path.as_str().ends_with(".img") || ImageFormat::of(path) != ImageFormat::Raw
-    };
     made.files
         .iter()
-        .find(known)
+        .find(|path| ImageFormat::known(path).is_some())
         .map(|p| p.as_path())
         .ok_or_else(|| {
             Report::mistake("none of the image's formats can be booted here")
