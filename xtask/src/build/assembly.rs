@@ -308,14 +308,15 @@ fn order(tree: &Tree, paths: &[String], notes: &mut Vec<String>) -> Vec<String> 
             None => missing.push(path.as_str()),
         }
     }
-    if let Some(first) = missing.first() {
-        let others = match missing.len() - 1 {
-            0 => String::new(),
-            n => format!(" and {n} other paths"),
-        };
-        notes.push(format!(
-            "root.order: {first}{others} do not exist in the root file system and have no effect"
-        ));
+    match missing[..] {
+        [] => {}
+        [path] => notes.push(format!(
+            "root.order: {path} does not exist in the root file system, so it has no effect"
+        )),
+        [path, ..] => notes.push(format!(
+            "root.order: {} paths do not exist in the root file system and have no effect, e.g. {path}",
+            missing.len()
+        )),
     }
     found
 }
