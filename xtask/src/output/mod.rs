@@ -113,11 +113,18 @@ impl Pending {
     /// Gives the file its final name, replacing the file or link that was there.
     pub fn commit(self) -> io::Result<()> {
         self.sync()?;
+        let folder = plain::folder(&self.path);
+        self.commit_unsynced()?;
+        sync_folder(&folder)
+    }
+
+    /// The same for a file that is checked whenever it is read, and can be made again: nothing is
+    /// flushed to disk, so after a power cut its contents may be missing.
+    pub fn commit_unsynced(self) -> io::Result<()> {
         check_replaceable(&self.path)?;
         cleanup::settle(vec![self.guard], || {
             std::fs::rename(&self.partial, &self.path)
-        })?;
-        sync_folder(&plain::folder(&self.path))
+        })
     }
 }
 

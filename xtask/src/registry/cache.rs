@@ -1,8 +1,8 @@
 //! Blobs that were pulled, by their digests.
 //!
 //! The folder has the form of `skopeo --dest-shared-blob-dir`: `sha256/<64 digits>`. Blobs appear
-//! in it whole. The reader checks their digests whenever it reads them, so a blob that was changed
-//! is noticed.
+//! in it whole. Their digests are checked whenever they are read, so a blob that was changed, or that
+//! a power cut damaged, is noticed.
 
 use super::error::RegistryError;
 use crate::cleanup::Guard;
@@ -110,7 +110,7 @@ impl Cache {
     pub(super) fn store(&self, digest: Digest, bytes: &[u8]) -> Result<(), RegistryError> {
         let write = |pending: Pending| {
             pending.file()?.write_all(bytes)?;
-            pending.commit()
+            pending.commit_unsynced()
         };
         write(self.begin(digest)?).map_err(|error| self.error(error))
     }

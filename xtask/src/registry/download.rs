@@ -110,7 +110,7 @@ impl Download {
                 pending = state.pending.take();
             }
         });
-        if let Some(Err(e)) = pending.map(Pending::commit) {
+        if let Some(Err(e)) = pending.map(Pending::commit_unsynced) {
             // The image can be made without the cache.
             tracing::debug!("{} is not in the cache: {e}", self.digest);
         }

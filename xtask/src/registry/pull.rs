@@ -9,7 +9,7 @@ use super::wait::ATTEMPTS;
 use crate::error::Report;
 use crate::model::{Digest, Reference};
 use crate::progress::Bytes;
-use crate::rootfs::oci::{Part, Remote, Top};
+use crate::rootfs::oci::{Opened, Part, Remote, Top};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -284,10 +284,13 @@ impl Remote for Pull {
         })
     }
 
-    fn layer(&self, digest: Digest) -> io::Result<Box<dyn Read>> {
+    fn layer(&self, digest: Digest) -> io::Result<Opened> {
         let download = lock(&self.shared.downloads).get(&digest).cloned();
         if let Some(arriving) = download.as_ref().and_then(Arriving::new) {
-            return Ok(Box::new(arriving));
+            return Ok(Opened {
+                bytes: Box::new(arriving),
+                checked: true,
+            });
         }
         if let Some(download) = download {
             download.wait();
@@ -295,7 +298,10 @@ impl Remote for Pull {
         let size = lock(&self.sizes).get(&digest).copied();
         let blob = size.and_then(|size| self.cache.open_blob(digest, size));
         match blob {
-            Some(file) => Ok(Box::new(file)),
+            Some(file) => Ok(Opened {
+                bytes: Box::new(file),
+                checked: false,
+            }),
             None => Err(io::Error::other("it is not in the cache any more")),
         }
     }

@@ -46,6 +46,8 @@ pub(super) struct Blob {
     pub len: u64,
     /// Number of bytes that are stored, without holes.
     pub stored: u64,
+    /// Whether reading fails if it has another digest.
+    pub checked: bool,
 }
 
 impl Blobs {
@@ -91,11 +93,12 @@ impl Blobs {
             (Blobs::Remote(remote, _), Some((digest, len))) => {
                 let failed = |e| OciError::Read(path.to_owned(), e);
                 // Its length is only a claim, so what has arrived counts.
-                let bytes = budget.packed(remote.layer(digest).map_err(failed)?);
+                let opened = remote.layer(digest).map_err(failed)?;
                 return Ok(Blob {
-                    bytes: Box::new(bytes),
+                    bytes: Box::new(budget.packed(opened.bytes)),
                     len,
                     stored: len,
+                    checked: opened.checked,
                 });
             }
             _ => self.open(path)?,
@@ -198,6 +201,7 @@ fn open_in(dir: &Utf8Path, more: Option<&Utf8Path>, path: &str) -> Result<Blob, 
         len: meta.len(),
         // In a file with holes, only the data is read.
         stored: meta.len().min(meta.blocks().saturating_mul(512)),
+        checked: false,
     })
 }
 
@@ -221,6 +225,7 @@ fn open_stored(rootfs: &Rootfs, path: &str) -> Result<Blob, OciError> {
     };
     match &tree.node(id).kind {
         Kind::File(content) => Ok(Blob {
+            checked: false,
             len: content.len(),
             stored: match content {
                 Content::Sparse { segments, .. } => segments.iter().map(|s| s.len).sum(),

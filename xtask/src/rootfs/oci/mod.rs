@@ -17,7 +17,7 @@ mod verify;
 pub use chosen::{Chosen, Top, choose};
 pub use config::Config;
 pub use platform::Wanted;
-pub use remote::{Part, Remote};
+pub use remote::{Opened, Part, Remote};
 
 use super::budget::Exceeded;
 pub use super::budget::Limits;
@@ -312,7 +312,10 @@ fn apply(
     let path = || layer.path.clone();
     let failed = |e: io::Error| OciError::Layer(path(), TarError::Io(e));
     let blob = blobs.layer(&layer.path, layer.blob, budget)?;
-    let mut packed = Hashed::new(blob.bytes);
+    let mut packed = match blob.checked {
+        true => Hashed::unhashed(blob.bytes),
+        false => Hashed::new(blob.bytes),
+    };
     let plain = tar::Unpacked::new(packed.clone()).map_err(failed)?;
     let left_over = plain.left_over();
     let mut plain = Hashed::new(Box::new(budget.unpacked(plain)));
@@ -325,12 +328,13 @@ fn apply(
     }
     // A changed file is rarely a valid tar: its digest is reported first.
     if let Some((wanted, _)) = layer.blob {
-        let is = packed.finish().map_err(failed)?;
-        same(&layer.path, is, wanted)?;
+        if let Some(is) = packed.finish().map_err(failed)? {
+            same(&layer.path, is, wanted)?;
+        }
     }
     match (plain.finish(), layer.diff_id) {
-        (Ok(is), Some(wanted)) => same(&layer.path, is, wanted)?,
-        (Ok(_), None) => {}
+        (Ok(Some(is)), Some(wanted)) => same(&layer.path, is, wanted)?,
+        (Ok(_), _) => {}
         (Err(e), _) => done = done.and(Err(TarError::Io(e))),
     }
     done.map_err(|e| OciError::Layer(path(), e))?;

@@ -12,13 +12,29 @@ pub enum Part {
     Config,
 }
 
-/// Where the blobs of an image come from, e.g. a registry. What it returns is checked again by the
-/// reader.
+/// Where the blobs of an image come from, e.g. a registry. Documents that it
+/// returns are checked by the reader.
 pub trait Remote {
     /// Reads a whole document of `size` bytes. An error of the kind [`io::ErrorKind::NotFound`]
     /// means that it does not exist: an index may list images that were never stored.
     fn document(&self, part: Part, digest: Digest, size: u64) -> io::Result<Vec<u8>>;
 
     /// Opens a layer. Its bytes may arrive while they are read.
-    fn layer(&self, digest: Digest) -> io::Result<Box<dyn Read>>;
+    fn layer(&self, digest: Digest) -> io::Result<Opened>;
+}
+
+/// A layer that is read.
+pub struct Opened {
+    /// Its bytes.
+    pub bytes: Box<dyn Read>,
+    /// Whether reading it to its end fails if it has another digest. Then the reader need not
+    /// compute it a second time.
+    pub checked: bool,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("Opened");
+        out.field("checked", &self.checked).finish_non_exhaustive()
+    }
 }

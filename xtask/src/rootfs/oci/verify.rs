@@ -18,21 +18,26 @@ pub(super) struct Hashed(Rc<RefCell<Inner>>);
 
 struct Inner {
     stream: Box<dyn Read>,
-    hash: Sha256,
+    hash: Option<Sha256>,
 }
 
 impl Hashed {
     pub(super) fn new(stream: Box<dyn Read>) -> Hashed {
         Hashed(Rc::new(RefCell::new(Inner {
             stream,
-            hash: Sha256::new(),
+            hash: Some(Sha256::new()),
         })))
     }
 
-    /// Reads to the end; returns the digest of everything.
-    pub(super) fn finish(&mut self) -> io::Result<Digest> {
+    /// A stream that checks its digest itself.
+    pub(super) fn unhashed(stream: Box<dyn Read>) -> Hashed {
+        Hashed(Rc::new(RefCell::new(Inner { stream, hash: None })))
+    }
+
+    /// Reads to the end; returns the digest of everything, if it was computed.
+    pub(super) fn finish(&mut self) -> io::Result<Option<Digest>> {
         io::copy(self, &mut io::sink())?;
-        Ok(Digest::from(self.0.borrow().hash.clone()))
+        Ok(self.0.borrow().hash.clone().map(Digest::from))
     }
 }
 
@@ -40,7 +45,9 @@ impl Read for Hashed {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut inner = self.0.borrow_mut();
         let n = inner.stream.read(buf)?;
-        inner.hash.update(&buf[..n]);
+        if let Some(hash) = &mut inner.hash {
+            hash.update(&buf[..n]);
+        }
         Ok(n)
     }
 }
