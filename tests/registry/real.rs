@@ -1,7 +1,7 @@
 //! Debian's registry, filled by skopeo.
 
 use super::{INDEX, Layout, cached, document, image, made, make, names, one_image, refused};
-use crate::common::{Place, checker, content, is_root, skipped};
+use crate::common::{Place, checker, content, is_root, program, skipped};
 use camino::Utf8PathBuf;
 use docker_to_linux::tool::Tool;
 use serde_json::json;
@@ -15,14 +15,17 @@ struct Registry {
 }
 
 impl Registry {
-    /// Starts one with these lines in its configuration. `None` (said aloud) where it is missing.
+    /// Starts one over plain HTTP with these lines in its configuration. `None` (said aloud) where it is missing.
     fn start(place: &Place, more: &str) -> Option<Registry> {
+        Registry::with(place, &format!("http: {{addr: 127.0.0.1:0}}\n{more}"))
+    }
+
+    fn with(place: &Place, more: &str) -> Option<Registry> {
         let mut command = checker(Tool::Registry)?;
         checker(Tool::Skopeo)?;
         let data = place.dir.join("registry");
-        let config = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {data}}}}}\nhttp: {{addr: 127.0.0.1:0}}\n{more}"
-        );
+        let config =
+            format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {data}}}}}\n{more}");
         let config = place.write("registry.yml", config);
         let mut child = command
             .args(["serve", config.as_str()])
@@ -34,7 +37,7 @@ impl Registry {
         let host = lines.find_map(|line| {
             let line = line.unwrap();
             let (_, after) = line.split_once("listening on ")?;
-            Some(after.split('"').next().unwrap().to_owned())
+            Some(after.split(['"', ',']).next().unwrap().to_owned())
         });
         // Its log must be read, or it stops when the pipe is full.
         std::thread::spawn(move || lines.for_each(drop));
@@ -255,4 +258,73 @@ fn a_password_opens_the_registry() {
     insta::assert_snapshot!(refused(&place, &registry.host, &mut pull("me:wrong")), @r#"error: pulling docker://[HOST]/team/box:v1: [HOST] refused the login of "me" from [DIR]/auth.json; hint: log in again with `docker login [HOST]` or `podman login [HOST]` (2)"#);
     let mut nobody = registry.pull(&place, ":v1");
     insta::assert_snapshot!(refused(&place, &registry.host, &mut nobody), @"error: pulling docker://[HOST]/team/box:v1: [HOST] wants a login, and there is none for it; hint: log in with `docker login [HOST]` or `podman login [HOST]` (2)");
+}
+
+#[test]
+fn a_company_has_its_own_authority() {
+    let Some(place) = Place::new() else { return };
+    let Some(mut openssl) = program("openssl", "openssl") else {
+        return;
+    };
+    let at = |name: &str| place.dir.join(name).into_string();
+    let new = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+    ];
+    let more = ["-nodes", "-days", "2", "-subj", "/CN=test"];
+    let (ca, ca_key) = (at("authority/ca.crt"), at("ca.key"));
+    place.write("authority/none", "");
+    let authority = ["-keyout", &ca_key, "-out", &ca];
+    content(openssl.args(new).args(more).args(authority));
+    let (leaf, key) = (at("leaf.pem"), at("leaf.key"));
+    let mut openssl = Command::new("openssl");
+    let signed = [
+        "-CA", &ca, "-CAkey", &ca_key, "-keyout", &key, "-out", &leaf,
+    ];
+    let names = [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=CA:FALSE",
+    ];
+    content(openssl.args(new).args(more).args(signed).args(names));
+    let tls = format!("http: {{addr: 127.0.0.1:0, tls: {{certificate: {leaf}, key: {key}}}}}\n");
+    let Some(registry) = Registry::with(&place, &tls) else {
+        return;
+    };
+    let host = registry.host.as_str();
+    let (layout, _) = one_image(&place.dir.join("layout"));
+    let mut skopeo = checker(Tool::Skopeo).unwrap();
+    content(
+        skopeo
+            .args([
+                "--insecure-policy",
+                "copy",
+                "-q",
+                "--dest-cert-dir",
+                &at("authority"),
+            ])
+            .arg(format!("oci:{}:v1", layout.0))
+            .arg(format!("docker://{host}/team/box:v1")),
+    );
+    let source = format!("docker://{host}/team/box:v1");
+    let pull = || {
+        let mut pull = make(&place, &source, &[]);
+        pull.env_remove("SSL_CERT_FILE");
+        pull
+    };
+    insta::assert_snapshot!(refused(&place, host, &mut pull()), @"error: pulling docker://[HOST]/team/box:v1: the certificate of [HOST] was refused: invalid peer certificate: UnknownIssuer; hint: if its authority is not a public one, put the certificate of the authority into ~/.config/containers/certs.d/[HOST]/ca.crt, or name a file with all authorities in SSL_CERT_FILE (1)");
+    let sum = made(&place, pull().env("SSL_CERT_FILE", &ca));
+    fs_err::remove_dir_all(place.dir.join("target")).unwrap();
+    let certificate = fs_err::read(&ca).unwrap();
+    place.write(
+        &format!("home/.config/containers/certs.d/{host}/ca.crt"),
+        certificate,
+    );
+    assert_eq!(made(&place, &mut pull()), sum);
+    assert_eq!(sum, made(&place, &mut make(&place, "oci:layout", &[])));
 }

@@ -82,6 +82,8 @@ pub enum RegistryError {
     Cache { dir: Utf8PathBuf, error: io::Error },
     #[error("the logins in {file} cannot be read: {why}")]
     Logins { file: Utf8PathBuf, why: String },
+    #[error("the certificates in {file} cannot be used: {why}")]
+    Authorities { file: Utf8PathBuf, why: String },
     #[error("{program}, which {file} names for the login, {why}")]
     Helper {
         program: String,
@@ -131,8 +133,11 @@ impl RegistryError {
             RegistryError::Insecure { host } => {
                 format!("if you trust the network, allow it with --insecure-registry {host}")
             }
-            RegistryError::Certificate { .. } => {
-                "only certificates of public authorities are accepted: copy the image with `skopeo copy docker://... oci:DIR` and use --from oci:DIR".into()
+            RegistryError::Certificate { host, .. } => format!(
+                "if its authority is not a public one, put the certificate of the authority into ~/.config/containers/certs.d/{host}/ca.crt, or name a file with all authorities in SSL_CERT_FILE"
+            ),
+            RegistryError::Authorities { .. } => {
+                "write the certificate of the authority there in PEM form, or remove the file".into()
             }
             RegistryError::NoLogin { host, .. } => {
                 format!("log in with `docker login {host}` or `podman login {host}`")
@@ -180,6 +185,7 @@ impl RegistryError {
             | RegistryError::Denied { .. }
             | RegistryError::NoImage { .. }
             | RegistryError::Logins { .. }
+            | RegistryError::Authorities { .. }
             | RegistryError::Helper { .. } => Class::Mistake,
             _ => Class::Failure,
         }

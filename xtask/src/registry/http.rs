@@ -1,9 +1,13 @@
 //! Single HTTP requests: which hosts they may go to, redirects, and what errors mean.
 
+use super::authorities;
 use super::error::RegistryError;
+use std::collections::HashMap;
 use std::io::Read;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use ureq::http::{HeaderValue, Method, Request, Response, Uri};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 /// Most redirects of one request.
@@ -49,7 +53,8 @@ pub(super) struct Ask<'a> {
 
 /// Sends requests.
 pub(super) struct Http {
-    agent: Agent,
+    /// One agent for each host, because each may have its own certificate authorities.
+    agents: Mutex<HashMap<String, Agent>>,
     /// Hosts to which plain HTTP is allowed.
     insecure: Vec<String>,
 }
@@ -57,8 +62,21 @@ pub(super) struct Http {
 impl Http {
     /// Plain HTTP is allowed to these hosts only.
     pub(super) fn new(insecure: &[String]) -> Http {
+        Http {
+            agents: Mutex::default(),
+            insecure: insecure.to_vec(),
+        }
+    }
+
+    /// The agent for a host (with its port), which keeps its connections.
+    fn agent(&self, host: &str) -> Result<Agent, RegistryError> {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = agents.get(host) {
+            return Ok(agent.clone());
+        }
+        let roots = authorities::of(host, |name| std::env::var(name).ok())?;
         let agent = Agent::config_builder()
-            // A bad status is a response here; `send` decides what it means.
+            // A bad status is a response here; the client decides what it means.
             .http_status_as_error(false)
             // Redirects are followed here, because the login must not go to other hosts.
             .max_redirects(0)
@@ -69,12 +87,11 @@ impl Http {
             .timeout_connect(Some(Duration::from_secs(30)))
             .timeout_per_read(Some(SILENCE))
             .timeout_per_write(Some(SILENCE))
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .build()
             .new_agent();
-        Http {
-            agent,
-            insecure: insecure.to_vec(),
-        }
+        agents.insert(host.to_owned(), agent.clone());
+        Ok(agent)
     }
 
     /// Whether plain HTTP is allowed to a host.
@@ -149,7 +166,8 @@ impl Http {
             _ => return Err(bad()),
         }
         let request = builder.uri(uri).body(body).map_err(|_| bad())?;
-        self.agent.run(request).map_err(|e| trouble(e, &host))
+        let agent = self.agent(&host).map_err(Trouble::Final)?;
+        agent.run(request).map_err(|e| trouble(e, &host))
     }
 }
 

@@ -9,6 +9,7 @@
 //! the registry and its token server, and never over plain HTTP unless the user allowed it.
 
 mod auth;
+mod authorities;
 mod cache;
 mod client;
 mod credentials;

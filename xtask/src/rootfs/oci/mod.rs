@@ -327,10 +327,10 @@ fn apply(
         return done.map_err(|e| OciError::Layer(path(), e));
     }
     // A changed file is rarely a valid tar: its digest is reported first.
-    if let Some((wanted, _)) = layer.blob {
-        if let Some(is) = packed.finish().map_err(failed)? {
-            same(&layer.path, is, wanted)?;
-        }
+    if let Some((wanted, _)) = layer.blob
+        && let Some(is) = packed.finish().map_err(failed)?
+    {
+        same(&layer.path, is, wanted)?;
     }
     match (plain.finish(), layer.diff_id) {
         (Ok(Some(is)), Some(wanted)) => same(&layer.path, is, wanted)?,
