@@ -13,6 +13,14 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// The files of a raw image `box` and its metadata, sorted.
+pub const BOX_FILES: [&str; 4] = [
+    "SHA256SUMS",
+    "box.img",
+    "box.manifest.json",
+    "box.spdx.json",
+];
+
 /// A temporary folder and its path as text.
 pub fn temp() -> (tempfile::TempDir, Utf8PathBuf) {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Disks: partition tables and file systems. An input is a list of runs of sectors, so that a
 //! large disk is a small input: `u32` first sector, `u8` number of sectors, their bytes.
 
-use crate::{judge, parts, scratch};
+use crate::{checked, parts, scratch};
 use docker_to_linux::vm::{ImageFormat, claims};
 use docker_to_linux::{fs, smoke};
 use std::os::unix::fs::FileExt;
@@ -74,13 +74,13 @@ pub(crate) fn readers(_: u8, data: &[u8]) {
         let _ = disk.write_all_at(bytes, *at);
     }
     let _ = mend_gpt(disk, size);
-    let found = judge(claims::of(path, ImageFormat::Raw));
+    let found = checked(claims::of(path, ImageFormat::Raw));
     let root = found.and_then(|c| c.root);
     let mut starts = vec![0];
     starts.extend(root.map(|(start, _)| start));
     for start in &starts {
         let _ = mend_ext4(disk, *start);
-        let _ = judge(smoke::root::state(path, *start));
+        let _ = checked(smoke::root::state(path, *start));
     }
     starts.dedup();
     let read = |at: u64, buf: &mut [u8]| {

@@ -1,7 +1,7 @@
 //! Whole machines: a root file system edited, planned and laid out, and its disk written to
 //! nowhere.
 
-use crate::{judge, parts, scratch, seeds, tars};
+use crate::{checked, parts, scratch, seeds, tars};
 use docker_to_linux::bootloader::files::Loaders;
 use docker_to_linux::build::{Assembly, MachineSpec};
 use docker_to_linux::format::Sink;
@@ -29,14 +29,14 @@ pub(crate) fn whole(switches: u8, data: &[u8]) {
 pub(crate) fn assembled(switches: u8, data: &[u8]) -> Option<Assembly> {
     let all = parts::split(data);
     let text = String::from_utf8_lossy(all.first().copied().unwrap_or_default());
-    let mut recipe = judge(recipe::parse(&text, "recipe.yaml"))?;
+    let mut recipe = checked(recipe::parse(&text, "recipe.yaml"))?;
     recipe.boot = BootMode::Uefi;
     recipe.table = None;
     let config = serde_json::from_slice(all.get(1).copied().unwrap_or_default()).ok();
     let mut layers = Layers::new(&scratch(), &Budget::default()).ok()?;
-    judge(layers.apply(Cursor::new(seeds::machine())))?;
+    checked(layers.apply(Cursor::new(seeds::machine())))?;
     for part in all.iter().skip(2) {
-        judge(layers.apply(Cursor::new(tars::mended(switches, part))))?;
+        checked(layers.apply(Cursor::new(tars::mended(switches, part))))?;
     }
     let wanted = MachineSpec {
         name: "box".into(),
@@ -54,7 +54,7 @@ pub(crate) fn assembled(switches: u8, data: &[u8]) -> Option<Assembly> {
         systemd_boot: Some(seeds::pe(0x8664).into()),
         stub: None,
     };
-    judge(Assembly::new(layers.finish().ok()?, &wanted, &loaders))
+    checked(Assembly::new(layers.finish().ok()?, &wanted, &loaders))
 }
 
 /// Takes a disk and keeps how far it came.

@@ -57,8 +57,8 @@ fuzz_target!(
     }
 );
 
-/// An error must be one line without anything that a terminal obeys.
-fn judge<T, E: Into<error::Report>>(result: Result<T, E>) -> Option<T> {
+/// The value. An error is checked: it must be one line without anything that a terminal obeys.
+fn checked<T, E: Into<error::Report>>(result: Result<T, E>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(e) => {

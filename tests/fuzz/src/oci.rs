@@ -1,7 +1,7 @@
 //! OCI layouts. Documents name the blob that part N became: `@N` is its digest, `%N` the same
 //! without its algorithm, `~N` the digest of what it unpacks to, and `"#N"` its size.
 
-use crate::{judge, parts, scratch, tars};
+use crate::{checked, parts, scratch, tars};
 use docker_to_linux::model::Arch;
 use docker_to_linux::rootfs::{Budget, Limits, oci};
 use sha2::{Digest, Sha256};
@@ -50,7 +50,7 @@ pub(crate) fn layout(switches: u8, data: &[u8]) {
         unpacked: Some(UNPACKED),
         ..Limits::default()
     });
-    if let Some(image) = judge(oci::from_dir(dir, &Arch::Amd64.into(), budget, &scratch())) {
+    if let Some(image) = checked(oci::from_dir(dir, &Arch::Amd64.into(), budget, &scratch())) {
         tars::read_all(&image.rootfs);
     }
 }

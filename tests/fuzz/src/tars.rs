@@ -1,6 +1,6 @@
 //! Tars and layers, with checksums and lengths made right.
 
-use crate::{judge, parts, scratch};
+use crate::{checked, parts, scratch};
 use docker_to_linux::rootfs::tar::{self, Layers};
 use docker_to_linux::rootfs::{Budget, Kind, Rootfs};
 use std::io::{Cursor, Seek, Write};
@@ -22,14 +22,14 @@ pub(crate) fn plain(switches: u8, data: &[u8]) {
         0 => bytes.clone(),
         _ => gzip(&bytes),
     };
-    let a = judge(tar::from_stream(Cursor::new(stream), &scratch()));
+    let a = checked(tar::from_stream(Cursor::new(stream), &scratch()));
     let Ok(mut file) = tempfile::tempfile_in(scratch()) else {
         return;
     };
     if file.write_all(&bytes).is_err() || file.rewind().is_err() {
         return;
     }
-    let b = judge(tar::from_file(file, &scratch()));
+    let b = checked(tar::from_file(file, &scratch()));
     // What is compressed twice is not the same any more, should the bytes look like that.
     if switches & GZIP != 0 {
         a.iter().chain(&b).for_each(read_all);
@@ -52,7 +52,7 @@ pub(crate) fn layers(switches: u8, data: &[u8]) {
         return;
     };
     for layer in parts::split(data) {
-        if judge(layers.apply(Cursor::new(mended(switches, layer)))).is_none() {
+        if checked(layers.apply(Cursor::new(mended(switches, layer)))).is_none() {
             return;
         }
     }

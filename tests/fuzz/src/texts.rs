@@ -1,6 +1,6 @@
 //! Recipes, manifests, lists of checksums.
 
-use crate::{disk, judge, oci, parts, scratch};
+use crate::{checked, disk, oci, parts, scratch};
 use docker_to_linux::model::Arch;
 use docker_to_linux::recipe::{self};
 use docker_to_linux::{deliver, plan};
@@ -8,9 +8,9 @@ use docker_to_linux::{deliver, plan};
 /// A recipe.
 pub(crate) fn recipe(_: u8, data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    if let Some(recipe) = judge(recipe::parse(&text, "recipe.yaml")) {
+    if let Some(recipe) = checked(recipe::parse(&text, "recipe.yaml")) {
         for arch in [Arch::Amd64, Arch::Arm64] {
-            let _ = judge(plan::check(arch, &recipe));
+            let _ = checked(plan::check(arch, &recipe));
         }
     }
 }
@@ -38,6 +38,6 @@ pub(crate) fn manifest(_: u8, data: &[u8]) {
     }
     sums.push_str(&String::from_utf8_lossy(part(1)));
     if std::fs::write(dir.join("SHA256SUMS"), sums).is_ok() {
-        let _ = judge(deliver::verify::verify(dir, &|_| ()));
+        let _ = checked(deliver::verify::verify(dir, &|_| ()));
     }
 }
