@@ -144,4 +144,17 @@ mod tests {
             "a=x%3Ay%2Fz&b=%26%3D%25"
         );
     }
+
+    proptest::proptest! {
+        /// The header comes from a stranger, and the parser has a panic for what cannot be.
+        #[test]
+        fn no_header_and_no_answer_panics(
+            value in "(Bearer|Basic|[a-z]*)( |,|=|\"|\\\\|realm=|[ -~]){0,12}",
+            bytes: Vec<u8>,
+        ) {
+            let _ = challenge([value.as_str()].into_iter());
+            let _ = challenge([&*String::from_utf8_lossy(&bytes)].into_iter());
+            let _ = token(&bytes);
+        }
+    }
 }

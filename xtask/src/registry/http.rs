@@ -75,7 +75,12 @@ impl Http {
             return Ok(agent.clone());
         }
         let roots = authorities::of(host, |name| std::env::var(name).ok())?;
-        let agent = Agent::config_builder()
+        let config = match is_loopback(host) {
+            // As Go's programs do, e.g. docker: no proxy could reach this machine for us.
+            true => Agent::config_builder().proxy(None),
+            false => Agent::config_builder(),
+        };
+        let agent = config
             // A bad status is a response here; the client decides what it means.
             .http_status_as_error(false)
             // Redirects are followed here, because the login must not go to other hosts.
@@ -182,6 +187,17 @@ fn origin(url: &str) -> Option<String> {
     Some(format!("{scheme}://{}:{port}", uri.host()?.to_lowercase()))
 }
 
+/// Whether a host (with an optional port) is this machine.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let plain = name.trim_start_matches('[').trim_end_matches(']');
+    let address: Result<std::net::IpAddr, _> = plain.parse();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|a| a.is_loopback())
+}
+
 /// Host and port of a URL, for errors: the rest may be secret.
 pub(super) fn host_of(url: &str) -> String {
     let uri: Option<Uri> = url.parse().ok();
@@ -260,6 +276,29 @@ mod tests {
             host_of("https://user:hunter2@a.example:1/x?secret"),
             "a.example:1"
         );
+    }
+
+    #[test]
+    fn this_machine_is_known() {
+        for host in [
+            "localhost",
+            "Localhost:5000",
+            "127.0.0.1",
+            "127.1.2.3:1",
+            "[::1]:5000",
+            "[::1]",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "registry.example",
+            "localhost.example:5000",
+            "10.0.0.1:127",
+            "[::2]:1",
+            "",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
     }
 
     #[test]
