@@ -328,3 +328,23 @@ fn a_company_has_its_own_authority() {
     assert_eq!(made(&place, &mut pull()), sum);
     assert_eq!(sum, made(&place, &mut make(&place, "oci:layout", &[])));
 }
+
+#[test]
+fn a_source_of_another_kind_is_said() {
+    let Some(place) = Place::new() else { return };
+    one_image(&place.dir.join("layout"));
+    let line = |source: &str, more: &[&str]| refused(&place, "[]", &mut make(&place, source, more));
+    let name = ["--image-name", "v1"];
+    insta::assert_snapshot!(line("oci:good.tar", &[]), @"error: good.tar is a file, but oci: means a folder; hint: write oci-archive:good.tar for an OCI layout in a tar, docker-archive:good.tar for what `docker save` writes (2)");
+    insta::assert_snapshot!(line("oci-archive:layout", &[]), @"error: layout is a folder, but oci-archive: means a file; hint: write oci:layout for the folder of an OCI layout (2)");
+    insta::assert_snapshot!(line("docker-archive:good.tar", &[]), @"error: good.tar is a tar, but not one of a container image, which docker-archive: means; hint: if it is a tar of a root file system, write --from good.tar (2)");
+    insta::assert_snapshot!(line("oci:none", &[]), @"error: opening the container image none: No such file or directory (os error 2); hint: check the path; the name of an image in it comes after a colon (2)");
+    insta::assert_snapshot!(line("oci:layout:v2", &[]), @r#"error: reading the container image layout: none of its images is called "v2"; there are: v1; hint: pick one with --image-name NAME: its name, tag or digest (1)"#);
+    insta::assert_snapshot!(line("oci:layout:v1", &name), @"error: --image-name does not fit --from oci:layout:v1: that already names the image; hint: give the name once (2)");
+    insta::assert_snapshot!(line("docker://registry.example/web", &name), @"error: --image-name does not fit --from docker://registry.example/web:latest: that already names the image; hint: give the name once (2)");
+    insta::assert_snapshot!(line("docker://registry.example/web", &["--blob-dir", "x"]), @"error: --blob-dir does not fit --from docker://registry.example/web:latest: that is a registry; hint: leave it out (2)");
+    insta::assert_snapshot!(line("oci:layout", &["--insecure-registry", "x"]), @"error: --insecure-registry does not fit --from oci:layout: that is not a registry; hint: leave it out, or write docker://HOST/REPOSITORY:TAG (2)");
+    insta::assert_snapshot!(line("docker://localhost/web", &["--insecure-registry", "http://x"]), @r#"error: --insecure-registry "http://x" is not a host name with an optional port; hint: write it as in the name of the image, e.g. localhost:5000 (2)"#);
+    insta::assert_snapshot!(line("nginx:1.27", &[]), @"error: opening the root file system nginx:1.27: No such file or directory (os error 2); hint: for an image in a registry, write docker://nginx:1.27; to build on an image with an engine, use --container nginx:1.27 (2)");
+    insta::assert_snapshot!(line("docker:nginx", &[]), @r#"error: --from "docker:nginx" lacks the slashes after `docker:`; hint: write docker://nginx, or ./docker:nginx for a file of that name (2)"#);
+}

@@ -93,6 +93,9 @@ fn open(path: &Utf8Path, said: Said) -> Result<File, Report> {
         if missing && is_name_of_image(path) {
             return report.hint(format!("for an image in a registry, write docker://{path}; to build on an image with an engine, use --container {path}"));
         }
+        if !matches!(said, Said::Nothing) {
+            return report.hint("check the path; the name of an image in it comes after a colon");
+        }
         report.hint("give --from a tar of a whole root file system (e.g. from `docker export`), a tar of a container image (e.g. from `docker save`), or the folder of an OCI layout")
     })
 }
@@ -100,8 +103,7 @@ fn open(path: &Utf8Path, said: Said) -> Result<File, Report> {
 /// Whether a path that does not exist looks like the name of an image with a tag or a registry.
 fn is_name_of_image(path: &Utf8Path) -> bool {
     let text = path.as_str();
-    let is_file =
-        text.starts_with(['.', '/', '~']) || path.extension().is_some_and(|e| !e.contains(':'));
+    let is_file = text.starts_with(['.', '/', '~']) || text.contains(".tar");
     text.contains(':') && !is_file && text.parse::<Reference>().is_ok()
 }
 
