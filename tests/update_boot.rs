@@ -11,7 +11,7 @@ mod versions;
 use machine::Thing::{File, Link};
 use machine::*;
 
-use crate::common::{self, said, skipped, temp};
+use crate::common::{self, said, temp};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::bootloader::config::{extlinux_conf, extlinux_links};
 use docker_to_linux::bootloader::uki;
@@ -23,6 +23,7 @@ use docker_to_linux::plan::{
 };
 use docker_to_linux::recipe::Recipe;
 use docker_to_linux::rootfs::{Content, Kind, Meta, Rootfs, Stores, Tree};
+use docker_to_linux::tool::Tool;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
@@ -249,7 +250,7 @@ fn half_an_initrd_is_not_taken() {
 
 #[test]
 fn shellcheck_finds_nothing() {
-    let Some(mut shellcheck) = optional("shellcheck") else {
+    let Some(mut shellcheck) = common::checker(Tool::Shellcheck) else {
         return;
     };
     let dir = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guest/files");
@@ -257,16 +258,4 @@ fn shellcheck_finds_nothing() {
     let scripts: Vec<_> = files.filter(|f| f.extension() == Some("sh")).collect();
     assert!(scripts.len() >= 3);
     common::content(shellcheck.args(["--shell=sh"]).args(scripts));
-}
-
-/// A program that most hosts do not have, CI among them.
-fn optional(name: &str) -> Option<Command> {
-    match Command::new(name).arg("--version").output() {
-        Ok(_) => Some(Command::new(name)),
-        Err(_) if std::env::var_os("CI").is_some() => {
-            common::say_skipped(&format!("{name} is not installed"));
-            None
-        }
-        Err(_) => skipped(&format!("{name} is not installed")),
-    }
 }

@@ -312,23 +312,20 @@ pub(super) fn shells() -> Vec<Shell> {
     match find("dash") {
         Some(dash) if real(&dash) == real("/bin/sh".into()) => {}
         Some(dash) => shells.push(shell("dash", dash.as_str())),
-        None => common::say_skipped("dash is not installed"),
-    }
-    match find("busybox") {
-        Some(busybox) => {
-            let (keep, dir) = temp();
-            let installed = Command::new(&busybox)
-                .args(["--install", "-s", dir.as_str()])
-                .status();
-            assert!(installed.unwrap().success());
-            shells.push(Shell {
-                name: "busybox",
-                program: vec![dir.join("sh").into()],
-                path: dir.into(),
-                _keep: Some(keep),
-            });
+        None => {
+            let _: Option<()> = common::skipped("dash is not installed");
         }
-        None => common::say_skipped("busybox is not installed"),
+    }
+    if let Some(mut busybox) = common::checker(Tool::Busybox) {
+        let (keep, dir) = temp();
+        let installed = busybox.args(["--install", "-s", dir.as_str()]).status();
+        assert!(installed.unwrap().success());
+        shells.push(Shell {
+            name: "busybox",
+            program: vec![dir.join("sh").into()],
+            path: dir.into(),
+            _keep: Some(keep),
+        });
     }
     shells
 }

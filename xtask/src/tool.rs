@@ -54,6 +54,10 @@ pub enum Tool {
     Objdump,
     /// Tests: compiles libFuzzer.
     Cxx,
+    /// Tests: another shell for the guest's scripts, the one of Alpine.
+    Busybox,
+    /// Tests: checks the guest's scripts.
+    Shellcheck,
 }
 
 /// A package manager, used to name the package that contains a program.
@@ -73,7 +77,7 @@ pub enum PackageManager {
 
 impl Tool {
     /// Every program, in the order in which `doctor` lists them.
-    pub const ALL: [Tool; 20] = [
+    pub const ALL: [Tool; 22] = [
         Tool::Docker,
         Tool::Podman,
         Tool::QemuX86,
@@ -94,6 +98,8 @@ impl Tool {
         Tool::Registry,
         Tool::Objdump,
         Tool::Cxx,
+        Tool::Busybox,
+        Tool::Shellcheck,
     ];
 
     /// File name of the program.
@@ -119,6 +125,8 @@ impl Tool {
             Tool::Registry => "docker-registry",
             Tool::Objdump => "objdump",
             Tool::Cxx => "c++",
+            Tool::Busybox => "busybox",
+            Tool::Shellcheck => "shellcheck",
         }
     }
 
@@ -138,6 +146,8 @@ impl Tool {
             Tool::Bmaptool => "check block maps in tests",
             Tool::Objdump => "check unified kernel images in tests",
             Tool::Cxx => "build the fuzzer",
+            Tool::Busybox => "run the guest's scripts in Alpine's shell in tests",
+            Tool::Shellcheck => "check the guest's scripts in tests",
             Tool::Mke2fs => "compare file systems with its own in tests",
             Tool::Skopeo => "create container images in tests",
             Tool::Registry => "pull container images in tests",
@@ -178,6 +188,11 @@ impl Tool {
             (Tool::Cxx, Pacman) => "gcc",
             // It comes with the compiler that Rust links with.
             (Tool::Cxx, Brew) => return None,
+            // It runs on Linux only.
+            (Tool::Busybox, Brew) => return None,
+            (Tool::Busybox, _) => "busybox",
+            (Tool::Shellcheck, Dnf) => "ShellCheck",
+            (Tool::Shellcheck, _) => "shellcheck",
             (Tool::FsckFat, _) => "dosfstools",
             (Tool::Sfdisk, Apt) => "fdisk",
             (Tool::Sfdisk, Apk) => "sfdisk",

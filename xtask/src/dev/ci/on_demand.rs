@@ -11,7 +11,7 @@ pub(super) enum When {
 }
 
 /// The tests that need whole machines: their subject, the prefix of their names, and when they run.
-pub(super) const MACHINES: [(&str, &str, When); 11] = [
+pub(super) const MACHINES: [(&str, &str, When); 14] = [
     (
         "the same files from every form of an image",
         "oci::",
@@ -31,6 +31,17 @@ pub(super) const MACHINES: [(&str, &str, When); 11] = [
         When::Always,
     ),
     ("sectors of 4096 bytes", "sectors::", When::Always),
+    (
+        "a disk that was copied while it was written to",
+        "ext4::power::",
+        When::Always,
+    ),
+    (
+        "power cuts, and growth a thousandfold",
+        "ext4::machine::",
+        When::Full,
+    ),
+    ("all options of ext4 together", "ext4::matrix::", When::Full),
     ("more logins and growth", "guest::all::", When::Full),
     ("a card without a cable", "guest::unplugged::", When::Full),
     ("kernels in other places", "layouts::", When::Full),

@@ -24,6 +24,7 @@ child() {
     for stat in /proc/[0-9]*/stat; do
         read -r line <"$stat" 2>/dev/null || continue
         # The name is in parentheses and may hold anything.
+        # shellcheck disable=SC2086 # the rest are numbers and a letter
         set -- "$1" ${line##*) }
         if [ "$3" = "$1" ]; then
             stat=${stat#/proc/}
