@@ -186,7 +186,9 @@ fn act_builds_debian_and_boots_it() {
     assert!(seconds > 1.0, "{seconds}");
     assert_eq!(job.outputs["release-url"], "");
     assert!(job.log.contains("Summary"), "{}", job.log);
-    assert!(job.log.contains("debian with BIOS") && job.log.contains("debian with UEFI"));
+    for boot in ["debian (BIOS, ", "debian (UEFI, "] {
+        assert!(job.log.contains(boot), "{boot}: {}", job.log);
+    }
 }
 
 #[test]
