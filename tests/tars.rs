@@ -11,8 +11,6 @@ use crate::common::{self, content, program, temp, with_input};
 use blocks::*;
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::error::Report;
-use docker_to_linux::format::raw::Raw;
-use docker_to_linux::fs::ext4::{self, Need, Spec};
 use docker_to_linux::rootfs::tar::TarError;
 use docker_to_linux::rootfs::{Kind, Node, Rootfs, Time, tar};
 use docker_to_linux::tool::Tool;
@@ -308,23 +306,9 @@ fn what_is_behind_the_end_is_told() {
 
 /// An ext4 of a tree, written to a file.
 fn ext4_file(rootfs: Rootfs, dir: &Utf8Path) -> Result<(Utf8PathBuf, u64), Report> {
-    let need = Need::of(&rootfs.tree, &[]);
-    let size = need.smallest();
-    let spec = Spec {
-        size,
-        uuid: uuid::Uuid::from_u128(7),
-        label: "root".into(),
-        epoch: 1_700_000_000,
-        inodes: need.inodes_for(size),
-        reserved_percent: 0,
-        need,
-    };
-    let Rootfs { tree, stores, .. } = rootfs;
-    let layout = ext4::layout(tree, &spec, &[])?;
     let at = dir.join("root.ext4");
-    let mut sink = Raw::new(File::create(&at).unwrap(), size).unwrap();
-    layout.emit(&stores, 0, &mut sink, &|_| ()).unwrap();
-    docker_to_linux::format::Sink::finish(&mut sink).unwrap();
+    let Rootfs { tree, stores, .. } = rootfs;
+    let size = common::ext4::smallest(tree, &stores, &[], &at)?;
     if let Some(mut e2fsck) = common::checker(Tool::E2fsck) {
         let said = content(e2fsck.args(["-fn", at.as_str()]));
         for bad in ["Fix?", "rror", "WARNING"] {

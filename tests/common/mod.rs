@@ -3,6 +3,7 @@
 mod checkers;
 mod efi;
 mod entries;
+pub mod ext4;
 pub mod github;
 pub mod machine;
 pub mod oci;

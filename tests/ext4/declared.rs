@@ -2,11 +2,9 @@
 
 use super::e2fsprogs::clean;
 use crate::common;
-use docker_to_linux::format::Sink;
-use docker_to_linux::format::raw::Raw;
-use docker_to_linux::fs::ext4::{self, Need, Spec, Wishes};
+use camino::Utf8Path;
+use docker_to_linux::fs::ext4::{self, Need, Wishes};
 use docker_to_linux::rootfs::{Content, Kind, Meta, Node, Stores, Tree};
-use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
@@ -15,24 +13,10 @@ fn file(bytes: &[u8]) -> Node {
     Node::new(Kind::File(content), Meta::root(0o644, 0))
 }
 
-/// Writes the file system of a tree, as small as its need says, into `image`.
+/// Writes the file system of a tree into `image`.
 fn write(tree: &Tree, wishes: Wishes<'_>, image: &Path) {
-    let need = Need::of(tree, wishes);
-    let size = need.smallest();
-    let spec = Spec {
-        size,
-        uuid: uuid::Uuid::from_u128(7),
-        label: "root".into(),
-        epoch: 1_700_000_000,
-        inodes: need.inodes_for(size),
-        reserved_percent: 0,
-        need,
-    };
-    let layout = ext4::layout(tree.clone(), &spec, wishes).unwrap();
-    let mut sink = Raw::new(File::create(image).unwrap(), size).unwrap();
-    let stores = Stores::default();
-    layout.emit(&stores, 0, &mut sink, &|_| ()).unwrap();
-    sink.finish().unwrap();
+    let image = Utf8Path::from_path(image).unwrap();
+    common::ext4::smallest(tree.clone(), &Stores::default(), wishes, image).unwrap();
 }
 
 /// What debugfs says to a request.

@@ -84,14 +84,21 @@ fn copy(from: &str, to: &str) {
     content(skopeo.args(["--insecure-policy", "copy", "-q", from, to]));
 }
 
-#[test]
-fn every_source_gives_the_same_bytes() {
-    let Some(place) = Place::new() else { return };
-    let Some(registry) = Registry::start(&place, "") else {
-        return;
-    };
+/// A place, a registry with one image whose tag is v1, the layout that it was filled from, and the
+/// image's digest.
+fn filled() -> Option<(Place, Registry, Layout, String)> {
+    let place = Place::new()?;
+    let registry = Registry::start(&place, "")?;
     let (layout, digest) = one_image(&place.dir.join("layout"));
     registry.fill(&layout, "v1", &[]);
+    Some((place, registry, layout, digest))
+}
+
+#[test]
+fn every_source_gives_the_same_bytes() {
+    let Some((place, registry, layout, digest)) = filled() else {
+        return;
+    };
     let at = |name: &str| place.dir.join(name);
     let (archive, saved) = (at("archive.tar"), at("saved.tar"));
     copy(
@@ -145,12 +152,9 @@ fn an_ordinary_user_needs_nothing_else() {
     if !is_root() {
         return skipped("making the image as another user takes root").unwrap_or_default();
     }
-    let Some(place) = Place::new() else { return };
-    let Some(registry) = Registry::start(&place, "") else {
+    let Some((place, registry, _, _)) = filled() else {
         return;
     };
-    let (layout, _) = one_image(&place.dir.join("layout"));
-    registry.fill(&layout, "v1", &[]);
     let sum = made(&place, &mut registry.pull(&place, ":v1"));
     fs_err::remove_dir_all(place.dir.join("target")).unwrap();
     content(Command::new("chown").args(["-R", "65534:65534", place.dir.as_str()]));
@@ -209,12 +213,9 @@ fn an_index_gives_the_machines_platform() {
 
 #[test]
 fn what_a_registry_does_not_have_is_said() {
-    let Some(place) = Place::new() else { return };
-    let Some(registry) = Registry::start(&place, "") else {
+    let Some((place, registry, _, _)) = filled() else {
         return;
     };
-    let (layout, _) = one_image(&place.dir.join("layout"));
-    registry.fill(&layout, "v1", &[]);
     let none = format!("@sha256:{}", "0".repeat(64));
     insta::assert_snapshot!(refused(&place, &registry.host, &mut registry.pull(&place, ":v2")), @"error: pulling docker://[HOST]/team/box:v2: [HOST] has no image of that name (manifest unknown); hint: check the name and the tag; if the repository is private, log in first: `docker login [HOST]` or `podman login [HOST]` (2)");
     insta::assert_snapshot!(refused(&place, &registry.host, &mut registry.pull(&place, &none)), @"error: pulling docker://[HOST]/team/box@sha256:[SHA256]: [HOST] has no image of that name (manifest unknown); hint: check the name and the tag; if the repository is private, log in first: `docker login [HOST]` or `podman login [HOST]` (2)");

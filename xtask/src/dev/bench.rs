@@ -122,7 +122,8 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     let engine = engine
         .as_ref()
         .filter(|e| args.files == 0 && e.has_image(&image));
-    let (mut ways, mut formats) = ways(args, engine, &image, &tar)?;
+    let entries = entries(&tar)?;
+    let (mut ways, mut formats) = ways(args, engine, &image, (&tar, entries))?;
     match args.only {
         Some(Table::Ways) => formats.clear(),
         Some(Table::Formats) => ways.clear(),
@@ -136,7 +137,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
         }
     }
     if !ways.is_empty() {
-        print(&table(&ways, &tar)?)?;
+        print(&table(&ways, (&tar, entries))?)?;
     }
     if !formats.is_empty() {
         print(&formats::table(&formats))?;
@@ -201,13 +202,12 @@ fn ways(
     args: &Args,
     engine: Option<&Engine>,
     image: &str,
-    tar: &Utf8Path,
+    (tar, entries): (&Utf8Path, u64),
 ) -> anyhow::Result<(Vec<Way>, Vec<Way>)> {
     let own: Utf8PathBuf = std::env::current_exe()?.try_into()?;
     let root = rustix::process::geteuid().is_root();
     // Other programs must be told a size: each file needs half a block more on average, and its
     // inode. The rest is for bitmaps and the journal.
-    let entries = entries(tar)?;
     let bytes = fs::metadata(tar)?.len() * 5 / 4 + entries * 4096 + (64 << 20);
     let size = bytes.next_multiple_of(1 << 20) >> 20;
     let most = entries + 1_000_000;
@@ -343,12 +343,12 @@ fn high_water_mark(pid: u32) -> Option<u64> {
 }
 
 /// The result in Markdown, for the README.
-fn table(ways: &[Way], tar: &Utf8Path) -> anyhow::Result<String> {
+fn table(ways: &[Way], (tar, entries): (&Utf8Path, u64)) -> anyhow::Result<String> {
     let one = ways.first().context("nothing was measured")?;
     let mut text = format!(
         "Root file system: a tar of {} with {} entries.\n\n| way | median | times `cat` | peak memory |\n|---|---|---|---|\n",
         Size(fs::metadata(tar)?.len()),
-        entries(tar)?
+        entries
     );
     for way in ways {
         let row = match (way.skipped, way.median()) {
