@@ -55,7 +55,17 @@ pub struct Assembly {
 impl Assembly {
     /// Turns `rootfs` into a machine, plans its disk and lays it out.
     pub fn new(
+        rootfs: Rootfs,
+        machine: &MachineSpec,
+        loaders: &Loaders,
+    ) -> Result<Assembly, Report> {
+        Assembly::joined(rootfs, None, machine, loaders)
+    }
+
+    /// The same with the whole tree of a container in a folder of the machine.
+    pub fn joined(
         mut rootfs: Rootfs,
+        hosted: Option<Rootfs>,
         machine: &MachineSpec,
         loaders: &Loaders,
     ) -> Result<Assembly, Report> {
@@ -65,6 +75,10 @@ impl Assembly {
         let arch = *arch;
         let mut notes = std::mem::take(&mut rootfs.notes);
         notes.extend(guest::clean(&mut rootfs)?);
+        // Nothing of the container is cleaned.
+        if let Some(container) = hosted {
+            notes.extend(graft(&mut rootfs, container)?);
+        }
         machine.given.overlay.apply(&mut rootfs)?;
         let outline = Outline::decide(&MachineFacts {
             name,
@@ -225,6 +239,17 @@ impl Assembly {
         let mut checked = Checked::new(sink, self.plan.disk.size);
         whole.emit(&self.stores, &mut checked, progress)
     }
+}
+
+/// Puts the tree of a hosted container into its folder of the machine. Returns its notes.
+fn graft(machine: &mut Rootfs, mut container: Rootfs) -> Result<Vec<String>, Report> {
+    let notes = std::mem::take(&mut container.notes);
+    machine.graft(plan::HOSTED_ROOT, container).map_err(|e| {
+        Report::failure("putting the container into the machine")
+            .because(e)
+            .hint("use another machine: `cargo xtask machine list` shows what there is")
+    })?;
+    Ok(notes)
 }
 
 /// Who can log in to a complete root file system: these users with their passwords, and others with

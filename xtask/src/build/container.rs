@@ -6,7 +6,7 @@
 use super::Request;
 use crate::engine::{self, Build, Engine, Files, Held, Seen, Starts};
 use crate::error::Report;
-use crate::model::Arch;
+use crate::model::{Arch, Join};
 use crate::plan::ContainerFacts;
 use crate::progress::Progress;
 use crate::recipe::{self, Found, Recipe};
@@ -87,6 +87,7 @@ impl Container {
         let facts = ContainerFacts {
             config: Some(engine.config(&image.id)?),
             given: true,
+            join: Some(Join::Native),
         };
         let hostname = hostname(&name);
         let arguments = overrides.build_args.keys().map(String::as_str);

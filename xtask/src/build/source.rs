@@ -101,6 +101,7 @@ pub(super) fn fetch(job: &Job<'_>, request: Request) -> Result<Fetched, Report> 
         base: None,
         container: ContainerFacts {
             given: config.is_some(),
+            join: None,
             config,
         },
     };
@@ -161,6 +162,7 @@ fn from_engine(job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
         None => ContainerFacts {
             config: found.recipe.service.is_some().then_some(config),
             given: false,
+            join: None,
         },
     };
     Ok(Fetched {

@@ -11,6 +11,7 @@ mod dhcp;
 mod fstab;
 mod grow;
 pub mod hashes;
+mod hosted;
 pub mod init;
 mod locale;
 mod login;
@@ -148,7 +149,8 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
     fstab::write(rootfs, init, &settings.mounts)?;
     notes.extend(network::write(rootfs, settings)?);
     let own_init = service::own_init(&settings.kernel_arguments);
-    if let Some(container) = &settings.container {
+    let native = settings.container.as_ref().filter(|c| c.root.is_none());
+    if let Some(container) = native {
         notes.extend(service::disable_rivals(rootfs, init, container, &own_init)?);
     }
     notes.extend(dhcp::configure(rootfs, init, settings)?);
@@ -168,7 +170,10 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
     }
     notes.extend(console::add(rootfs, init, settings)?);
     if let Some(container) = &settings.container {
-        notes.extend(service::add(rootfs, init, container, &own_init)?);
+        notes.extend(match &container.root {
+            None => service::add(rootfs, init, container, &own_init)?,
+            Some(root) => hosted::add(rootfs, init, container, root)?,
+        });
     }
     if let Some(update) = &settings.boot_update {
         notes.extend(boot::add(rootfs, init, update)?);

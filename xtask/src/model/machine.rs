@@ -36,6 +36,25 @@ pub enum Service {
     Off,
 }
 
+/// How a container becomes part of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Join {
+    /// Kernel and init are installed into the container's own system, by its package manager.
+    Native,
+    /// The container's files stay as they are in a folder of a ready machine.
+    Hosted,
+}
+
+impl std::fmt::Display for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Join::Native => "native",
+            Join::Hosted => "hosted",
+        })
+    }
+}
+
 /// Firmware that an image boots with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -15,7 +15,7 @@ mod transport;
 pub use digest::{Digest, NotDigest};
 pub use disk::{DiskSize, SectorSize, TableKind};
 pub use format::{Compression, Format, Packing};
-pub use machine::{Arch, BootEntryKind, BootMode, Service};
+pub use machine::{Arch, BootEntryKind, BootMode, Join, Service};
 pub use reference::{Reference, ReferenceError, is_host};
 pub use size::{GIB, MIB, Size};
 pub use transport::{Transport, TransportError};

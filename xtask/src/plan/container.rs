@@ -2,15 +2,23 @@
 
 use super::Signal;
 use crate::error::Report;
-use crate::model::Service;
+use crate::model::{Join, Service};
 use crate::rootfs::oci::Config;
 use serde::Serialize;
+
+/// The folder of a machine that holds the whole tree of a hosted container. The machine's own
+/// programs must not look at it as if it were theirs.
+pub const HOSTED_ROOT: &str = "/var/lib/container/root";
 
 /// What a machine keeps of its container. The environment is not serialised because images keep
 /// secrets in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Container {
+    /// The folder with the container's tree, in which its command runs: [`HOSTED_ROOT`]. `None` if
+    /// the container's system is the machine's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
     /// When the command is restarted. `None` if the machine does not start it at all.
     pub restart: Option<Restart>,
     /// Entry point and arguments.
@@ -51,6 +59,9 @@ pub struct ContainerFacts {
     /// service unless the recipe says otherwise. A recipe's own image gets one only if the recipe
     /// asks for it.
     pub given: bool,
+    /// How the container becomes part of the machine. `None` if there is no container, only a root
+    /// file system.
+    pub join: Option<Join>,
 }
 
 /// Variables that tell programs that they run in a container (systemd's CONTAINER_INTERFACE). The
@@ -119,6 +130,7 @@ pub(super) fn container(
         .hint("rebuild the container image without it"));
     }
     let container = Container {
+        root: (facts.join == Some(Join::Hosted)).then(|| HOSTED_ROOT.to_owned()),
         restart,
         command,
         env,
@@ -160,6 +172,7 @@ mod tests {
         ContainerFacts {
             config: Some(serde_json::from_str(json).unwrap()),
             given,
+            join: None,
         }
     }
 

@@ -18,7 +18,7 @@ mod signal;
 mod tests;
 
 use container::container;
-pub use container::{Container, ContainerFacts, Restart};
+pub use container::{Container, ContainerFacts, HOSTED_ROOT, Restart};
 pub use decide::Facts;
 pub use ids::Ids;
 pub use kernel_file::machine;

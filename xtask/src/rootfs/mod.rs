@@ -4,6 +4,8 @@
 pub mod budget;
 mod created;
 mod digest;
+mod graft;
+mod inside;
 mod node;
 pub mod oci;
 pub mod program;
@@ -13,6 +15,8 @@ pub mod tree;
 mod walk;
 
 pub use budget::{Budget, Limits};
+pub use graft::GraftError;
+pub use inside::Inside;
 pub use node::{Content, Kind, Meta, Node, Segment, Time, Xattrs};
 pub use store::{Store, Stores};
 pub use tree::{NodeId, ROOT, Tree, TreeError};
@@ -51,6 +55,11 @@ impl Rootfs {
         let Some(id) = self.tree.resolve(path) else {
             return Ok(None);
         };
+        self.read_node(id, path, limit)
+    }
+
+    /// Reads the file with this number; `path` is for errors.
+    fn read_node(&self, id: NodeId, path: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let Kind::File(content) = &self.tree.node(id).kind else {
             return Ok(None);
         };

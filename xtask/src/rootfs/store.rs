@@ -42,6 +42,13 @@ impl Stores {
         u32::try_from(self.0.len() - 1).unwrap_or(u32::MAX)
     }
 
+    /// Adds all stores of `others` and returns the number of the first.
+    pub(super) fn append(&mut self, others: Stores) -> u32 {
+        let first = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        self.0.extend(others.0);
+        first
+    }
+
     /// The store with that number.
     pub fn get(&self, number: u32) -> io::Result<&Store> {
         self.0

@@ -14,7 +14,7 @@ const MAX_LINKS: u32 = 40;
 
 /// The number of a node in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeId(u32);
+pub struct NodeId(pub(super) u32);
 
 impl NodeId {
     /// Its number: nodes are numbered in the order in which they are made.
@@ -128,7 +128,7 @@ pub enum Prune {
 /// a number. Removed nodes stay in the vector (nothing refers to them any more).
 #[derive(Debug, Clone)]
 pub struct Tree {
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     budget: Budget,
 }
 
@@ -188,7 +188,12 @@ impl Tree {
     /// The real path of `path` with every link followed, e.g. `/a/b`. `None` if it does not exist,
     /// or if a name is not UTF-8: this program never looks for such names.
     pub fn canonical(&self, path: impl AsRef<[u8]>) -> Option<String> {
-        let trail = self.trail(path.as_ref(), true)?;
+        self.canonical_below(ROOT, path.as_ref())
+    }
+
+    /// The same for a path that begins at the folder `root`, which no link leads out of.
+    pub(super) fn canonical_below(&self, root: NodeId, path: &[u8]) -> Option<String> {
+        let trail = self.trail(root, path, true)?;
         let names: Option<Vec<&str>> = trail.iter().map(|(n, _)| n.to_str().ok()).collect();
         Some(format!("/{}", names?.join("/")))
     }
@@ -209,19 +214,29 @@ impl Tree {
     /// The nodes on the way to `path` (every link followed), with its own node last and without the
     /// root; empty if it does not exist.
     pub fn steps(&self, path: impl AsRef<[u8]>) -> Vec<NodeId> {
-        let trail = self.trail(path.as_ref(), true).unwrap_or_default();
+        let trail = self.trail(ROOT, path.as_ref(), true).unwrap_or_default();
         trail.into_iter().map(|(_, id)| id).collect()
     }
 
     fn find(&self, path: &[u8], follow: bool) -> Option<NodeId> {
-        self.trail(path, follow)
-            .map(|t| t.last().map_or(ROOT, |(_, id)| *id))
+        self.find_below(ROOT, path, follow)
     }
 
-    /// The steps from the root to `path`, links followed.
-    fn trail<'a>(&'a self, path: &'a [u8], follow_last: bool) -> Option<Vec<(&'a BStr, NodeId)>> {
+    /// Finds a path that begins at the folder `root`, which no link leads out of.
+    pub(super) fn find_below(&self, root: NodeId, path: &[u8], follow: bool) -> Option<NodeId> {
+        self.trail(root, path, follow)
+            .map(|t| t.last().map_or(root, |(_, id)| *id))
+    }
+
+    /// The steps from the folder `root` to `path`, links followed.
+    fn trail<'a>(
+        &'a self,
+        root: NodeId,
+        path: &'a [u8],
+        follow_last: bool,
+    ) -> Option<Vec<(&'a BStr, NodeId)>> {
         let mut steps = 0;
-        let trail = self.follow(path, follow_last, &mut steps);
+        let trail = self.follow(root, path, follow_last, &mut steps);
         // A single look-up is short: at most 40 links, and their targets are at most as long as a
         // path.
         trail.filter(|_| self.budget.step(steps))
@@ -229,6 +244,7 @@ impl Tree {
 
     fn follow<'a>(
         &'a self,
+        root: NodeId,
         path: &'a [u8],
         follow_last: bool,
         steps: &mut u64,
@@ -243,7 +259,7 @@ impl Tree {
                 trail.pop();
                 continue;
             }
-            let here = trail.last().map_or(ROOT, |(_, id)| *id);
+            let here = trail.last().map_or(root, |(_, id)| *id);
             let Kind::Dir(children) = &self.node(here).kind else {
                 return None;
             };
@@ -431,7 +447,7 @@ impl Tree {
         Ok(NodeId(id))
     }
 
-    fn attach(&mut self, dir: NodeId, name: &[u8], id: NodeId) {
+    pub(super) fn attach(&mut self, dir: NodeId, name: &[u8], id: NodeId) {
         if let Kind::Dir(children) = &mut self.node_mut(dir).kind {
             children.insert(boxed(name), id);
             self.node_mut(id).links += 1;
@@ -460,7 +476,7 @@ impl Tree {
 
     /// The parent directory of `path` (made if it is missing) and the last name; `None` for the
     /// root itself.
-    fn parent_of<'p>(
+    pub(super) fn parent_of<'p>(
         &mut self,
         path: &'p [u8],
         mtime: Time,
@@ -501,7 +517,7 @@ impl Tree {
                         let so_far = parents[..=depth].join(&b"/"[..]);
                         let is_link = matches!(kind, Kind::Symlink(_));
                         let kind = kind.name();
-                        let trail = self.trail(&so_far, true);
+                        let trail = self.trail(ROOT, &so_far, true);
                         let end = trail.as_ref().map(|t| t.last().map_or(ROOT, |(_, id)| *id));
                         match end {
                             Some(id) if matches!(self.node(id).kind, Kind::Dir(_)) => {

@@ -18,6 +18,7 @@ use std::process::{Command, Stdio};
 fn container(command: &[&str], env: &[(&str, &str)]) -> Container {
     let owned = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
     Container {
+        root: None,
         restart: Some(Restart::OnFailure),
         command: command.iter().map(|s| (*s).to_owned()).collect(),
         env: env.iter().map(owned).collect(),
