@@ -26,11 +26,8 @@ fn containers_that_nothing_can_be_added_to_are_refused() {
         return;
     };
     refused(
-        &["--container", BARE],
-        &[
-            "has no package manager",
-            "COPY --from=docker-to-linux-test-bare:1",
-        ],
+        &["--container", BARE, "--as", "native"],
+        &["has no package manager", "--as hosted"],
     );
     const OTHER: &str = "docker-to-linux-test-other:1";
     let system = |release: &str| {
@@ -42,13 +39,11 @@ fn containers_that_nothing_can_be_added_to_are_refused() {
         ]
     };
     let plan9 = Imported::new(OTHER, &system("ID=plan9\nID_LIKE=\"unix v7\"\n")).unwrap();
-    refused(&["--container", OTHER], &["plan9 or unix or v7", "serves:"]);
+    let native = ["--container", OTHER, "--as", "native"];
+    refused(&native, &["plan9 or unix or v7", "serves:"]);
     drop(plan9);
     let _silent = Imported::new(OTHER, &system("NAME=x\n")).unwrap();
-    refused(
-        &["--container", OTHER],
-        &["is unknown: it has no /etc/os-release"],
-    );
+    refused(&native, &["is unknown: it has no /etc/os-release"]);
 }
 
 #[test]
@@ -70,6 +65,34 @@ fn what_is_asked_wrongly_is_told_at_once() {
         &["is not a valid image name"],
     );
     refused(&[], &["<RECIPE>"]);
+    refused(
+        &["debian", "--as", "hosted"],
+        &["--as is about a container", "--container"],
+    );
+    refused(
+        &["--container", "x", "--as", "native", "--machine", "y"],
+        &["--machine does not fit --as native"],
+    );
+    refused(
+        &["--container", "x", "--machine", "y@1"],
+        &["--machine \"y@1\" has no digest", "NAME@sha256:DIGEST"],
+    );
+    refused(
+        &["--container", "oci:nowhere", "--as", "native"],
+        &["--as native needs an image in a container engine"],
+    );
+    refused(
+        &["--container", "oci:"],
+        &["--container \"oci:\" has no path"],
+    );
+    refused(
+        &["--container", "x", "--blob-dir", "y"],
+        &["--blob-dir does not fit --container x"],
+    );
+    refused(
+        &["--container", "docker-daemon:x:1"],
+        &["give its name only: --container x:1"],
+    );
     // Nothing reaches the engine as a separate option.
     for image in ["--help", "-v", "", "a b", "Nginx", "--privileged=true"] {
         let container = format!("--container={image}");

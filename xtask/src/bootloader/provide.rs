@@ -87,7 +87,7 @@ pub fn loaders(wanted: &Wanted<'_>) -> Result<Loaders, Report> {
 }
 
 /// Base image of the container of recipes/bootloader.
-const BASE: &str = "debian:trixie-slim";
+pub const BASE: &str = "debian:trixie-slim";
 
 /// Builds the container and copies its files into the cache.
 fn build(engine: &Engine, wanted: &Wanted<'_>, cache: &Utf8Path) -> Result<(), Report> {

@@ -4,9 +4,10 @@
 //! with the image as its base.
 
 use super::Request;
+use super::from::Input;
 use crate::engine::{self, Build, Engine, Files, Held, Seen, Starts};
 use crate::error::Report;
-use crate::model::{Arch, Join};
+use crate::model::{Arch, Join, Transport};
 use crate::plan::ContainerFacts;
 use crate::progress::Progress;
 use crate::recipe::{self, Found, Recipe};
@@ -17,6 +18,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub enum Container {
     /// Name of an image in the engine or in a registry.
     Image(String),
+    /// An image in files, or in a registry from which this program pulls it.
+    Stored(Input),
     /// A Dockerfile that builds the image.
     Dockerfile {
         /// Path of the Dockerfile.
@@ -41,49 +44,39 @@ impl Container {
     pub(super) fn check(&self) -> Result<(), Report> {
         match self {
             Container::Image(image) => engine::check_image(image, "--container"),
+            Container::Stored(input) => input.check("--container"),
             Container::Dockerfile { .. } => Ok(()),
         }
     }
 
     /// The container as it was given: its image or its Dockerfile.
-    pub(super) fn named(&self) -> &str {
+    pub(super) fn named(&self) -> String {
         match self {
-            Container::Image(image) => image,
-            Container::Dockerfile { file, .. } => file.as_str(),
+            Container::Image(image) => image.clone(),
+            Container::Stored(input) => input.place.to_string(),
+            Container::Dockerfile { file, .. } => file.to_string(),
         }
     }
 
-    /// Finds or builds the container's image, and finds the recipe for it: the request's, or the
-    /// one that serves its system. The returned recipe has the image as its base.
-    pub(super) fn prepare(
+    /// The name of the disk image that the request asks for.
+    pub(super) fn name_for(&self, request: &Request) -> String {
+        let given = request.overrides.name.clone();
+        given.unwrap_or_else(|| self.image_name())
+    }
+
+    /// Prepares the build of a recipe whose base is the container's image.
+    pub(super) fn native(
         &self,
+        engine: &Engine,
+        image: Held,
+        family: Found,
         request: &Request,
         progress: &dyn Progress,
     ) -> Result<Prepared, Report> {
-        let engine = &Engine::find(request.engine)?;
         let overrides = &request.overrides;
         let arch = overrides.arch.unwrap_or_else(engine::host_arch);
-        let name = overrides.name.clone().unwrap_or_else(|| self.image_name());
-        let (shown, image) = match self {
-            Container::Image(image) => {
-                let fetched = fetch(engine, image, arch, progress)?;
-                (image.clone(), engine.hold(&fetched)?)
-            }
-            Container::Dockerfile { file, .. } => {
-                let image = self.build(file, &name, (engine, arch), request, progress)?;
-                (name.clone(), image)
-            }
-        };
-        let files = Files::of(engine, &image.id)?;
-        has_package_manager(&files, &shown)?;
-        let family = match &request.recipe {
-            Some(found) => request.complete(found.clone())?,
-            None => family(&files, &shown)?,
-        };
-        progress.stage(&format!(
-            "{shown}: turning it into a machine with the recipe {}",
-            family.name
-        ));
+        let name = self.name_for(request);
+        let shown = self.shown(&name);
         let facts = ContainerFacts {
             config: Some(engine.config(&image.id)?),
             given: true,
@@ -109,19 +102,19 @@ impl Container {
         })
     }
 
+    /// What messages call the image: the name of a Dockerfile says little.
+    pub(super) fn shown(&self, name: &str) -> String {
+        match self {
+            Container::Dockerfile { .. } => name.to_owned(),
+            _ => self.named(),
+        }
+    }
+
     /// The default name of the disk image, e.g. `nginx` for `ghcr.io/x/nginx:1.27`.
     pub(super) fn image_name(&self) -> String {
         let text = match self {
-            Container::Image(image) => {
-                let plain = image.split('@').next().unwrap_or_default();
-                let last = plain.rsplit('/').next().unwrap_or_default();
-                match last.split_once(':') {
-                    // An id: `sha256:0123...`.
-                    Some(("sha256", id)) => id.chars().take(12).collect(),
-                    Some((name, _tag)) => name.to_owned(),
-                    None => last.to_owned(),
-                }
-            }
+            Container::Stored(input) => stored_name(&input.place),
+            Container::Image(image) => of_image(image),
             Container::Dockerfile { file, .. } => {
                 let context = self.context(file);
                 let real = context.canonicalize_utf8().unwrap_or(context);
@@ -142,14 +135,14 @@ impl Container {
     fn context(&self, file: &Utf8Path) -> Utf8PathBuf {
         let given = match self {
             Container::Dockerfile { context, .. } => context.as_deref(),
-            Container::Image(_) => None,
+            Container::Image(_) | Container::Stored(_) => None,
         };
         let own = || file.parent().filter(|d| !d.as_str().is_empty());
         given.or_else(own).unwrap_or(Utf8Path::new(".")).to_owned()
     }
 
     /// Builds the Dockerfile `file` for an image called `name`.
-    fn build(
+    pub(super) fn build(
         &self,
         file: &Utf8Path,
         name: &str,
@@ -180,8 +173,42 @@ impl Container {
     }
 }
 
+/// The name of an image without registry, folder, tag and digest.
+fn of_image(image: &str) -> String {
+    let plain = image.split('@').next().unwrap_or_default();
+    let last = plain.rsplit('/').next().unwrap_or_default();
+    match last.split_once(':') {
+        // An id: `sha256:0123...`.
+        Some(("sha256", id)) => id.chars().take(12).collect(),
+        Some((name, _tag)) => name.to_owned(),
+        None => last.to_owned(),
+    }
+}
+
+/// The name for an image in a layout or an archive: the image's own, if there is more than a tag;
+/// else that of the folder or file.
+fn stored_name(place: &Transport) -> String {
+    let own = place.name().filter(|name| name.contains([':', '/']));
+    match (place, own) {
+        (Transport::Registry(reference), _) => of_image(reference.repository()),
+        (_, Some(own)) => of_image(own),
+        (
+            Transport::Path(path)
+            | Transport::OciDir(path, _)
+            | Transport::OciArchive(path, _)
+            | Transport::DockerArchive(path, _),
+            None,
+        ) => {
+            let real = path.canonicalize_utf8().unwrap_or_else(|_| path.clone());
+            let file = real.file_name().unwrap_or_default();
+            let stem = file.split(".tar").next().unwrap_or_default();
+            stem.to_owned()
+        }
+    }
+}
+
 /// Makes sure that the engine has the image, and pulls it if it is missing.
-fn fetch(
+pub(super) fn fetch(
     engine: &Engine,
     image: &str,
     arch: Arch,
@@ -215,7 +242,7 @@ const PACKAGE_MANAGERS: [&str; 12] = [
 ];
 
 /// Refuses a container in which no packages can be installed.
-fn has_package_manager(files: &Files<'_>, image: &str) -> Result<(), Report> {
+pub(super) fn has_package_manager(files: &Files<'_>, image: &str) -> Result<(), Report> {
     let has = |path: &str| files.look(path).is_some();
     if PACKAGE_MANAGERS.iter().any(|p| has(p)) && has("/bin/sh") {
         return Ok(());
@@ -223,13 +250,11 @@ fn has_package_manager(files: &Files<'_>, image: &str) -> Result<(), Report> {
     Err(Report::mistake(format!(
         "{image} has no package manager (it is distroless, or made FROM scratch), so kernel and init cannot be installed in it"
     ))
-    .hint(format!(
-        "write a recipe for a distribution that copies the program from the image, e.g. `COPY --from={image} /app /app`; see recipes/debian for an example"
-    )))
+    .hint("leave --as native out: then it is put into a ready machine"))
 }
 
 /// The recipe that serves the container's system.
-fn family(files: &Files<'_>, image: &str) -> Result<Found, Report> {
+pub(super) fn family(files: &Files<'_>, image: &str) -> Result<Found, Report> {
     let text = |path| match files.look(path) {
         Some(Seen::File(text)) => Some(text),
         _ => None,
@@ -248,7 +273,7 @@ fn family(files: &Files<'_>, image: &str) -> Result<Found, Report> {
     recipe::serving(&ids)
 }
 
-fn hostname(name: &str) -> Option<String> {
+pub(super) fn hostname(name: &str) -> Option<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let name: String = name
         .chars()

@@ -1,6 +1,7 @@
 //! Writes a disk in every format in one pass, and its metadata files.
 
 use super::Assembly;
+use super::input::Unchecked;
 use crate::deliver::artifact;
 use crate::deliver::manifest::{self, Manifest};
 use crate::deliver::sbom::Inventory;
@@ -100,10 +101,16 @@ impl Files {
 pub(super) struct Contents<'a> {
     pub(super) found: &'a Found,
     pub(super) assembly: &'a Assembly,
+    /// Whether `found` is a recipe, and not only defaults.
+    pub(super) recipe: bool,
     /// The packages, if metadata files are written.
     pub(super) inventory: Option<Inventory>,
     /// The container image that the Dockerfile is based on.
     pub(super) base: Option<manifest::Base>,
+    /// The machine that the container was put into.
+    pub(super) machine: Option<manifest::Machine>,
+    /// What is still being checked.
+    pub(super) unchecked: Vec<Unchecked>,
 }
 
 /// Progress is told in steps of this many bytes.
@@ -120,8 +127,11 @@ pub(super) fn image(
     let Contents {
         found,
         assembly,
+        recipe,
         inventory,
         base,
+        machine,
+        unchecked,
     } = contents;
     let plan = &assembly.plan;
     let mut options = format::Options {
@@ -156,11 +166,18 @@ pub(super) fn image(
     drop(bar);
     let metadata = match inventory {
         None => None,
-        Some(inventory) => Some(Metadata {
-            manifest: Manifest::new(plan, Some(manifest::Recipe::of(found)?), base),
-            inventory: Some(inventory),
-        }),
+        Some(inventory) => {
+            let recipe = recipe.then(|| manifest::Recipe::of(found)).transpose()?;
+            let mut manifest = Manifest::new(plan, recipe, base);
+            manifest.machine = machine;
+            Some(Metadata {
+                manifest,
+                inventory: Some(inventory),
+            })
+        }
     };
+    // Nothing gets its name before everything that it was made of is known to be right.
+    unchecked.into_iter().try_for_each(Unchecked::finish)?;
     let delivery = Delivery {
         artifacts,
         others: Vec::new(),

@@ -1,13 +1,68 @@
 //! Reads a root file system or a container image from files.
 
 use crate::error::{Class, Report};
-use crate::model::{Reference, Transport};
+use crate::model::{Digest, Reference, Transport};
 use crate::progress::{Counted, Progress};
-use crate::rootfs::oci::{self, Config, Input, Wanted};
+use crate::rootfs::oci::{self, Checks, Config, Image, Input, Wanted};
 use crate::rootfs::tar::{self, TarError};
 use crate::rootfs::{Budget, Rootfs};
 use camino::Utf8Path;
 use std::fs::File;
+
+/// A root file system that was read.
+pub(super) struct Read {
+    pub(super) rootfs: Rootfs,
+    /// The configuration, if it is an image.
+    pub(super) config: Option<Config>,
+    /// The image's digest, if it has one.
+    pub(super) digest: Option<Digest>,
+    /// What is still being checked.
+    pub(super) unchecked: Unchecked,
+}
+
+impl Read {
+    fn plain(rootfs: Rootfs) -> Read {
+        Read {
+            rootfs,
+            config: None,
+            digest: None,
+            unchecked: Unchecked::new(Checks::default(), |report| report),
+        }
+    }
+
+    /// An image that errors call `name`.
+    pub(super) fn image(image: Image, name: &str) -> Read {
+        let name = name.to_owned();
+        Read {
+            rootfs: image.rootfs,
+            config: Some(image.config),
+            digest: image.digest,
+            unchecked: Unchecked::new(image.checks, move |report| named(report, &name)),
+        }
+    }
+}
+
+/// Digests that are computed while the image is made.
+pub(super) struct Unchecked {
+    checks: Checks,
+    error: Box<dyn Fn(Report) -> Report>,
+}
+
+impl Unchecked {
+    /// `error` completes the error for a wrong digest.
+    pub(super) fn new(checks: Checks, error: impl Fn(Report) -> Report + 'static) -> Unchecked {
+        Unchecked {
+            checks,
+            error: Box::new(error),
+        }
+    }
+
+    /// Waits for the digests. Fails if one is wrong; then nothing may be made of what was read.
+    pub(super) fn finish(mut self) -> Result<(), Report> {
+        let done = self.checks.wait();
+        done.map_err(|e| (self.error)(e.into()))
+    }
+}
 
 /// What the user says that an input is.
 #[derive(Clone, Copy)]
@@ -28,7 +83,7 @@ pub(super) fn read(
     budget: Budget,
     spool_dir: &Utf8Path,
     progress: &dyn Progress,
-) -> Result<(Rootfs, Option<Config>), Report> {
+) -> Result<Read, Report> {
     let (path, said) = match place {
         Transport::Path(path) => (path, Said::Nothing),
         Transport::OciDir(path, _) => (path, Said::Folder),
@@ -66,7 +121,7 @@ pub(super) fn read(
         )
     };
     let rootfs = rootfs.map_err(|e| bad_tar(name, e))?;
-    let input = oci::from_tar(rootfs, wanted, budget, spool_dir);
+    let input = oci::open_tar(rootfs, wanted, budget, spool_dir);
     match (input.map_err(|e| named(e.into(), name))?, said) {
         (Input::Rootfs(_), Said::Archive(prefix)) => Err(Report::mistake(format!(
             "{path} is a tar, but not one of a container image, which {prefix}: means"
@@ -74,11 +129,29 @@ pub(super) fn read(
         .hint(format!(
             "if it is a tar of a root file system, write --from {path}"
         ))),
-        (Input::Rootfs(rootfs), _) => Ok((rootfs, None)),
+        (Input::Rootfs(rootfs), _) => Ok(Read::plain(rootfs)),
         (Input::Image(image), _) => {
             progress.detail("it is a container image: merging its layers");
-            Ok((image.rootfs, Some(image.config)))
+            Ok(Read::image(*image, name))
         }
+    }
+}
+
+/// Reads an image from the stream that `docker save` writes. Errors call it `name`.
+pub(super) fn saved(
+    stream: impl std::io::Read + 'static,
+    name: &str,
+    wanted: &Wanted,
+    budget: Budget,
+    spool_dir: &Utf8Path,
+) -> Result<Read, Report> {
+    let tar = tar::from_stream_within(stream, spool_dir, &budget).map_err(|e| bad_tar(name, e))?;
+    let input = oci::open_tar(tar, wanted, budget, spool_dir);
+    match input.map_err(|e| named(e.into(), name))? {
+        Input::Image(image) => Ok(Read::image(*image, name)),
+        Input::Rootfs(_) => Err(Report::failure(format!(
+            "reading the container image {name}: the container engine did not save an image"
+        ))),
     }
 }
 
@@ -113,16 +186,16 @@ fn folder(
     wanted: &Wanted,
     budget: Budget,
     spool_dir: &Utf8Path,
-) -> Result<(Rootfs, Option<Config>), Report> {
+) -> Result<Read, Report> {
     if !oci::is_image_dir(path) {
         return Err(Report::mistake(format!(
             "{path} is a folder, but does not contain a container image (it has neither index.json with blobs, nor manifest.json or repositories)"
         ))
         .hint(format!("for a root file system: `tar -C {path} -c . | cargo xtask image RECIPE --from -`, run as a user who may read all of it")));
     }
-    let image = oci::from_dir(path, wanted, budget, spool_dir);
+    let image = oci::open_dir(path, wanted, budget, spool_dir);
     let image = image.map_err(|e| named(e.into(), path.as_str()))?;
-    Ok((image.rootfs, Some(image.config)))
+    Ok(Read::image(image, path.as_str()))
 }
 
 fn named(mut report: Report, name: &str) -> Report {

@@ -10,8 +10,12 @@ mod convert;
 mod deliver;
 mod esp;
 mod extlinux;
+mod from;
+mod hosted;
 mod input;
+mod join;
 mod loaders;
+mod make_machine;
 mod overrides;
 mod pulled;
 mod source;
@@ -20,20 +24,27 @@ pub use assembly::{Assembly, HAS_PASSWORDS, MachineSpec};
 pub use container::Container;
 pub use convert::{Conversion, convert};
 pub use deliver::Files;
+pub use from::Input;
+pub use make_machine::{MachineRequest, machine as make_machine};
 pub use overrides::Overrides;
-pub use source::{Input, Source};
+pub use source::Source;
 
+use crate::deliver::manifest;
 use crate::deliver::sbom::Inventory;
 use crate::engine::{self, Engine};
 use crate::error::Report;
 use crate::guest::{self, RootLogin};
-use crate::model::Arch;
+use crate::machine;
+use crate::model::{Arch, Join};
 use crate::output::{self, Set};
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::recipe::{Found, Smoke};
 use crate::rootfs::{Limits, Rootfs};
 use camino::{Utf8Path, Utf8PathBuf};
+use hosted::Hosted;
+use input::Unchecked;
+use join::Way;
 use source::Fetched;
 
 /// Which image to make, and how.
@@ -46,6 +57,12 @@ pub struct Request {
     pub overrides: Overrides,
     /// Where the root file system comes from.
     pub source: Source,
+    /// How a container becomes part of the machine; by default it is decided from the image.
+    pub join: Option<Join>,
+    /// The machine that a container is put into; by default the usual one.
+    pub machine: Option<machine::Choice>,
+    /// Where machines are stored.
+    pub machines: machine::Store,
     /// How root can log in.
     pub login: RootLogin,
     /// The container engine to use; by default the first that answers.
@@ -76,6 +93,9 @@ impl Request {
             recipe: Some(recipe),
             overrides: Overrides::default(),
             source: Source::Recipe,
+            join: None,
+            machine: None,
+            machines: machine::Store::default(),
             login: RootLogin::default(),
             engine: None,
             network: None,
@@ -91,7 +111,7 @@ impl Request {
     pub fn check(&self) -> Result<(), Report> {
         match &self.source {
             Source::Container(container) => container.check()?,
-            Source::File(input) => input.check()?,
+            Source::File(input) => input.check("--from")?,
             Source::Recipe | Source::Rootfs(..) => {}
         }
         match &self.recipe {
@@ -147,7 +167,8 @@ pub struct Built {
 /// Plans an image without writing it.
 pub fn plan(request: Request, progress: &dyn Progress) -> Result<Plan, Report> {
     let job = Job::new(&request, progress)?;
-    let (assembly, _) = job.assemble(request, false)?;
+    let (assembly, more) = job.assemble(request, false)?;
+    more.unchecked.into_iter().try_for_each(Unchecked::finish)?;
     Ok(assembly.plan)
 }
 
@@ -162,8 +183,11 @@ pub fn image(request: Request, progress: &dyn Progress) -> Result<Built, Report>
     let contents = deliver::Contents {
         found: &job.found,
         assembly: &assembly,
+        recipe: job.has_recipe,
         inventory: more.inventory,
         base: more.base,
+        machine: more.machine,
+        unchecked: more.unchecked,
     };
     let files = deliver::image(contents, &files, &set, progress)?;
     Ok(Built {
@@ -186,6 +210,9 @@ struct Job<'a> {
     arch: Arch,
     engine: Option<Engine>,
     container: Option<container::Prepared>,
+    hosted: Option<Hosted>,
+    /// Whether there is a recipe, or only defaults.
+    has_recipe: bool,
     given: guest::Given,
     loaders: crate::bootloader::files::Loaders,
     progress: &'a dyn Progress,
@@ -194,40 +221,50 @@ struct Job<'a> {
 /// Where an image comes from, for its metadata.
 struct Origins {
     inventory: Option<Inventory>,
-    base: Option<crate::deliver::manifest::Base>,
+    base: Option<manifest::Base>,
+    machine: Option<manifest::Machine>,
+    unchecked: Vec<Unchecked>,
 }
 
 impl<'a> Job<'a> {
     fn new(request: &Request, progress: &'a dyn Progress) -> Result<Job<'a>, Report> {
         request.check()?;
-        let (found, container) = match &request.source {
-            Source::Container(container) => {
-                let prepared = container.prepare(request, progress)?;
-                let found = request.complete(prepared.found.clone())?;
-                (found, Some(prepared))
-            }
+        let (mut container, mut hosted) = (None, None);
+        let found = match &request.source {
+            Source::Container(given) => match join::decide(given, request, progress)? {
+                Way::Native(prepared) => container.insert(*prepared).found.clone(),
+                Way::Hosted(prepared) => hosted.insert(*prepared).found.clone(),
+            },
             _ => {
                 let found = request.recipe.clone();
-                let found = found.ok_or_else(|| Report::mistake("no recipe was given"))?;
-                (request.complete(found)?, None)
+                found.ok_or_else(|| Report::mistake("no recipe was given"))?
             }
         };
+        let found = request.complete(found)?;
+        let has_recipe = hosted.is_none() || request.recipe.is_some();
         let arch = arch_of(&found);
         let boot = plan::boot_mode(arch, &found.recipe)?;
         // Checking for an engine takes as long as reading a tar, so it is done only if one is
         // needed.
         let engine = match &request.source {
-            Source::Recipe | Source::Container(_) => Some(Engine::find(request.engine)?),
+            Source::Recipe | Source::Container(_) if hosted.is_none() => {
+                Some(Engine::find(request.engine)?)
+            }
             _ if loaders::at_hand(request, boot, arch) => None,
             _ => Engine::find(request.engine).ok(),
         };
-        let given = guest::Given::read(&found.recipe, &found.dir, &request.login)?;
+        let given = match has_recipe {
+            true => guest::Given::read(&found.recipe, &found.dir, &request.login)?,
+            false => guest::Given::without_recipe(&request.login)?,
+        };
         let loaders = loaders::get(request, boot, arch, engine.as_ref(), progress)?;
         Ok(Job {
             found,
             arch,
             engine,
             container,
+            hosted,
+            has_recipe,
             given,
             loaders,
             progress,
@@ -241,35 +278,50 @@ impl<'a> Job<'a> {
         let epoch = request.epoch;
         let Fetched {
             mut rootfs,
+            mut hosted,
             base,
+            machine,
             container,
-        } = source::fetch(self, request)?;
+            unchecked,
+        } = match &self.hosted {
+            Some(hosted) => hosted.fetch(self, &request)?,
+            None => source::fetch(self, request)?,
+        };
         if let Some(epoch) = epoch {
             rootfs.set_epoch(epoch);
+            if let Some(hosted) = &mut hosted {
+                hosted.set_epoch(epoch);
+            }
         }
         // Read them before the root file system becomes a disk, whose files cannot be read any
         // more.
         let inventory = match wants_packages {
-            true => Some(self.inventory(&rootfs)?),
+            true => Some(self.inventory(&rootfs, hosted.as_ref())?),
             false => None,
         };
-        let machine = MachineSpec {
+        let spec = MachineSpec {
             name: self.found.name.clone(),
             arch: self.arch,
             recipe: self.found.recipe.clone(),
             given: self.given.clone(),
             container,
         };
-        let assembly = Assembly::new(rootfs, &machine, &self.loaders)?;
+        let assembly = Assembly::joined(rootfs, hosted, &spec, &self.loaders)?;
         for note in &assembly.notes {
             self.progress.note(note);
         }
-        Ok((assembly, Origins { inventory, base }))
+        let origins = Origins {
+            inventory,
+            base,
+            machine,
+            unchecked,
+        };
+        Ok((assembly, origins))
     }
 
-    /// The packages of the root file system.
-    fn inventory(&self, rootfs: &Rootfs) -> Result<Inventory, Report> {
-        let inventory = crate::deliver::sbom::read(rootfs)
+    /// The packages of the root file system, and of a container in it.
+    fn inventory(&self, rootfs: &Rootfs, hosted: Option<&Rootfs>) -> Result<Inventory, Report> {
+        let inventory = hosted::inventory(rootfs, hosted)
             .map_err(|e| Report::failure("listing the packages of the image").because(e))?;
         for path in &inventory.unread {
             self.progress.note(&format!(

@@ -1,11 +1,12 @@
 //! Reads the root file system of an image in a registry.
 
+use super::input::Read;
 use crate::error::Report;
 use crate::model::{Reference, Size};
 use crate::progress::Progress;
 use crate::registry::{self, Cache, Pull};
-use crate::rootfs::oci::{self, Config, OciError, Remote, Wanted};
-use crate::rootfs::{Budget, Limits, Rootfs};
+use crate::rootfs::oci::{self, OciError, Remote, Wanted};
+use crate::rootfs::{Budget, Limits};
 use camino::Utf8Path;
 use std::rc::Rc;
 
@@ -18,7 +19,7 @@ pub(super) fn read(
     limits: Limits,
     spool_dir: &Utf8Path,
     progress: &dyn Progress,
-) -> Result<(Rootfs, Option<Config>), Report> {
+) -> Result<Read, Report> {
     progress.stage(&format!("pulling docker://{reference}"));
     let once = || {
         let cache = Cache::open(Utf8Path::new(registry::FOLDER), spool_dir)
@@ -46,7 +47,7 @@ fn attempt(
     limits: Limits,
     spool_dir: &Utf8Path,
     progress: &dyn Progress,
-) -> Result<Option<(Rootfs, Option<Config>)>, Report> {
+) -> Result<Option<Read>, Report> {
     // Why pulling failed tells more than that reading failed.
     let failed = |error: OciError| {
         pull.failure().unwrap_or_else(|| {
@@ -80,5 +81,5 @@ fn attempt(
         Err(error) => return Err(failed(error)),
     };
     pull.finish();
-    Ok(Some((image.rootfs, Some(image.config))))
+    Ok(Some(Read::image(image, &format!("docker://{reference}"))))
 }

@@ -1,16 +1,19 @@
 //! Where the root file system comes from.
 
 use super::container::{ARGUMENTS, Container};
+use super::from::Input;
+use super::input::Unchecked;
 use super::{Job, Request, input, pulled};
 use crate::deliver::manifest;
 use crate::engine::{self, Build, Engine, Starts};
 use crate::error::Report;
-use crate::model::{Transport, is_host};
+use crate::model::{Arch, Transport};
 use crate::plan::ContainerFacts;
-use crate::progress::Counted;
-use crate::rootfs::oci::{Config, Wanted};
-use crate::rootfs::{Budget, Rootfs, tar};
-use camino::{Utf8Path, Utf8PathBuf};
+use crate::progress::{Counted, Progress};
+use crate::recipe::Found;
+use crate::rootfs::oci::Config;
+use crate::rootfs::{Budget, Limits, Rootfs, tar};
+use camino::Utf8Path;
 
 /// Where the root file system comes from.
 #[derive(Debug)]
@@ -25,80 +28,26 @@ pub enum Source {
     Rootfs(Box<Rootfs>, Option<Config>),
 }
 
-/// A root file system or a container image in files or in a registry.
-#[derive(Debug, Clone)]
-pub struct Input {
-    /// Where it is.
-    pub place: Transport,
-    /// Which image to use if there are several: its name, tag or digest.
-    pub image_name: Option<String>,
-    /// Newest variant of the architecture that the machine supports, e.g. `v3`.
-    pub variant: Option<String>,
-    /// Folder with further blobs of an OCI layout.
-    pub blob_dir: Option<Utf8PathBuf>,
-    /// Registries, with their ports, to which plain HTTP is used.
-    pub insecure_registries: Vec<String>,
-}
-
-impl Input {
-    /// The input at this place, with nothing else specified.
-    pub fn new(place: Transport) -> Input {
-        Input {
-            place,
-            image_name: None,
-            variant: None,
-            blob_dir: None,
-            insecure_registries: Vec::new(),
-        }
-    }
-
-    /// Fails if its parts contradict each other.
-    pub(super) fn check(&self) -> Result<(), Report> {
-        let place = &self.place;
-        let conflict = |option: &str, why: &str, hint: &str| {
-            Err(Report::mistake(format!("{option} does not fit --from {place}: {why}")).hint(hint))
-        };
-        let registry = matches!(place, Transport::Registry(_));
-        if self.image_name.is_some() && (registry || place.name().is_some()) {
-            return conflict(
-                "--image-name",
-                "that already names the image",
-                "give the name once",
-            );
-        }
-        if self.blob_dir.is_some() && registry {
-            return conflict("--blob-dir", "that is a registry", "leave it out");
-        }
-        if !self.insecure_registries.is_empty() && !registry {
-            return conflict(
-                "--insecure-registry",
-                "that is not a registry",
-                "leave it out, or write docker://HOST/REPOSITORY:TAG",
-            );
-        }
-        let wrong = self.insecure_registries.iter().find(|host| !is_host(host));
-        match wrong {
-            Some(host) => Err(Report::mistake(format!(
-                "--insecure-registry {host:?} is not a host name with an optional port"
-            ))
-            .hint("write it as in the name of the image, e.g. localhost:5000")),
-            None => Ok(()),
-        }
-    }
-}
-
 /// A root file system, and where it comes from.
 pub(super) struct Fetched {
     pub(super) rootfs: Rootfs,
+    /// The tree of a container that is put into the machine as it is.
+    pub(super) hosted: Option<Rootfs>,
     pub(super) base: Option<manifest::Base>,
+    pub(super) machine: Option<manifest::Machine>,
     pub(super) container: ContainerFacts,
+    /// What is still being checked.
+    pub(super) unchecked: Vec<Unchecked>,
 }
 
 /// Gets the root file system of a request.
 pub(super) fn fetch(job: &Job<'_>, request: Request) -> Result<Fetched, Report> {
-    let plain = |rootfs, config: Option<Config>| Fetched {
+    let plain = |rootfs, config: Option<Config>, unchecked| Fetched {
         rootfs,
+        hosted: None,
         base: None,
+        machine: None,
+        unchecked,
         container: ContainerFacts {
             given: config.is_some(),
             join: None,
@@ -106,15 +55,9 @@ pub(super) fn fetch(job: &Job<'_>, request: Request) -> Result<Fetched, Report> 
         },
     };
     match request.source {
-        Source::Rootfs(rootfs, config) => Ok(plain(*rootfs, config)),
+        Source::Rootfs(rootfs, config) => Ok(plain(*rootfs, config, Vec::new())),
         Source::File(from) => {
-            let name = from.place.name().map(str::to_owned);
-            let wanted = Wanted {
-                arch: job.arch,
-                variant: from.variant,
-                name: from.image_name.or(name),
-                blob_dir: from.blob_dir,
-            };
+            let wanted = from.wanted(job.arch);
             let (limits, spool) = (request.limits, &request.output);
             let read = match &from.place {
                 Transport::Registry(reference) => {
@@ -123,8 +66,8 @@ pub(super) fn fetch(job: &Job<'_>, request: Request) -> Result<Fetched, Report> 
                 }
                 place => input::read(place, &wanted, Budget::new(limits), spool, job.progress),
             };
-            let (rootfs, config) = read?;
-            Ok(plain(rootfs, config))
+            let read = read?;
+            Ok(plain(read.rootfs, read.config, vec![read.unchecked]))
         }
         Source::Recipe | Source::Container(_) => from_engine(job, &request),
     }
@@ -137,7 +80,7 @@ fn from_engine(job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
     } = job;
     let engine = job.engine.as_ref();
     let engine = engine.ok_or_else(|| Report::failure("no container engine"))?;
-    let (what, base) = dockerfile(job, request, engine)?;
+    let (what, base) = dockerfile(found, job.arch, request, engine, *progress)?;
     progress.stage(&format!(
         "{}: building {} with {}",
         found.name,
@@ -149,14 +92,12 @@ fn from_engine(job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
     // Use the id, because another run may move the tag to another image at any time.
     let config = engine.config(&image.id)?;
     let created = engine.created(&image.id)?;
-    let stream = engine::export(engine, &image.id)?;
-    let stream = Counted::new(stream, progress.bytes("exporting", None));
-    let mut rootfs =
-        tar::from_stream_within(stream, &request.output, &Budget::new(request.limits))?;
-    // The container was created just now, so the time of its image or of its files is used.
-    let made_up = !rootfs.may_be_of(created);
-    let newest = rootfs.newest_file().filter(|_| made_up);
-    rootfs.set_epoch(newest.unwrap_or(created));
+    let origin = Origin {
+        created,
+        spool: &request.output,
+        limits: request.limits,
+    };
+    let rootfs = exported(engine, &image.id, &origin, *progress)?;
     let container = match &job.container {
         Some(prepared) => prepared.facts.clone(),
         None => ContainerFacts {
@@ -167,53 +108,85 @@ fn from_engine(job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
     };
     Ok(Fetched {
         rootfs,
+        hosted: None,
         base,
+        machine: None,
         container,
+        unchecked: Vec::new(),
     })
+}
+
+/// How an image of the engine is read.
+pub(super) struct Origin<'a> {
+    /// When the image was created, in seconds since 1970.
+    pub(super) created: i64,
+    /// Folder for contents while the image is made.
+    pub(super) spool: &'a Utf8Path,
+    pub(super) limits: Limits,
+}
+
+/// The root file system of an image of the engine.
+pub(super) fn exported(
+    engine: &Engine,
+    image: &str,
+    origin: &Origin<'_>,
+    progress: &dyn Progress,
+) -> Result<Rootfs, Report> {
+    let stream = engine::export(engine, image)?;
+    let stream = Counted::new(stream, progress.bytes("exporting", None));
+    let budget = Budget::new(origin.limits);
+    let mut rootfs = tar::from_stream_within(stream, origin.spool, &budget)?;
+    // The container was created just now, so the time of its image or of its files is used.
+    let made_up = !rootfs.may_be_of(origin.created);
+    let newest = rootfs.newest_file().filter(|_| made_up);
+    rootfs.set_epoch(newest.unwrap_or(origin.created));
+    Ok(rootfs)
 }
 
 /// The base without settings that would disturb the recipe's build, if it has any. For a container
 /// this has already been done.
 fn neutral_base(
-    job: &Job<'_>,
+    (found, arch): (&Found, Arch),
     request: &Request,
     engine: &Engine,
     base: &str,
+    progress: &dyn Progress,
 ) -> Result<Option<String>, Report> {
-    let given = job.found.recipe.build_args.keys().map(String::as_str);
+    let given = found.recipe.build_args.keys().map(String::as_str);
     let (starts, arguments) = match (&request.source, &request.overrides.base) {
         (Source::Container(_), _) => return Ok(None),
         (_, Some(_)) => (Starts::OtherBase, given.chain(ARGUMENTS).collect()),
         (_, None) => (Starts::OwnBase, given.collect::<Vec<&str>>()),
     };
-    let say = |text: &str| job.progress.stage(text);
+    let say = |text: &str| progress.stage(text);
     let starts = (starts, &arguments[..]);
-    engine::neutral(engine, (base, base), job.arch, starts, &say)
+    engine::neutral(engine, (base, base), arch, starts, &say)
 }
 
 /// The build of a recipe's Dockerfile, and its base for the metadata.
-fn dockerfile<'a>(
-    job: &'a Job<'_>,
+pub(super) fn dockerfile<'a>(
+    found: &'a Found,
+    arch: Arch,
     request: &'a Request,
     engine: &Engine,
+    progress: &dyn Progress,
 ) -> Result<(Build<'a>, Option<manifest::Base>), Report> {
-    let Job { found, arch, .. } = job;
-    let mut platform = (*arch != engine::host_arch()).then_some(*arch);
+    let mut platform = (arch != engine::host_arch()).then_some(arch);
     let mut args = found.recipe.build_args.clone();
     let mut origin = None;
     if let Some(base) = &found.recipe.base {
         let bootstrap = found.dir.join("bootstrap");
-        let say = |text: &str| job.progress.stage(text);
-        let ready = engine::ensure_base(engine, base, *arch, Some(&bootstrap), &say)?;
+        let say = |text: &str| progress.stage(text);
+        let ready = engine::ensure_base(engine, base, arch, Some(&bootstrap), &say)?;
         origin = Some(manifest::Base {
             // For a container, the recipe's base is a tag that only this program uses.
             name: match &request.source {
-                Source::Container(container) => container.named().to_owned(),
+                Source::Container(container) => container.named(),
                 _ => base.clone(),
             },
             digest: engine.digest(&ready.name),
         });
-        let name = neutral_base(job, request, engine, &ready.name)?;
+        let name = neutral_base((found, arch), request, engine, &ready.name, progress)?;
         args.insert("BASE".into(), name.unwrap_or(ready.name));
         platform = ready.platform;
     }
@@ -225,7 +198,7 @@ fn dockerfile<'a>(
         dockerfile: None,
         args,
         platform,
-        tag: engine::tag(&found.name, *arch),
+        tag: engine::tag(&found.name, arch),
         network: request.network.as_deref(),
     };
     Ok((what, origin))

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
     use crate::engine;
     use crate::model::{
-        Arch, BootEntryKind, BootMode, Compression, Format, Packing, Service, TableKind,
+        Arch, BootEntryKind, BootMode, Compression, Format, Join, Packing, Service, TableKind,
     };
     use crate::vm::{DiskBus, Firmware};
 
@@ -60,6 +60,7 @@ mod tests {
         check::<Compression>(3);
         check::<Format>(Format::ALL.len());
         check::<Packing>(3);
+        check::<Join>(2);
         check::<Service>(3);
         check::<TableKind>(2);
         check::<DiskBus>(5);

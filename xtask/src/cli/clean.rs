@@ -3,6 +3,7 @@
 use super::console::Console;
 use crate::engine::{self, Engine};
 use crate::error::Report;
+use crate::machine::Store;
 use crate::output::Folder;
 use crate::registry;
 use anyhow::Context;
@@ -15,6 +16,9 @@ pub(super) struct Args {
     /// Folders in which to look for temporary files of killed runs; nothing else in them is removed
     #[arg(value_name = "DIR")]
     dirs: Vec<Utf8PathBuf>,
+    /// Also remove all machines; else only those that newer ones replaced
+    #[arg(long)]
+    machines: bool,
     /// Also remove the container images that recipes were built into
     #[arg(long)]
     engine: bool,
@@ -58,6 +62,17 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             console.stage(&format!("removing {folder}"));
             fs::remove_dir_all(folder).context("removing old files")?;
         }
+    }
+    let store = Store::default();
+    if args.machines && store.dir().exists() {
+        console.stage(&format!("removing {}", store.dir()));
+        fs::remove_dir_all(store.dir()).context("removing the machines")?;
+    }
+    let replaced = store.prune()?;
+    if replaced > 0 {
+        console.stage(&format!(
+            "removed {replaced} machines that newer ones of the same name replaced"
+        ));
     }
     for dir in &args.dirs {
         let failed =

@@ -1,19 +1,22 @@
 //! `--container` and `--dockerfile`: turn any container image into a machine.
 //!
-//! The image's os-release(5) says which system it is. The recipe that serves that system is built
-//! with the image as its base.
+//! Native: the image's os-release(5) says which system it is. The recipe that serves that system is
+//! built with the image as its base. Hosted: the image's files are put into a ready machine.
 
-use super::choices;
+use super::{choices, from};
 use crate::build::Container;
-use crate::model::Service;
+use crate::error::Report;
+use crate::machine::Choice;
+use crate::model::{Join, Service};
 use camino::Utf8PathBuf;
 
 /// Options for making a machine from a container.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Turn this container image into a machine: the recipe that serves its system adds the kernel,
-    /// init and drivers, and its command becomes a service
-    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["from", "base"])]
+    /// Turn this container image into a machine, with its command as a service: the name of an image
+    /// in the container engine, or docker://HOST/REPOSITORY:TAG, oci:DIR[:NAME],
+    /// oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME], which need no engine
+    #[arg(long, value_name = "IMAGE", group = "input", conflicts_with_all = ["from", "base"])]
     container: Option<String>,
     /// Build this Dockerfile and turn the result into a machine, as --container does
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "base", "container"])]
@@ -21,6 +24,13 @@ pub(super) struct Args {
     /// Build context: the folder that the Dockerfile copies from [default: the Dockerfile's folder]
     #[arg(long, value_name = "DIR", requires = "dockerfile")]
     context: Option<Utf8PathBuf>,
+    /// How the container becomes part of the machine [default: native if the image is in an engine
+    /// and has a package manager that a recipe serves, else hosted]
+    #[arg(long = "as", value_name = "HOW", value_parser = choices::of::<Join>())]
+    pub(super) join: Option<Join>,
+    /// The machine that a hosted container is put into: NAME, NAME@sha256:DIGEST, or oci:DIR
+    #[arg(long, value_name = "MACHINE")]
+    machine: Option<String>,
     /// Name of the image file, without its extension
     #[arg(long)]
     pub(super) name: Option<String>,
@@ -31,14 +41,37 @@ pub(super) struct Args {
 
 impl Args {
     /// The container to turn into a machine, if one was given.
-    pub(super) fn wanted(&self) -> Option<Container> {
-        match (&self.container, &self.dockerfile) {
-            (Some(image), _) => Some(Container::Image(image.clone())),
+    pub(super) fn wanted(&self, image: &from::Args) -> Result<Option<Container>, Report> {
+        if self.container.is_none() && self.dockerfile.is_none() {
+            let given = [
+                ("--as", self.join.is_some()),
+                ("--machine", self.machine.is_some()),
+            ];
+            if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+                return Err(Report::mistake(format!(
+                    "{option} is about a container, but none is given"
+                ))
+                .hint("give one with --container or --dockerfile"));
+            }
+        }
+        if self.join == Some(Join::Native) && self.machine.is_some() {
+            return Err(Report::mistake(
+                "--machine does not fit --as native: then the container's own system is the machine",
+            )
+            .hint("use --as hosted, or leave --machine out"));
+        }
+        Ok(match (&self.container, &self.dockerfile) {
+            (Some(name), _) => Some(image.container(name)?),
             (None, Some(file)) => Some(Container::Dockerfile {
                 file: file.clone(),
                 context: self.context.clone(),
             }),
             (None, None) => None,
-        }
+        })
+    }
+
+    /// The machine that was chosen, if any.
+    pub(super) fn machine(&self) -> Result<Option<Choice>, Report> {
+        self.machine.as_deref().map(str::parse).transpose()
     }
 }

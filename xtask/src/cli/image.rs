@@ -8,6 +8,7 @@ use super::{live, print, print_json, summary};
 use crate::build::{self, Built, Overrides, Request, Source};
 use crate::engine;
 use crate::error::Report;
+use crate::machine::Store;
 use crate::model::{
     Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, SectorSize, TableKind,
 };
@@ -24,6 +25,8 @@ use std::time::Instant;
   cargo xtask image debian --build-arg KERNEL=linux-image-cloud-amd64
   cargo xtask image --container nginx:1.27
   cargo xtask image --dockerfile ./Dockerfile
+  cargo xtask image --container oci:DIR:TAG
+  cargo xtask image --container docker://registry.example/team/web:v1 --as hosted
   docker save my-image | cargo xtask image debian --from -
   cargo xtask image debian --from docker://registry.example/team/machine:v1
   cargo xtask image debian --plan")]
@@ -35,7 +38,7 @@ pub(super) struct Args {
     /// container image from `docker save`, or an OCI layout (a tar or a folder); or from
     /// docker://HOST/REPOSITORY:TAG, oci:DIR[:NAME], oci-archive:FILE[:NAME] or
     /// docker-archive:FILE[:NAME]
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", group = "input")]
     from: Option<String>,
     /// Container image to build on, instead of the recipe's
     #[arg(long, value_name = "IMAGE")]
@@ -142,7 +145,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<Vec<Built>> {
 
 /// What the command line asks for: an image of each recipe, or of one container.
 fn requests(args: &Args) -> Result<Vec<Request>, Report> {
-    let container = args.container.wanted();
+    let container = args.container.wanted(&args.image)?;
     if args.from.is_some() && args.recipes.len() > 1 {
         return Err(Report::mistake(
             "--from gives one root file system, but there are several recipes",
@@ -179,6 +182,9 @@ fn request(args: &Args, recipe: Option<Found>, source: Source) -> Result<Request
         recipe,
         overrides: overrides(args)?,
         source,
+        join: args.container.join,
+        machine: args.container.machine()?,
+        machines: Store::default(),
         login: args.login.root()?,
         engine: args.engine,
         network: args.network.clone(),
@@ -195,7 +201,7 @@ fn overrides(args: &Args) -> Result<Overrides, Report> {
     Ok(Overrides {
         name: args.container.name.clone(),
         base: args.base.clone(),
-        build_args: build_args(args)?,
+        build_args: pairs(&args.build_arg)?,
         arch: args.arch,
         boot: args.boot,
         boot_entry: args.boot_entry,
@@ -209,7 +215,8 @@ fn overrides(args: &Args) -> Result<Overrides, Report> {
     })
 }
 
-fn build_args(args: &Args) -> Result<BTreeMap<String, String>, Report> {
+/// The names and values of build arguments.
+pub(super) fn pairs(all: &[String]) -> Result<BTreeMap<String, String>, Report> {
     let pair = |pair: &String| {
         let (name, value) = pair.split_once('=').ok_or_else(|| {
             Report::mistake(format!("--build-arg {pair:?} has no value"))
@@ -217,5 +224,5 @@ fn build_args(args: &Args) -> Result<BTreeMap<String, String>, Report> {
         })?;
         Ok((name.to_owned(), value.to_owned()))
     };
-    args.build_arg.iter().map(pair).collect()
+    all.iter().map(pair).collect()
 }

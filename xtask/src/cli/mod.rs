@@ -16,6 +16,7 @@ mod image;
 mod list;
 mod live;
 mod login;
+mod machine;
 mod setup;
 mod smoke;
 mod summary;
@@ -72,6 +73,8 @@ pub enum Verb {
     Verify(verify::Args),
     /// List the recipes
     List(list::Args),
+    /// Build, list, export and import ready machines, which containers are put into
+    Machine(machine::Args),
     /// Boot an image in QEMU with its serial console on this terminal
     Boot(boot::Args),
     /// Boot images in QEMU, check that they work, and print a verdict for each
@@ -159,6 +162,7 @@ pub fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
             image::run(&args, console)?;
         }
         Verb::List(args) => list::run(&args)?,
+        Verb::Machine(args) => machine::run(&args, console)?,
         Verb::Boot(args) => return boot::run(&args, console),
         Verb::Smoke(args) => smoke::run(&args, console)?,
         Verb::Doctor => return doctor::run(),

@@ -45,8 +45,11 @@ pub struct Manifest {
     pub tool: Tool,
     /// Recipe that the image was made from.
     pub recipe: Option<Recipe>,
-    /// Container image that the recipe's Dockerfile is based on.
+    /// Container image that the recipe's Dockerfile is based on, or that was put into a machine.
     pub base: Option<Base>,
+    /// Machine that the container image was put into as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
     /// Partition table, partitions and file systems.
     pub disk: Disk,
     /// Boot entries in the boot loaders' menus, the default first.
@@ -87,6 +90,15 @@ pub struct Base {
     /// Digest in its registry. For an image that did not come from a registry, its id in the
     /// engine.
     pub digest: Option<String>,
+}
+
+/// A ready machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// Its name, e.g. `debian`.
+    pub name: String,
+    /// The digest of its manifest, `sha256:` and 64 digits.
+    pub digest: String,
 }
 
 /// Settings that a machine takes over from its container.
@@ -279,6 +291,7 @@ impl Manifest {
             },
             recipe,
             base,
+            machine: None,
             disk: disk(plan),
             boot_entries: plan.entries.iter().map(entry).collect(),
             container: plan.container.as_ref().map(|c| Container {

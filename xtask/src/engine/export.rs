@@ -106,6 +106,35 @@ pub fn export(engine: &Engine, image: &str) -> Result<Exported, Report> {
     })
 }
 
+/// The tar of an image with its layers and its configuration (`docker save`).
+#[derive(Debug)]
+pub struct Saved {
+    handle: Arc<duct::ReaderHandle>,
+    image: String,
+    _reading: Guard,
+}
+
+/// Starts saving an image.
+pub fn save(engine: &Engine, image: &str) -> Result<Saved, Report> {
+    let save = engine
+        .command(["save", image])
+        .stdin_null()
+        .stderr_capture()
+        .unchecked();
+    let (handle, reading) = guarded(
+        || save.reader(),
+        |reading| {
+            let _ = reading.kill();
+        },
+    )
+    .map_err(|e| Report::failure(format!("saving {image}")).because(e))?;
+    Ok(Saved {
+        handle,
+        image: image.to_owned(),
+        _reading: reading,
+    })
+}
+
 fn succeeds(command: &Expression) -> bool {
     command.run().is_ok_and(|o| o.status.success())
 }
@@ -119,20 +148,35 @@ pub(super) fn apart(command: Expression) -> Expression {
 }
 
 impl Read for Exported {
-    /// The tar is only complete if the engine reports success.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = (&*self.handle).read(buf)?;
-        if n == 0
-            && !buf.is_empty()
-            && let Some(output) = self.handle.try_wait()?
-            && !output.status.success()
-        {
-            return Err(io::Error::other(format!(
-                "the engine could not export {}: {}",
-                self.image,
-                last_line(&output.stderr)
-            )));
-        }
-        Ok(n)
+        read(&self.handle, buf, || format!("export {}", self.image))
     }
+}
+
+impl Read for Saved {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        read(&self.handle, buf, || format!("save {}", self.image))
+    }
+}
+
+/// Reads what an engine writes. It is only complete if the engine reports success.
+fn read(
+    handle: &duct::ReaderHandle,
+    buf: &mut [u8],
+    doing: impl Fn() -> String,
+) -> io::Result<usize> {
+    let mut from = handle;
+    let n = from.read(buf)?;
+    if n == 0
+        && !buf.is_empty()
+        && let Some(output) = handle.try_wait()?
+        && !output.status.success()
+    {
+        return Err(io::Error::other(format!(
+            "the engine could not {}: {}",
+            doing(),
+            last_line(&output.stderr)
+        )));
+    }
+    Ok(n)
 }

@@ -14,7 +14,7 @@ mod owner;
 
 pub use base::{Base, ensure_base};
 pub use build::{Build, build, host_arch};
-pub use export::{Exported, export};
+pub use export::{Exported, Saved, export, save};
 pub use held::Held;
 pub use inspect::{Files, Seen};
 pub use names::{check_image, tag};

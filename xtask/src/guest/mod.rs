@@ -104,6 +104,14 @@ pub struct Given {
 }
 
 impl Given {
+    /// Nothing but what was named on the command line.
+    pub fn without_recipe(root: &RootLogin) -> Result<Given, Report> {
+        Ok(Given {
+            overlay: Overlay::default(),
+            logins: Logins::read(&Recipe::default(), Utf8Path::new("."), root)?,
+        })
+    }
+
     /// Reads the files of the recipe in the folder `dir`, and those named on the command line.
     pub fn read(recipe: &Recipe, dir: &Utf8Path, root: &RootLogin) -> Result<Given, Report> {
         Ok(Given {

@@ -4,6 +4,7 @@ mod ci;
 mod family;
 mod find;
 mod guest;
+mod machines;
 mod parse;
 mod smoke;
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub use find::{BOOTSTRAP, Found, all, find, home};
 pub use guest::{
     FileMode, FileOptions, HashError, Id, Owner, PasswordHash, User, is_reserved_id, is_user_name,
 };
+pub use machines::{Buildable, MachineOptions, default_machine, machine};
 pub use parse::{closest, is_hostname, is_name, parse};
 pub use smoke::{Policy, Smoke};
 
@@ -38,6 +40,8 @@ pub struct Recipe {
     /// For `--container`: the `ID`s of os-release(5) whose containers the Dockerfile can turn into
     /// machines.
     pub serves: Vec<String>,
+    /// Machines that `cargo xtask machine build` can build from the recipe, by their names.
+    pub machines: BTreeMap<String, MachineOptions>,
     /// Whether the container's command becomes a service of the machine. Default: yes for an image
     /// given with `--container`, no for the recipe's own image.
     pub service: Option<Service>,
@@ -94,6 +98,7 @@ impl Default for Recipe {
             name: None,
             description: None,
             serves: Vec::new(),
+            machines: BTreeMap::new(),
             service: None,
             base: None,
             build_args: BTreeMap::new(),

@@ -109,6 +109,13 @@ fn check(r: &Recipe) -> Result<(), Wrong> {
             "use letters, digits, `.`, `-` and `_`, and start with a letter or digit",
         );
     }
+    if let Some(name) = r.machines.keys().find(|name| !is_name(name)) {
+        return wrong(
+            "machines",
+            format!("has {name:?}, which is not a valid name"),
+            "use letters, digits, `.`, `-` and `_`, and start with a letter or digit",
+        );
+    }
     if let Some(host) = &r.hostname
         && !is_hostname(host)
     {

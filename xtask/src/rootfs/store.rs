@@ -56,6 +56,15 @@ impl Stores {
             .ok_or_else(|| io::Error::other(format!("no content store has the number {number}")))
     }
 
+    /// Reads a file's content from start to end.
+    pub fn reader<'a>(&'a self, content: &'a Content) -> impl io::Read + use<'a> {
+        Reader {
+            stores: self,
+            content,
+            at: 0,
+        }
+    }
+
     /// Fills `buf` with the bytes of `content`, starting at byte `from`.
     ///
     /// Holes of sparse contents read as zeros, and so do contents whose bytes are known only after
@@ -95,5 +104,22 @@ impl Stores {
                 Ok(())
             }
         }
+    }
+}
+
+/// A content that is read from start to end.
+struct Reader<'a> {
+    stores: &'a Stores,
+    content: &'a Content,
+    at: u64,
+}
+
+impl io::Read for Reader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.content.len() - self.at;
+        let n = usize::try_from(left).map_or(buf.len(), |left| left.min(buf.len()));
+        self.stores.read_at(self.content, self.at, &mut buf[..n])?;
+        self.at += n as u64;
+        Ok(n)
     }
 }

@@ -5,7 +5,7 @@ use super::{OciError, verify};
 use crate::model::Digest;
 use crate::rootfs::budget::Exceeded;
 use crate::rootfs::tar::TarError;
-use crate::rootfs::{Budget, Content, Kind, Rootfs, Stores};
+use crate::rootfs::{Budget, Content, Kind, Rootfs, Store, Stores};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::File;
 use std::io::{self, Read};
@@ -48,6 +48,8 @@ pub(super) struct Blob {
     pub stored: u64,
     /// Whether reading fails if it has another digest.
     pub checked: bool,
+    /// The store that it is in as a whole, and its offset there in bytes, if it is in one.
+    pub place: Option<(Store, u64)>,
 }
 
 impl Blobs {
@@ -99,6 +101,7 @@ impl Blobs {
                     len,
                     stored: len,
                     checked: opened.checked,
+                    place: None,
                 });
             }
             _ => self.open(path)?,
@@ -196,7 +199,9 @@ fn open_in(dir: &Utf8Path, more: Option<&Utf8Path>, path: &str) -> Result<Blob, 
     }
     let file = File::open(&here).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
+    let place = Store::new(file.try_clone().map_err(failed)?);
     Ok(Blob {
+        place: Some((place, 0)),
         bytes: Box::new(file),
         len: meta.len(),
         // In a file with holes, only the data is read.
@@ -226,6 +231,13 @@ fn open_stored(rootfs: &Rootfs, path: &str) -> Result<Blob, OciError> {
     match &tree.node(id).kind {
         Kind::File(content) => Ok(Blob {
             checked: false,
+            place: match content {
+                Content::Stored { store, start, .. } => {
+                    let store = rootfs.stores.get(*store);
+                    store.ok().map(|store| (store.clone(), *start))
+                }
+                _ => None,
+            },
             len: content.len(),
             stored: match content {
                 Content::Sparse { segments, .. } => segments.iter().map(|s| s.len).sum(),

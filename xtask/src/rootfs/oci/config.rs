@@ -20,6 +20,7 @@ pub struct Config {
     // An extension of Docker, like the one above.
     on_build: Option<Vec<String>>,
     shell: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
 }
 
 /// The `HEALTHCHECK` of a Dockerfile. It is not part of OCI, but of Docker and podman.
@@ -30,6 +31,17 @@ struct Healthcheck {
 }
 
 impl Config {
+    /// The value of a label; `None` if the image does not have it.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.as_ref()?.get(name).map(String::as_str)
+    }
+
+    /// Names and values of all labels.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.labels.iter().flatten();
+        all.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The whole command: entry point and arguments. Empty if the image has none.
     pub fn command(&self) -> Vec<String> {
         let parts = [&self.entrypoint, &self.cmd];
@@ -148,7 +160,7 @@ mod tests {
     #[test]
     fn null_and_nothing_are_the_same() {
         assert_eq!(config("{}"), Config::default());
-        let null = r#"{"Cmd": null, "Env": null, "User": null, "Volumes": null, "Labels": {}}"#;
+        let null = r#"{"Cmd": null, "Env": null, "User": null, "Volumes": null, "Labels": null}"#;
         assert_eq!(config(null), Config::default());
         assert_eq!(Config::default().working_dir(), "/");
         assert!(Config::default().command().is_empty());

@@ -178,7 +178,7 @@ pub(super) fn image(blobs: &Blobs, wanted: &Wanted) -> Result<Image, OciError> {
             others,
         }));
     };
-    found.manifest.image(found.document, blobs)
+    found.manifest.image(&found.digest, found.document, blobs)
 }
 
 /// Selects one image of all that match the machine.

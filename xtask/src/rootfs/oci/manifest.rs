@@ -29,12 +29,15 @@ pub(super) struct Image {
     pub config: Config,
     /// Creation time in seconds since 1970 (may be negative), if specified.
     pub created: Option<i64>,
+    /// The digest of its manifest or configuration.
+    pub digest: Option<Digest>,
 }
 
 impl Image {
-    pub(super) fn new(document: Document, layers: Vec<Layer>) -> Image {
+    pub(super) fn new(document: Document, layers: Vec<Layer>, digest: Option<Digest>) -> Image {
         Image {
             layers,
+            digest,
             config: document.config.unwrap_or_default(),
             created: time(document.created.as_deref()),
         }
@@ -248,13 +251,18 @@ impl Manifest {
     }
 
     /// The image with this manifest and its configuration.
-    pub(super) fn image(&self, document: Document, blobs: &Blobs) -> Result<Image, OciError> {
+    pub(super) fn image(
+        &self,
+        digest: &str,
+        document: Document,
+        blobs: &Blobs,
+    ) -> Result<Image, OciError> {
         let ids = diff_ids(&document, self.layers.len())?;
         let layers = self.layers.iter().zip(ids);
         let layers = layers
             .map(|(layer, id)| layer.layer(blobs, id))
             .collect::<Result<_, OciError>>()?;
-        Ok(Image::new(document, layers))
+        Ok(Image::new(document, layers, digest.parse().ok()))
     }
 }
 

@@ -5,6 +5,7 @@
 //! before memory, disk or time are used.
 
 mod blobs;
+mod checks;
 mod chosen;
 mod config;
 mod layout;
@@ -14,6 +15,7 @@ mod remote;
 mod saved;
 mod verify;
 
+pub use checks::Checks;
 pub use chosen::{Chosen, Top, choose};
 pub use config::Config;
 pub use platform::Wanted;
@@ -22,7 +24,7 @@ pub use remote::{Opened, Part, Remote};
 use super::budget::Exceeded;
 pub use super::budget::Limits;
 use super::tar::{self, Layers, TarError};
-use super::{Budget, Rootfs};
+use super::{Budget, Rootfs, Store};
 use crate::error::Report;
 use crate::model::size::Size;
 use crate::model::{Digest, NotDigest};
@@ -42,6 +44,11 @@ pub struct Image {
     pub rootfs: Rootfs,
     /// The command and its environment.
     pub config: Config,
+    /// The digest of its manifest, or of its configuration if it has no manifest. `None` for what
+    /// Docker saved before 1.10.
+    pub digest: Option<Digest>,
+    /// The digests that are still being computed.
+    pub checks: Checks,
 }
 
 /// Result of reading: an image with a configuration, or a plain root file system.
@@ -180,6 +187,18 @@ pub fn from_dir(
     budget: impl Into<Budget>,
     spool_dir: &Utf8Path,
 ) -> Result<Image, OciError> {
+    let mut image = open_dir(dir, wanted, budget, spool_dir)?;
+    image.checks.wait()?;
+    Ok(image)
+}
+
+/// Like [`from_dir`], but returns while digests are still being computed: see [`Image::checks`].
+pub fn open_dir(
+    dir: &Utf8Path,
+    wanted: &Wanted,
+    budget: impl Into<Budget>,
+    spool_dir: &Utf8Path,
+) -> Result<Image, OciError> {
     let blobs = Blobs::Dir(dir.to_owned(), wanted.blob_dir.clone());
     // If it is not an image, the error says what is missing.
     let form = Form::of(&blobs).unwrap_or(Form::Layout);
@@ -194,6 +213,20 @@ pub fn from_dir(
 /// Decides what a tar contains: an image, which is unpacked, or a root file system. `budget` is the
 /// one with which the tar was read.
 pub fn from_tar(
+    rootfs: Rootfs,
+    wanted: &Wanted,
+    budget: impl Into<Budget>,
+    spool_dir: &Utf8Path,
+) -> Result<Input, OciError> {
+    let mut input = open_tar(rootfs, wanted, budget, spool_dir)?;
+    if let Input::Image(image) = &mut input {
+        image.checks.wait()?;
+    }
+    Ok(input)
+}
+
+/// Like [`from_tar`], but returns while digests are still being computed: see [`Image::checks`].
+pub fn open_tar(
     rootfs: Rootfs,
     wanted: &Wanted,
     budget: impl Into<Budget>,
@@ -277,8 +310,9 @@ fn read(
         }
     }
     let mut layers = Layers::new(spool_dir, budget).map_err(TarError::Io)?;
+    let mut checks = Checks::default();
     for layer in &image.layers {
-        apply(&mut layers, blobs, layer, budget).map_err(bomb)?;
+        apply(&mut layers, blobs, layer, budget, &mut checks).map_err(bomb)?;
     }
     let mut rootfs = layers.finish().map_err(TarError::Io)?;
     // Otherwise the newest time in the layers is used as "now", and no file's time is changed.
@@ -288,6 +322,8 @@ fn read(
     Ok(Image {
         rootfs,
         config: image.config,
+        digest: image.digest,
+        checks,
     })
 }
 
@@ -308,10 +344,17 @@ fn apply(
     blobs: &Blobs,
     layer: &Layer,
     budget: &Budget,
+    checks: &mut Checks,
 ) -> Result<(), OciError> {
     let path = || layer.path.clone();
     let failed = |e: io::Error| OciError::Layer(path(), TarError::Io(e));
     let blob = blobs.layer(&layer.path, layer.blob, budget)?;
+    if let Some((store, start)) = &blob.place
+        && !is_packed(store, *start, blob.len).map_err(failed)?
+    {
+        let place = (store.clone(), *start, blob.len);
+        return apply_in_place(layers, layer, place, budget, checks);
+    }
     let mut packed = match blob.checked {
         true => Hashed::unhashed(blob.bytes),
         false => Hashed::new(blob.bytes),
@@ -340,6 +383,39 @@ fn apply(
     done.map_err(|e| OciError::Layer(path(), e))?;
     layers.passed_over(&left_over);
     Ok(())
+}
+
+/// Whether the `len` bytes at `start` are compressed.
+fn is_packed(store: &Store, start: u64, len: u64) -> io::Result<bool> {
+    let mut head = [0; 64];
+    let n = usize::try_from(len).map_or(head.len(), |len| len.min(head.len()));
+    store.read_exact_at(&mut head[..n], start)?;
+    Ok(tar::is_packed(&head[..n]))
+}
+
+/// Applies a layer that is not compressed: its contents stay where they are.
+fn apply_in_place(
+    layers: &mut Layers,
+    layer: &Layer,
+    (store, start, len): (Store, u64, u64),
+    budget: &Budget,
+    checks: &mut Checks,
+) -> Result<(), OciError> {
+    let failed = |e: TarError| OciError::Layer(layer.path.clone(), e);
+    budget
+        .unpack(len)
+        .map_err(|e| failed(TarError::Io(e.into())))?;
+    // It is the blob and its own tar.
+    let digests = layer.blob.map(|(digest, _)| digest).into_iter();
+    let mut digests: Vec<Digest> = digests.chain(layer.diff_id).collect();
+    digests.dedup();
+    checks.add(&layer.path, (store.clone(), start, len), digests)?;
+    match layers.apply_in_place(store, start, len) {
+        Ok(()) => Ok(()),
+        Err(error) if error.exceeded().is_some() => Err(failed(error)),
+        // A changed file is rarely a valid tar: its digest is reported first.
+        Err(error) => checks.wait().and(Err(failed(error))),
+    }
 }
 
 fn same(path: &str, is: Digest, wanted: Digest) -> Result<(), OciError> {

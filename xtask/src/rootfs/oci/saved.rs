@@ -86,6 +86,7 @@ pub(super) fn image(blobs: &Blobs, wanted: &Wanted) -> Result<Image, OciError> {
     let document = saved.document(blobs)?;
     fits(document.platform(), wanted)?;
     let ids = diff_ids(&document, saved.layers.len())?;
+    let id = saved.id();
     let layers = saved.layers.into_iter().zip(ids);
     let layers = layers
         .map(|(path, diff_id)| Layer {
@@ -94,7 +95,7 @@ pub(super) fn image(blobs: &Blobs, wanted: &Wanted) -> Result<Image, OciError> {
             diff_id: Some(diff_id),
         })
         .collect();
-    Ok(Image::new(document, layers))
+    Ok(Image::new(document, layers, id))
 }
 
 fn none_for(wanted: &Wanted, others: Vec<String>) -> OciError {
@@ -198,5 +199,6 @@ pub(super) fn old_image(blobs: &Blobs, wanted: &Wanted) -> Result<Image, OciErro
         layers,
         config: image.config.unwrap_or_default(),
         created: super::manifest::time(image.created.as_deref()),
+        digest: None,
     })
 }

@@ -8,7 +8,7 @@ use super::packed::{LeftOver, Unpacked};
 use crate::rootfs::{Budget, Store};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 
 /// Largest header data (PAX records, long names) that is accepted, in bytes.
 pub(super) const MAX_RECORDS: u64 = 16 << 20;
@@ -77,9 +77,11 @@ fn in_content(at: u64) -> TarError {
     }
 }
 
-/// A tar file: contents stay in it.
+/// A tar in a file, or in a part of one: contents stay in it.
 pub(super) struct InFile {
-    file: File,
+    store: Store,
+    /// Offset of the tar in the file, in bytes. All other offsets are those in the tar.
+    base: u64,
     size: u64,
     at: u64,
     /// Bytes that were read ahead: headers of small files are close together.
@@ -98,13 +100,19 @@ impl InFile {
         let size = meta.len();
         // In a file with holes, only the data counts: zeros make no entries.
         budget.add_packed(size.min(meta.blocks().saturating_mul(512)));
-        Ok(InFile {
-            file,
+        Ok(InFile::part(Store::new(file), 0, size))
+    }
+
+    /// A tar of `size` bytes, at byte `base` of a store.
+    pub(super) fn part(store: Store, base: u64, size: u64) -> InFile {
+        InFile {
+            store,
+            base,
             size,
             at: 0,
             window: Vec::new(),
             start: 0,
-        })
+        }
     }
 }
 
@@ -118,8 +126,10 @@ impl TarInput for InFile {
         while done < buf.len() {
             let end = self.start + self.window.len() as u64;
             if self.at < self.start || self.at >= end {
-                self.window.resize(WINDOW, 0);
-                let n = self.file.read_at(&mut self.window, self.at)?;
+                let left = self.size.saturating_sub(self.at);
+                let most = usize::try_from(left).map_or(WINDOW, |left| left.min(WINDOW));
+                self.window.resize(most, 0);
+                let n = self.store.read_at(&mut self.window, self.base + self.at)?;
                 self.window.truncate(n);
                 self.start = self.at;
                 if n == 0 {
@@ -149,11 +159,11 @@ impl TarInput for InFile {
         }
         // If the padding of the last file is missing, nothing is lost.
         self.at = start + len + padding(len);
-        Ok((start, len))
+        Ok((self.base + start, len))
     }
 
     fn store(&self) -> io::Result<Store> {
-        Ok(Store::new(self.file.try_clone()?))
+        Ok(self.store.clone())
     }
 
     fn drain(&mut self, notes: &mut Notes) -> io::Result<()> {

@@ -4,7 +4,7 @@
 //! NAME ("whiteout"), and `.wh..wh..opq` empties its directory ("opaque whiteout"). Both affect
 //! only the layers below, whatever their position in the tar.
 
-use super::input::{Spooled, TarInput, spool};
+use super::input::{InFile, Spooled, TarInput, spool};
 use super::notes::{Left, Notes};
 use super::packed::LeftOver;
 use super::{LATEST, TarError, acl, add, header};
@@ -52,22 +52,38 @@ impl Layers {
     pub fn apply(&mut self, stream: impl Read + 'static) -> Result<(), TarError> {
         let spool = self.spool.try_clone()?;
         let mut input = Spooled::onto(Box::new(stream), spool, self.spooled);
+        self.read(&mut input, self.store)?;
+        self.spooled = input.spooled();
+        Ok(())
+    }
+
+    /// Does the same for a tar of `len` bytes at byte `start` of a store, where its contents stay.
+    pub(in crate::rootfs) fn apply_in_place(
+        &mut self,
+        store: Store,
+        start: u64,
+        len: u64,
+    ) -> Result<(), TarError> {
+        let number = self.rootfs.stores.add(store.clone());
+        self.read(&mut InFile::part(store, start, len), number)
+    }
+
+    fn read(&mut self, input: &mut dyn TarInput, store: u32) -> Result<(), TarError> {
         let tree = &mut self.rootfs.tree;
         let mut layer = Layer::new(tree.capacity());
         let mut state = header::Globals::default();
         loop {
-            let entry = match header::next(&mut input, &mut state, &mut self.notes) {
+            let entry = match header::next(input, &mut state, &mut self.notes) {
                 // A layer without changes: engines make them.
                 Ok(None) | Err(TarError::Empty) => break,
                 entry => entry?,
             };
             let Some(entry) = entry else { break };
             self.rootfs.epoch = self.rootfs.epoch.max(entry.mtime.secs.min(LATEST));
-            layer.entry(tree, self.store, &mut input, entry)?;
+            layer.entry(tree, store, input, entry)?;
             tree.check_steps().map_err(TreeError::from)?;
         }
         input.drain(&mut self.notes)?;
-        self.spooled = input.spooled();
         Ok(())
     }
 

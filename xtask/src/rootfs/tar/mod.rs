@@ -41,7 +41,7 @@ use input::TarInput;
 pub use layer::Layers;
 use notes::Notes;
 use packed::TooMuchMemory;
-pub(super) use packed::Unpacked;
+pub(super) use packed::{Unpacked, is_packed};
 use std::fs::File;
 use std::io::{self, Read};
 

@@ -74,6 +74,11 @@ fn is_lzma(head: &[u8]) -> bool {
     head.starts_with(&[0x5d, 0, 0]) && head[3..5] != [0; 2] && sane
 }
 
+/// Whether a file that starts with `head` is compressed in a form that can be read.
+pub(in crate::rootfs) fn is_packed(head: &[u8]) -> bool {
+    Form::of(&head[..head.len().min(HEAD)]).is_some()
+}
+
 /// A compression that needs more memory than is allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("unpacking it needs more memory than {most}")]
