@@ -3,6 +3,9 @@
 //! Every path is looked up *inside* the tree, as in a chroot: an absolute link starts at the tree's
 //! root, and `..` at the root stays there. No path can refer to a file of the host.
 
+#[cfg(test)]
+mod tests;
+
 use super::budget::{Budget, Exceeded, MAX_PATH};
 use super::node::{Kind, Meta, Node, Time, boxed};
 use super::walk::Walk;
@@ -11,6 +14,9 @@ use std::sync::Arc;
 
 /// Longest chain of symbolic links that a look-up follows (Linux: 40, path_resolution(7)).
 const MAX_LINKS: u32 = 40;
+
+/// Longest name in bytes (Linux include/uapi/linux/limits.h, `NAME_MAX`).
+const MAX_NAME: usize = 255;
 
 /// The number of a node in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,6 +136,34 @@ pub enum Prune {
 pub struct Tree {
     pub(super) nodes: Vec<Node>,
     budget: Budget,
+    last: LastParent,
+}
+
+/// The directory in which something was made last: entries of a directory usually follow each
+/// other, so most of their parents need not be looked up.
+#[derive(Debug, Clone)]
+struct LastParent {
+    /// Its path as it was written, up to the last slash. Empty if nothing is remembered.
+    path: Vec<u8>,
+    id: NodeId,
+    /// Length of its real path in bytes, with a slash before each name.
+    len: usize,
+}
+
+impl LastParent {
+    const NONE: LastParent = LastParent {
+        path: Vec::new(),
+        id: ROOT,
+        len: 0,
+    };
+
+    /// The last name of `path`, if its parent is this directory and nothing about it needs a check.
+    fn name<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        let name = path.strip_prefix(&self.path[..])?.strip_prefix(b"/")?;
+        let plain = !matches!(name, b"" | b"." | b"..") && name.find_byteset(b"/\0").is_none();
+        let fits = path.len() < MAX_PATH && self.len + 1 + name.len() <= MAX_PATH;
+        (!self.path.is_empty() && plain && fits && name.len() <= MAX_NAME).then_some(name)
+    }
 }
 
 impl Tree {
@@ -145,6 +179,7 @@ impl Tree {
         Tree {
             nodes: vec![node],
             budget,
+            last: LastParent::NONE,
         }
     }
 
@@ -161,6 +196,12 @@ impl Tree {
     /// The node with that number, for changes. To change directory entries, use [`Tree::insert`],
     /// [`Tree::link`] and [`Tree::remove`].
     pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        // A directory may become something else, or a link lead elsewhere.
+        self.last.path.clear();
+        self.edit(id)
+    }
+
+    fn edit(&mut self, id: NodeId) -> &mut Node {
         &mut self.nodes[id.0 as usize]
     }
 
@@ -314,7 +355,7 @@ impl Tree {
             && matches!(self.node(old).kind, Kind::Dir(_))
             && matches!(node.kind, Kind::Dir(_))
         {
-            let dir = self.node_mut(old);
+            let dir = self.edit(old);
             dir.meta = node.meta;
             dir.xattrs = node.xattrs;
             return Ok(old);
@@ -448,24 +489,27 @@ impl Tree {
     }
 
     pub(super) fn attach(&mut self, dir: NodeId, name: &[u8], id: NodeId) {
-        if let Kind::Dir(children) = &mut self.node_mut(dir).kind {
+        if let Kind::Dir(children) = &mut self.edit(dir).kind {
             children.insert(boxed(name), id);
-            self.node_mut(id).links += 1;
+            self.edit(id).links += 1;
         }
     }
 
     /// Removes `name` from `dir`, with everything below. It uses a list instead of recursion,
     /// because a malicious tar determines the depth of the tree.
     fn detach(&mut self, dir: NodeId, name: &[u8]) -> bool {
-        let Kind::Dir(children) = &mut self.node_mut(dir).kind else {
+        let Kind::Dir(children) = &mut self.edit(dir).kind else {
             return false;
         };
         let Some(id) = children.remove(BStr::new(name)) else {
             return false;
         };
+        if matches!(self.node(id).kind, Kind::Dir(_) | Kind::Symlink(_)) {
+            self.last.path.clear();
+        }
         let mut gone = vec![id];
         while let Some(id) = gone.pop() {
-            let node = self.node_mut(id);
+            let node = self.edit(id);
             node.links = node.links.saturating_sub(1);
             if let Kind::Dir(children) = &mut node.kind {
                 gone.extend(std::mem::take(children).into_values());
@@ -481,6 +525,9 @@ impl Tree {
         path: &'p [u8],
         mtime: Time,
     ) -> Result<Option<(NodeId, &'p [u8])>, TreeError> {
+        if let Some(name) = self.last.name(path) {
+            return Ok(Some((self.last.id, name)));
+        }
         let names: Vec<&[u8]> = components(path).collect();
         let too_long = |len: usize| match len > MAX_PATH {
             true => Err(TreeError::PathTooLong {
@@ -496,7 +543,7 @@ impl Tree {
         if path.contains(&0) {
             return Err(TreeError::Nul(path.into()));
         }
-        if let Some(long) = names.iter().find(|n| n.len() > 255) {
+        if let Some(long) = names.iter().find(|n| n.len() > MAX_NAME) {
             return Err(TreeError::NameTooLong(start(long)));
         }
         let Some((name, parents)) = names.split_last() else {
@@ -558,6 +605,11 @@ impl Tree {
             };
         }
         too_long(len + name.len() + 1)?;
+        if let Some(written) = path.strip_suffix(*name).and_then(|p| p.strip_suffix(b"/")) {
+            self.last.path.clear();
+            self.last.path.extend_from_slice(written);
+            (self.last.id, self.last.len) = (here, len);
+        }
         Ok(Some((here, name)))
     }
 }

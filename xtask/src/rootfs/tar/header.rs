@@ -21,7 +21,7 @@ pub(super) enum EntryType {
     Block { major: u32, minor: u32 },
 }
 
-/// One entry of a tar; its content, if any, follows in the input.
+/// One entry of a tar.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// Offset of its header in bytes.
@@ -33,8 +33,9 @@ pub(super) struct Entry {
     pub uid: u32,
     pub gid: u32,
     pub mtime: Time,
-    /// Bytes of content that follow: at most [`MAX_FILE`].
-    pub size: u64,
+    /// Where its content is in the store: offset and length in bytes. The length is at most
+    /// [`MAX_FILE`].
+    pub content: (u64, u64),
     /// The map of a sparse file, whose size is also at most [`MAX_FILE`].
     pub sparse: Option<Map>,
     pub xattrs: Xattrs,
@@ -140,7 +141,11 @@ pub(super) fn next(
                     notes.add(Left::Extension, &name(header), &[flag]);
                 }
             }
-            _ => return entry(input, header, flag, at, globals, local, notes).map(Some),
+            _ => {
+                let (mut entry, size) = entry(input, header, flag, at, globals, local, notes)?;
+                entry.content = input.content(size)?;
+                return Ok(Some(entry));
+            }
         }
     }
 }
@@ -159,7 +164,8 @@ impl Local {
     }
 }
 
-/// Builds the entry of `header` with the records that apply to it.
+/// Builds the entry of `header` with the records that apply to it. Returns the number of bytes of
+/// content that follow as well.
 fn entry(
     input: &mut dyn TarInput,
     header: &Header,
@@ -168,7 +174,7 @@ fn entry(
     globals: &Globals,
     local: Local,
     notes: &mut Notes,
-) -> Result<Entry, TarError> {
+) -> Result<(Entry, u64), TarError> {
     let pax = Pax {
         local: local.records.as_ref(),
         globals: &globals.0,
@@ -241,7 +247,7 @@ fn entry(
         owner(wide, &path, notes).ok_or_else(|| wrong(name))
     };
     let (uid, gid) = (id("uid", &old.uid)?, id("gid", &old.gid)?);
-    Ok(Entry {
+    let entry = Entry {
         at,
         kind,
         // The higher bits are the file type, which some writers add.
@@ -249,12 +255,13 @@ fn entry(
         uid,
         gid,
         mtime,
-        size,
+        content: (0, 0),
         sparse,
         xattrs: attributes::read(&pax, &path, kind == EntryType::Dir, notes),
         link,
         path,
-    })
+    };
+    Ok((entry, size))
 }
 
 /// Type of an entry with this type flag; `None` for a device with a number that Linux cannot use.

@@ -80,7 +80,7 @@ impl Layers {
             };
             let Some(entry) = entry else { break };
             self.rootfs.epoch = self.rootfs.epoch.max(entry.mtime.secs.min(LATEST));
-            layer.entry(tree, store, input, entry)?;
+            layer.entry(tree, store, entry)?;
             tree.check_steps().map_err(TreeError::from)?;
         }
         input.drain(&mut self.notes)?;
@@ -137,19 +137,13 @@ impl Layer {
         }
     }
 
-    fn entry(
-        &mut self,
-        tree: &mut Tree,
-        store: u32,
-        input: &mut dyn TarInput,
-        entry: header::Entry,
-    ) -> Result<(), TarError> {
+    fn entry(&mut self, tree: &mut Tree, store: u32, entry: header::Entry) -> Result<(), TarError> {
         let path = entry.path.trim_end_with(|c| c == '/').as_bstr().to_owned();
         let (dir, name) = path.rsplit_once_str("/").unwrap_or((b"", &path));
         let (dir, name) = (dir.as_bstr(), name.as_bstr());
         match mark(dir, name) {
             Mark::Plain => {
-                let id = add(tree, store, input, entry)?;
+                let id = add(tree, store, entry)?;
                 self.name_way(tree, dir);
                 if matches!(tree.node(id).kind, Kind::Dir(_)) {
                     self.name(id);
@@ -174,7 +168,6 @@ impl Layer {
             Mark::Whiteout(gone) => self.whiteout(tree, dir, gone),
             Mark::Aufs => {}
         }
-        input.content(entry.size)?;
         Ok(())
     }
 

@@ -17,6 +17,7 @@
 //! them out and say so.
 
 mod acl;
+mod ahead;
 mod attributes;
 mod checksum;
 mod foreign;
@@ -182,7 +183,10 @@ pub fn from_file_within(
         0
     };
     if regular && packed::Form::of(&head[..n]).is_none() {
-        read(&mut input::InFile::new(file, budget)?, budget)
+        let mut input = input::InFile::new(file, budget)?;
+        read(input.store()?, budget, |tree, store, notes| {
+            ahead::read_into(tree, store, &mut input, notes)
+        })
     } else {
         from_stream_within(file, spool_dir, budget)
     }
@@ -203,16 +207,30 @@ pub fn from_stream_within(
     spool_dir: &camino::Utf8Path,
     budget: &Budget,
 ) -> Result<Rootfs, TarError> {
-    read(&mut input::Spooled::new(stream, spool_dir, budget)?, budget)
+    let mut input = input::Spooled::new(stream, spool_dir, budget)?;
+    read(input.store()?, budget, |tree, store, notes| {
+        let mut found = Found::default();
+        let mut state = header::Globals::default();
+        while let Some(entry) = header::next(&mut input, &mut state, notes)? {
+            found.add(tree, store, entry)?;
+        }
+        found.end(&mut input, notes)
+    })
 }
 
-fn read(input: &mut dyn TarInput, budget: &Budget) -> Result<Rootfs, TarError> {
+/// Reads a tar whose contents will be in `store`. `into` gets the store's number, reads all entries
+/// into the tree, and returns their newest time as [`Found::end`] does.
+fn read(
+    store: super::Store,
+    budget: &Budget,
+    into: impl FnOnce(&mut Tree, u32, &mut Notes) -> Result<i64, TarError>,
+) -> Result<Rootfs, TarError> {
     let mut stores = Stores::default();
-    let store = stores.add(input.store()?);
+    let store = stores.add(store);
     // The default until the tar describes it: what every distribution uses for its root directory.
     let mut tree = Tree::within(Meta::root(0o755, 0), budget.clone());
     let mut notes = Notes::default();
-    let epoch = read_into(&mut tree, store, input, &mut notes)?;
+    let epoch = into(&mut tree, store, &mut notes)?;
     let mut rootfs = Rootfs {
         tree,
         stores,
@@ -227,92 +245,82 @@ fn read(input: &mut dyn TarInput, budget: &Budget) -> Result<Rootfs, TarError> {
 /// The newest time that counts, in seconds: one file from the future must not affect the image.
 const LATEST: i64 = u32::MAX as i64;
 
-/// Reads all entries into `tree`. Returns their newest time in seconds, but at most the latest time
-/// that both an ext4 superblock and FAT can store (2106-02-07).
-fn read_into(
-    tree: &mut Tree,
-    store: u32,
-    input: &mut dyn TarInput,
-    notes: &mut Notes,
-) -> Result<i64, TarError> {
-    let mut newest = 0;
-    let mut any = false;
-    let mut state = header::Globals::default();
-    while let Some(entry) = header::next(input, &mut state, notes)? {
-        any = true;
-        newest = newest.max(entry.mtime.secs.min(LATEST));
-        add(tree, store, input, entry)?;
+/// What is known of the entries so far.
+#[derive(Default)]
+struct Found {
+    /// Their newest time in seconds.
+    newest: i64,
+    any: bool,
+}
+
+impl Found {
+    /// Adds an entry to the tree.
+    fn add(&mut self, tree: &mut Tree, store: u32, entry: Entry) -> Result<(), TarError> {
+        self.any = true;
+        self.newest = self.newest.max(entry.mtime.secs.min(LATEST));
+        add(tree, store, entry)?;
+        Ok(())
     }
-    if !any {
-        // It is not read to its end: it may be a device without an end.
-        return Err(TarError::Empty);
+
+    /// Ends the tar. Returns the newest time of its entries in seconds, but at most the latest time
+    /// that both an ext4 superblock and FAT can store (2106-02-07).
+    fn end(&self, input: &mut dyn TarInput, notes: &mut Notes) -> Result<i64, TarError> {
+        if !self.any {
+            // It is not read to its end: it may be a device without an end.
+            return Err(TarError::Empty);
+        }
+        input.drain(notes)?;
+        Ok(self.newest)
     }
-    input.drain(notes)?;
-    Ok(newest)
 }
 
 /// Adds one entry to the tree and returns its node.
-fn add(
-    tree: &mut Tree,
-    store: u32,
-    input: &mut dyn TarInput,
-    mut entry: Entry,
-) -> Result<NodeId, TarError> {
+fn add(tree: &mut Tree, store: u32, mut entry: Entry) -> Result<NodeId, TarError> {
     tree.check_steps().map_err(TreeError::from)?;
+    let (start, len) = entry.content;
+    let stored = Kind::File(Content::Stored { store, start, len });
     let kind = match entry.kind {
         EntryType::HardLink => {
             let target = tree.lookup(&entry.link);
-            if let Some(target) = target
-                && entry.size > 0
-            {
-                // The last content counts, as with programs that unpack a tar.
-                let (start, len) = input.content(entry.size)?;
-                let node = tree.node_mut(target);
-                if matches!(node.kind, Kind::File(_)) {
-                    node.kind = Kind::File(Content::Stored { store, start, len });
-                }
-            }
-            if target.is_none() && entry.size > 0 {
+            if target.is_none() && len > 0 {
                 // The target of the link was left out of the tar.
-                let (start, len) = input.content(entry.size)?;
-                let kind = Kind::File(Content::Stored { store, start, len });
-                let node = node(kind, &mut entry);
+                let node = node(stored, &mut entry);
                 return Ok(tree.insert(&entry.path, node)?);
             }
             let target = target.ok_or_else(|| TreeError::HardLink {
                 path: entry.path.clone(),
                 why: format!("there is no {:?}", entry.link),
             })?;
+            if len > 0 {
+                // The last content counts, as with programs that unpack a tar.
+                let node = tree.node_mut(target);
+                if matches!(node.kind, Kind::File(_)) {
+                    node.kind = stored;
+                }
+            }
             tree.link(&entry.path, target)?;
             return Ok(target);
         }
-        EntryType::File => {
-            let (start, len) = input.content(entry.size)?;
-            Kind::File(match &entry.sparse {
-                Some(map) => Content::Sparse {
-                    store,
-                    size: map.size,
-                    segments: map
-                        .segments(start + map.skip, len - map.skip)
-                        .ok_or_else(|| TarError::Field {
-                            field: "sparse map",
-                            name: entry.path.clone(),
-                            at: entry.at,
-                        })?,
-                },
-                None => Content::Stored { store, start, len },
-            })
-        }
+        EntryType::File => match &entry.sparse {
+            Some(map) => Kind::File(Content::Sparse {
+                store,
+                size: map.size,
+                segments: map
+                    .segments(start + map.skip, len - map.skip)
+                    .ok_or_else(|| TarError::Field {
+                        field: "sparse map",
+                        name: entry.path.clone(),
+                        at: entry.at,
+                    })?,
+            }),
+            None => stored,
+        },
         EntryType::Dir => Kind::dir(),
         EntryType::Symlink => Kind::symlink(&entry.link),
         EntryType::Char { major, minor } => Kind::Char { major, minor },
         EntryType::Block { major, minor } => Kind::Block { major, minor },
         EntryType::Fifo => Kind::Fifo,
     };
-    if entry.size > 0 && !matches!(entry.kind, EntryType::File) {
-        // GNU's list of a directory's entries, or something that is never read.
-        input.content(entry.size)?;
-    }
     let node = node(kind, &mut entry);
     Ok(tree.insert(&entry.path, node)?)
 }
