@@ -1,5 +1,7 @@
 //! The directory that is remembered must never be another one than a look-up finds.
 
+#![allow(clippy::unwrap_used)]
+
 use super::*;
 use proptest::prelude::*;
 
