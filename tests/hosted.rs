@@ -438,3 +438,47 @@ fn a_recipe_adds_its_settings_and_files() {
     let arguments = plan["entries"][0]["arguments"].as_str().unwrap();
     assert!(arguments.contains(" quiet panic=5 "), "{arguments}");
 }
+
+/// Labels say what a recipe would; options win over them, and a recipe that is named does.
+#[test]
+fn labels_of_the_image_are_settings() {
+    let Some(place) = place() else { return };
+    machine::add(&Store::at(&place.dir.join("target/machines")), "other", "y");
+    let labelled = |labels: Value| {
+        let layout = Layout::new(&place.dir.join("app"));
+        let mut config = config();
+        config["Labels"] = labels;
+        let manifest = layout.image("amd64", &[(tar_of(&tree()), Squeeze::No)], &config);
+        layout.index(&[manifest]);
+    };
+    let label = |key: &str| format!("io.docker-to-linux.{key}");
+    labelled(json!({
+        label("size"): "300M", label("boot"): "uefi", label("service"): "off",
+        label("kernel-arguments"): "panic=5", label("machine"): "other",
+    }));
+    let plan = |more: &[&str]| -> Value {
+        let more = [&["--plan", "-q"], more].concat();
+        serde_json::from_str(&made(&mut make(&place, "oci:app", "out", &more))).unwrap()
+    };
+    let by_labels = plan(&[]);
+    assert_eq!(by_labels["disk"]["size"], 300 << 20);
+    assert_eq!(by_labels["boot"], "uefi");
+    assert_eq!(by_labels["container"]["restart"], Value::Null);
+    let arguments = by_labels["entries"][0]["arguments"].as_str().unwrap();
+    assert!(arguments.contains(" quiet panic=5 "), "{arguments}");
+    let by_options = plan(&["--size", "400M", "--boot", "hybrid", "--service", "always"]);
+    assert_eq!(by_options["disk"]["size"], 400 << 20);
+    assert_eq!(by_options["boot"], "hybrid");
+    assert_eq!(by_options["container"]["restart"], "always");
+    place.recipe("web", "size: 500M\n");
+    let by_recipe = plan(&["./web", "--machine", "box"]);
+    assert_eq!(by_recipe["disk"]["size"], 500 << 20);
+    assert_eq!(by_recipe["boot"], "hybrid");
+    let text = made(&mut make(&place, "oci:app", "out", &[]));
+    assert!(text.contains("its machine is other"), "{text}");
+    fs_err::remove_dir_all(&place.out).unwrap();
+    fs_err::create_dir(&place.out).unwrap();
+    labelled(json!({label("size"): "much"}));
+    let command = make(&place, "oci:app", "out", &[]);
+    refused(&place, command, &["the labels of oci:app", "size", "much"]);
+}

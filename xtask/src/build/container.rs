@@ -10,7 +10,7 @@ use crate::error::Report;
 use crate::model::{Arch, Join, Transport};
 use crate::plan::ContainerFacts;
 use crate::progress::Progress;
-use crate::recipe::{self, Found, Recipe};
+use crate::recipe::{self, Found, Labels, Recipe};
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// A container, as the user gives it.
@@ -77,8 +77,16 @@ impl Container {
         let arch = overrides.arch.unwrap_or_else(engine::host_arch);
         let name = self.name_for(request);
         let shown = self.shown(&name);
+        let config = engine.config(&image.id)?;
+        let mut family = family;
+        // A recipe that was named wins over labels.
+        if request.recipe.is_none() {
+            let labels = Labels::read(config.labels(), &shown)?;
+            labels.notes.iter().for_each(|text| progress.note(text));
+            labels.apply(&mut family.recipe);
+        }
         let facts = ContainerFacts {
-            config: Some(engine.config(&image.id)?),
+            config: Some(config),
             given: true,
             join: Some(Join::Native),
         };

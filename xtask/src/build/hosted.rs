@@ -5,7 +5,7 @@ use super::from::Input;
 use super::input::{self, Read, Unchecked};
 use super::make_machine::{MachineRequest, machine_with};
 use super::source::Fetched;
-use super::{Job, Request, pulled};
+use super::{Request, pulled};
 use crate::deliver::manifest;
 use crate::engine::{self, Engine, Held};
 use crate::error::Report;
@@ -13,8 +13,8 @@ use crate::machine::{Choice, Machine};
 use crate::model::{Arch, Join, Transport};
 use crate::plan::ContainerFacts;
 use crate::progress::{Counted, Progress};
-use crate::recipe::{self, Found, Recipe};
-use crate::rootfs::oci::{self, Wanted};
+use crate::recipe::{self, Found, Labels, Recipe};
+use crate::rootfs::oci::{self, Config, Wanted};
 use crate::rootfs::{Budget, Limits, Rootfs};
 use camino::Utf8PathBuf;
 
@@ -31,28 +31,45 @@ pub(super) struct Hosted {
     /// The settings of the image: the request's recipe or the defaults, and the machine's own.
     pub(super) found: Found,
     pub(super) machine: Machine,
-    origin: Origin,
-    engine: Option<Engine>,
+    /// The container's tree and its configuration.
+    read: Read,
+    config: Config,
     /// The container as it was given.
     shown: String,
 }
 
 impl Hosted {
-    /// Finds the machine, or builds it.
+    /// Reads the container, and finds the machine or builds it. The container comes first, because
+    /// its labels may name a machine.
     pub(super) fn new(
-        origin: Origin,
-        engine: Option<Engine>,
+        origin: &Origin,
+        engine: Option<&Engine>,
         container: &Container,
         request: &Request,
         progress: &dyn Progress,
     ) -> Result<Hosted, Report> {
         let arch = request.overrides.arch.unwrap_or_else(engine::host_arch);
-        let machine = choose(request, arch, engine.as_ref(), progress)?;
+        let shown = container.named();
+        let mut read = origin.read(&shown, engine, (request, arch), progress)?;
+        let config = read.config.take().ok_or_else(|| {
+            Report::mistake(format!(
+                "{shown} is a root file system, not a container image: there is no command to run"
+            ))
+            .hint("give a container image; a root file system that can boot by itself is used with --from")
+        })?;
+        let labels = labels(&config, request, &shown, progress)?;
+        let wanted = match (&request.machine, &labels.machine) {
+            (Some(choice), _) => Some(choice.clone()),
+            (None, Some(label)) => Some(label.parse().map_err(|mut e: Report| {
+                e.message = format!("the label of {shown}: {}", e.message);
+                e
+            })?),
+            (None, None) => None,
+        };
+        let machine = choose(wanted.as_ref(), request, arch, engine, progress)?;
         progress.stage(&format!(
-            "{}: its machine is {} ({})",
-            container.named(),
-            machine.name,
-            machine.digest
+            "{shown}: its machine is {} ({})",
+            machine.name, machine.digest
         ));
         let name = container.name_for(request);
         let (dir, given) = match &request.recipe {
@@ -63,7 +80,7 @@ impl Hosted {
         let mut kernel_arguments = own.kernel_arguments.clone();
         let more = given.kernel_arguments.into_iter();
         kernel_arguments.extend(more.filter(|a| !own.kernel_arguments.contains(a)));
-        let recipe = Recipe {
+        let mut recipe = Recipe {
             architectures: vec![arch],
             kernel_arguments,
             serial_console: match &request.recipe {
@@ -73,43 +90,38 @@ impl Hosted {
             hostname: hostname(&name).or(given.hostname),
             ..given
         };
+        labels.apply(&mut recipe);
         Ok(Hosted {
             found: Found { name, dir, recipe },
             machine,
-            origin,
-            engine,
-            shown: container.named().to_owned(),
+            read,
+            config,
+            shown,
         })
     }
 
-    /// Reads the machine's tree and the container's.
-    pub(super) fn fetch(&self, job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
-        let progress = job.progress;
-        let machine = &self.machine;
+    /// Reads the machine's tree too.
+    pub(super) fn fetch(
+        self,
+        request: &Request,
+        progress: &dyn Progress,
+    ) -> Result<Fetched, Report> {
+        let Hosted { read, machine, .. } = self;
+        let machine = &machine;
         progress.stage(&format!("reading the machine {}", machine.name));
         let spool = &request.output;
         let trusted = Budget::new(Limits::default());
-        let read = oci::open_dir(&machine.dir, &machine.wanted(), trusted, spool);
-        let failed = |report: Report| damaged(machine, report);
-        let read = read.map_err(|e| failed(e.into()))?;
-        let of_machine = Unchecked::new(read.checks, {
+        let own = oci::open_dir(&machine.dir, &machine.wanted(), trusted, spool);
+        let own = own.map_err(|e| damaged(machine, e.into()))?;
+        let of_machine = Unchecked::new(own.checks, {
             let machine = machine.clone();
             move |report| damaged(&machine, report)
         });
-        let rootfs = read.rootfs;
-        let read = self.container(request, job.arch, progress)?;
-        let config = read.config.ok_or_else(|| {
-            Report::mistake(format!(
-                "{} is a root file system, not a container image: there is no command to run",
-                self.shown
-            ))
-            .hint("give a container image; a root file system that can boot by itself is used with --from")
-        })?;
         Ok(Fetched {
-            rootfs,
+            rootfs: own.rootfs,
             hosted: Some(read.rootfs),
             base: Some(manifest::Base {
-                name: self.shown.clone(),
+                name: self.shown,
                 digest: read.digest.map(|d| d.to_string()),
             }),
             machine: Some(manifest::Machine {
@@ -117,22 +129,40 @@ impl Hosted {
                 digest: machine.digest.to_string(),
             }),
             container: ContainerFacts {
-                config: Some(config),
+                config: Some(self.config),
                 given: true,
                 join: Some(Join::Hosted),
             },
             unchecked: vec![of_machine, read.unchecked],
         })
     }
+}
 
-    fn container(
+/// The settings in the image's labels. A recipe that was named wins over all of them.
+pub(super) fn labels(
+    config: &Config,
+    request: &Request,
+    shown: &str,
+    progress: &dyn Progress,
+) -> Result<Labels, Report> {
+    if request.recipe.is_some() {
+        return Ok(Labels::default());
+    }
+    let labels = Labels::read(config.labels(), shown)?;
+    labels.notes.iter().for_each(|text| progress.note(text));
+    Ok(labels)
+}
+
+impl Origin {
+    fn read(
         &self,
-        request: &Request,
-        arch: Arch,
+        shown: &str,
+        engine: Option<&Engine>,
+        (request, arch): (&Request, Arch),
         progress: &dyn Progress,
     ) -> Result<Read, Report> {
         let (limits, spool) = (request.limits, &request.output);
-        match &self.origin {
+        match self {
             Origin::Input(from) => {
                 let wanted = from.wanted(arch);
                 match &from.place {
@@ -144,14 +174,13 @@ impl Hosted {
                 }
             }
             Origin::Saved(image) => {
-                let engine = self.engine.as_ref();
                 let engine = engine.ok_or_else(|| Report::failure("no container engine"))?;
-                progress.stage(&format!("reading {} from {}", self.shown, engine.name()));
+                progress.stage(&format!("reading {shown} from {}", engine.name()));
                 let stream = engine::save(engine, &image.id)?;
                 let stream = Counted::new(stream, progress.bytes("reading", None));
                 let wanted = Wanted::from(arch);
                 let budget = Budget::new(limits);
-                input::saved(stream, &self.shown, &wanted, budget, spool)
+                input::saved(stream, shown, &wanted, budget, spool)
             }
         }
     }
@@ -169,13 +198,14 @@ fn damaged(machine: &Machine, mut report: Report) -> Report {
 /// The machine that the request names, or else the usual one. It is built if it is missing and an
 /// engine answers.
 fn choose(
+    wanted: Option<&Choice>,
     request: &Request,
     arch: Arch,
     engine: Option<&Engine>,
     progress: &dyn Progress,
 ) -> Result<Machine, Report> {
     let store = &request.machines;
-    if let Some(choice) = &request.machine {
+    if let Some(choice) = wanted {
         return match (store.find(choice, arch)?, choice) {
             (Some(machine), _) => Ok(machine),
             (None, Choice::Stored(name, None)) => build(name, request, engine, progress),

@@ -6,11 +6,11 @@
 use super::Request;
 use super::container::{self, Container, Prepared};
 use super::from::Input;
-use super::hosted::{Hosted, Origin};
+use super::hosted::{self, Hosted, Origin};
 use crate::engine::{self, Engine, Files, Held};
 use crate::error::Report;
 use crate::model::{Join, Reference, Transport};
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent};
 use crate::recipe::Found;
 
 /// How the container becomes part of a machine.
@@ -26,7 +26,7 @@ pub(super) fn decide(
     progress: &dyn Progress,
 ) -> Result<Way, Report> {
     let shown = &container.named();
-    let hosted = |origin: Origin, engine: Option<Engine>, why: &str| {
+    let put = |origin: &Origin, engine: Option<&Engine>, why: &str| {
         progress.stage(&format!("{shown}: hosted, because {why}"));
         Hosted::new(origin, engine, container, request, progress).map(|h| Way::Hosted(Box::new(h)))
     };
@@ -36,9 +36,9 @@ pub(super) fn decide(
                 "--as native needs an image in a container engine, but {shown} is not in one"
             ))
             .hint("put it into the engine first (`docker load`, `docker pull`), and give its name; or use --as hosted")),
-            Some(Join::Hosted) => hosted(Origin::Input(input.clone()), None, ASKED),
-            None => hosted(
-                Origin::Input(input.clone()),
+            Some(Join::Hosted) => put(&Origin::Input(input.clone()), None, ASKED),
+            None => put(
+                &Origin::Input(input.clone()),
                 None,
                 "the image does not come from a container engine",
             ),
@@ -58,12 +58,20 @@ pub(super) fn decide(
                 input.place
             ));
             let why = "no container engine answers";
-            return hosted(Origin::Input(input), None, why);
+            return put(&Origin::Input(input), None, why);
         }
     };
     let image = container.image(&engine, request, progress)?;
-    if request.join == Some(Join::Hosted) {
-        return hosted(Origin::Saved(image), Some(engine), ASKED);
+    let (join, asked) = match request.join {
+        Some(join) => (Some(join), ASKED),
+        None => {
+            let config = engine.config(&image.id)?;
+            let labels = hosted::labels(&config, request, shown, &Silent)?;
+            (labels.join, "its label says so")
+        }
+    };
+    if join == Some(Join::Hosted) {
+        return put(&Origin::Saved(image), Some(&engine), asked);
     }
     match family(&engine, &image, container, request) {
         Ok(family) => {
@@ -75,13 +83,13 @@ pub(super) fn decide(
                 .native(&engine, image, family, request, progress)
                 .map(|p| Way::Native(Box::new(p)))
         }
-        Err(Not::Possible(e)) if request.join == Some(Join::Native) => {
+        Err(Not::Possible(e)) if join == Some(Join::Native) => {
             let hint = e.hint.clone().unwrap_or_default();
             Err(e.hint(format!("{hint}; or use --as hosted")))
         }
         Err(Not::Possible(e)) => {
             let why = e.message.replacen(&format!("{shown} has"), "it has", 1);
-            hosted(Origin::Saved(image), Some(engine), &why)
+            put(&Origin::Saved(image), Some(&engine), &why)
         }
         Err(Not::Asked(e)) => Err(e),
     }

@@ -166,7 +166,7 @@ pub struct Built {
 
 /// Plans an image without writing it.
 pub fn plan(request: Request, progress: &dyn Progress) -> Result<Plan, Report> {
-    let job = Job::new(&request, progress)?;
+    let mut job = Job::new(&request, progress)?;
     let (assembly, more) = job.assemble(request, false)?;
     more.unchecked.into_iter().try_for_each(Unchecked::finish)?;
     Ok(assembly.plan)
@@ -174,7 +174,7 @@ pub fn plan(request: Request, progress: &dyn Progress) -> Result<Plan, Report> {
 
 /// Makes an image.
 pub fn image(request: Request, progress: &dyn Progress) -> Result<Built, Report> {
-    let job = Job::new(&request, progress)?;
+    let mut job = Job::new(&request, progress)?;
     let files = request.files.clone();
     // Check this before the build, which may take minutes.
     let set = open(&request.output, &job.found.name, progress)?;
@@ -273,7 +273,11 @@ impl<'a> Job<'a> {
 
     /// Gets the root file system and turns it into a machine. `metadata` is true if an image is
     /// written, because then its packages may be needed.
-    fn assemble(&self, request: Request, metadata: bool) -> Result<(Assembly, Origins), Report> {
+    fn assemble(
+        &mut self,
+        request: Request,
+        metadata: bool,
+    ) -> Result<(Assembly, Origins), Report> {
         let wants_packages = metadata && request.files.metadata;
         let epoch = request.epoch;
         let Fetched {
@@ -283,8 +287,8 @@ impl<'a> Job<'a> {
             machine,
             container,
             unchecked,
-        } = match &self.hosted {
-            Some(hosted) => hosted.fetch(self, &request)?,
+        } = match self.hosted.take() {
+            Some(hosted) => hosted.fetch(&request, self.progress)?,
             None => source::fetch(self, request)?,
         };
         if let Some(epoch) = epoch {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The label that says that an image is a machine: its name.
-const NAME: &str = "io.docker-to-linux.machine";
+const NAME: &str = "io.docker-to-linux.machine.name";
 /// The label with the name of its system.
 const SYSTEM: &str = "io.docker-to-linux.machine.system";
 /// The label with the versions of its kernels, separated by spaces.

@@ -4,6 +4,7 @@ mod ci;
 mod family;
 mod find;
 mod guest;
+mod labels;
 mod machines;
 mod parse;
 mod smoke;
@@ -16,6 +17,7 @@ pub use find::{BOOTSTRAP, Found, all, find, home};
 pub use guest::{
     FileMode, FileOptions, HashError, Id, Owner, PasswordHash, User, is_reserved_id, is_user_name,
 };
+pub use labels::Labels;
 pub use machines::{Buildable, MachineOptions, default_machine, machine};
 pub use parse::{closest, is_hostname, is_name, parse};
 pub use smoke::{Policy, Smoke};

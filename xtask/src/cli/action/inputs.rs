@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Every input, in the order of `action.yml`; a test compares the two.
-pub(super) const NAMES: [&str; 16] = [
+pub(super) const NAMES: [&str; 18] = [
     "recipe",
     "dockerfile",
     "context",
     "container",
+    "as",
+    "machine",
     "base",
     "boot",
     "format",
@@ -146,6 +148,8 @@ pub(super) fn read(
             "size",
             "sector-size",
             "container",
+            "as",
+            "machine",
             "dockerfile",
             "context",
         ];
