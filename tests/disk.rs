@@ -239,6 +239,7 @@ fn cut(made: &Made, partition: &Partition) -> Utf8PathBuf {
     let path = made.dir.join(match partition.role {
         Role::Esp => "esp.img",
         Role::Root => "root.img",
+        Role::Volumes => "volumes.img",
     });
     let from = File::open(&made.image).unwrap();
     let to = File::create(&path).unwrap();

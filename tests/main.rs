@@ -86,6 +86,8 @@ mod uki;
 mod update_boot;
 #[cfg(target_os = "linux")]
 mod upgrade;
+#[cfg(target_os = "linux")]
+mod volumes;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use std::collections::BTreeSet;

@@ -11,6 +11,7 @@ use docker_to_linux::model::Arch;
 use docker_to_linux::plan::Partition;
 use docker_to_linux::progress::{Bytes, Progress, Silent};
 use docker_to_linux::recipe::{self, Found, Recipe};
+use docker_to_linux::rootfs::oci::Config;
 use docker_to_linux::rootfs::{Rootfs, tar};
 use docker_to_linux::tool::Tool;
 use docker_to_linux::vm::trouble::Failed;
@@ -67,6 +68,7 @@ pub struct Disk {
     pub image: Utf8PathBuf,
     pub root: Partition,
     pub esp: Option<Partition>,
+    pub volumes: Option<Partition>,
 }
 
 /// Makes a disk of a container, in `dir`, after `change` was at its files. The recipe's own files,
@@ -88,11 +90,33 @@ pub fn make(
 
 /// Like [`make`]; also returns the notes.
 pub fn make_with_notes(
+    container: &(Engine, String),
+    name: &str,
+    recipe: Recipe,
+    login: RootLogin,
+    dir: &Utf8Path,
+    change: impl FnOnce(&mut Rootfs),
+) -> (Disk, Vec<String>) {
+    make_with(container, name, recipe, login, dir, With::default(), change)
+}
+
+/// What most disks are made without.
+#[derive(Default)]
+pub struct With {
+    /// Configuration of the container image, whose command becomes a service.
+    pub config: Option<Config>,
+    /// The disk whose volumes are kept.
+    pub volumes_of: Option<Utf8PathBuf>,
+}
+
+/// Like [`make_with_notes`].
+pub fn make_with(
     (engine, container): &(Engine, String),
     name: &str,
     recipe: Recipe,
     login: RootLogin,
     dir: &Utf8Path,
+    with: With,
     change: impl FnOnce(&mut Rootfs),
 ) -> (Disk, Vec<String>) {
     let cache = home().join("target/bootloader");
@@ -117,7 +141,8 @@ pub fn make_with_notes(
         recipe,
     };
     let request = Request {
-        source: Source::Rootfs(Box::new(rootfs), None),
+        source: Source::Rootfs(Box::new(rootfs), with.config),
+        keep_volumes: with.volumes_of,
         login,
         bootloader_dir: Some(cache.join(Arch::Amd64.to_string())),
         files: Files {
@@ -133,6 +158,7 @@ pub fn make_with_notes(
         image: built.files[0].clone(),
         root: disk.root().clone(),
         esp: disk.esp().cloned(),
+        volumes: disk.volumes().cloned(),
     };
     (made, notes.0.into_inner().unwrap())
 }

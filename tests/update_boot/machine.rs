@@ -176,6 +176,7 @@ impl Machine {
             stub_bytes: 0,
             os_release: Some("/etc/os-release".into()),
             need: ext4::Need::of(&rootfs.tree, &[]),
+            volumes: None,
         };
         let plan = Plan::decide(&outline, recipe, facts).unwrap();
         let mut all = BTreeMap::from([(MENU.to_owned(), menu.into_bytes())]);

@@ -48,6 +48,7 @@ pub(crate) fn assembled(switches: u8, data: &[u8]) -> Option<Assembly> {
             config,
             ..ContainerFacts::default()
         },
+        kept: None,
     };
     let loaders = Loaders {
         bios: None,

@@ -1,7 +1,8 @@
 //! From a root file system to a disk: assembles what the plan says and writes it to a sink. Only
 //! the order of the steps is decided here.
 
-use super::{esp, extlinux};
+use super::kept::{self, Kept};
+use super::{esp, extlinux, volumes};
 use crate::bootloader::files::Loaders;
 use crate::disk::{Part, WholeDisk, gpt, mbr};
 use crate::error::Report;
@@ -10,7 +11,9 @@ use crate::fs::ext4::Wishes;
 use crate::fs::{Layout, Source, ext4};
 use crate::guest;
 use crate::model::{Arch, BootMode, Compression};
-use crate::plan::{self, ContainerFacts, Facts, MachineFacts, Outline, Plan, Table, kernels};
+use crate::plan::{
+    self, ContainerFacts, Facts, MachineFacts, Outline, Plan, Table, VolumesFacts, kernels,
+};
 use crate::recipe::Recipe;
 use crate::rootfs::{Rootfs, Stores, Tree};
 use crate::{os_release, processors};
@@ -32,6 +35,8 @@ pub struct MachineSpec {
     pub given: guest::Given,
     /// Settings of its container, if it has one.
     pub container: ContainerFacts,
+    /// Volumes of an earlier image, which are kept.
+    pub kept: Option<Kept>,
 }
 
 /// A disk that is planned and laid out and ready to be written.
@@ -50,6 +55,8 @@ pub struct Assembly {
     table: Vec<(u64, Vec<u8>)>,
     esp: Option<Layout>,
     root: Layout,
+    volumes: Option<Layout>,
+    kept: Option<Kept>,
 }
 
 impl Assembly {
@@ -80,7 +87,7 @@ impl Assembly {
             notes.extend(graft(&mut rootfs, container)?);
         }
         machine.given.overlay.apply(&mut rootfs)?;
-        let outline = Outline::decide(&MachineFacts {
+        let mut outline = Outline::decide(&MachineFacts {
             name,
             arch,
             recipe,
@@ -88,6 +95,15 @@ impl Assembly {
             container: &machine.container,
         })?;
         notes.extend(outline.notes.iter().cloned());
+        if let Some(volumes) = &mut outline.volumes {
+            guest::volumes::resolve(&rootfs, volumes)?;
+        }
+        if let Some(kept) = &machine.kept {
+            if outline.volumes.is_none() {
+                return Err(kept::none_to_keep());
+            }
+            notes.extend(kept.notes());
+        }
         notes.extend(guest::prepare(&mut rootfs, &settings(machine, &outline))?);
         let passwords = guest::hashes::find(|path| rootfs.read(path, guest::hashes::LARGEST));
         if passwords.hashes {
@@ -129,6 +145,12 @@ impl Assembly {
                 .iter()
                 .find_map(|p| rootfs.tree.canonical(p)),
             need,
+            volumes: outline.volumes.as_ref().map(|volumes| {
+                let folders: Vec<&str> = volumes.list.iter().map(|v| v.at.as_str()).collect();
+                let need = ext4::Need::of_copies(&rootfs.tree, &folders);
+                let new = VolumesFacts { need, kept: None };
+                machine.kept.as_ref().map_or(new, |kept| kept.facts(need))
+            }),
         };
         let mut plan = Plan::decide(&outline, recipe, facts)?;
         plan.root.order = order(&rootfs.tree, &plan.root.order, &mut notes);
@@ -138,7 +160,9 @@ impl Assembly {
             None => None,
         };
         // From here on only the contents are needed.
-        let Rootfs { tree, stores, .. } = rootfs;
+        let Rootfs {
+            tree, mut stores, ..
+        } = rootfs;
         // The two are independent and run in parallel, so UEFI takes no longer if there are two
         // processors.
         let (esp, root) = std::thread::scope(|scope| {
@@ -160,6 +184,7 @@ impl Assembly {
         if plan.root.extlinux.is_some() {
             extlinux::install(&mut root, &plan, loaders)?;
         }
+        let volumes = volumes::lay_out(&mut plan, machine.kept.as_ref(), &mut stores)?;
         let table = table(&plan, loaders)?;
         Ok(Assembly {
             plan,
@@ -170,6 +195,8 @@ impl Assembly {
             table,
             esp,
             root,
+            volumes,
+            kept: machine.kept.clone(),
         })
     }
 
@@ -197,6 +224,7 @@ impl Assembly {
         for (partition, layout) in [
             (disk.esp(), self.esp.as_ref()),
             (Some(disk.root()), Some(&self.root)),
+            (disk.volumes(), self.volumes.as_ref()),
         ] {
             let (Some(partition), Some(layout)) = (partition, layout) else {
                 continue;
@@ -208,11 +236,16 @@ impl Assembly {
         Ok(all)
     }
 
+    /// Whether the disk contains what only its owner may read.
+    pub(super) fn is_private(&self) -> bool {
+        self.has_password_hashes || self.kept.is_some()
+    }
+
     /// Number of bytes of file contents that [`Assembly::write`] reads.
     pub(super) fn content(&self) -> u64 {
-        let esp = self.esp.as_ref().map_or(&[][..], Layout::pieces);
-        let from_files = esp
-            .iter()
+        let others = self.esp.iter().chain(&self.volumes);
+        let from_files = others
+            .flat_map(Layout::pieces)
             .filter(|p| matches!(p.source, Source::Content { .. }));
         self.plan.root.content + from_files.map(|p| p.len).sum::<u64>()
     }
@@ -231,13 +264,20 @@ impl Assembly {
                 layout,
             });
         }
+        if let (Some(partition), Some(layout)) = (disk.volumes(), &self.volumes) {
+            parts.push(Part {
+                start: partition.start,
+                layout,
+            });
+        }
         let whole = WholeDisk {
             size: disk.size,
             table: self.table.clone(),
             parts,
         };
         let mut checked = Checked::new(sink, self.plan.disk.size);
-        whole.emit(&self.stores, &mut checked, progress)
+        whole.emit(&self.stores, &mut checked, progress)?;
+        self.kept.as_ref().map_or(Ok(()), Kept::is_unchanged)
     }
 }
 
@@ -288,6 +328,7 @@ fn settings(machine: &MachineSpec, outline: &Outline) -> guest::Settings {
         given: machine.given.clone(),
         image: outline.ids.image,
         container: outline.container.clone(),
+        volumes: outline.volumes.clone(),
     }
 }
 

@@ -146,7 +146,7 @@ pub(super) fn image(
             .map_err(|e| Report::failure("finding the free space of the disk").because(e))?,
         false => Vec::new(),
     };
-    let access = match assembly.has_password_hashes {
+    let access = match assembly.is_private() {
         true => Access::Private,
         false => Access::Shared,
     };

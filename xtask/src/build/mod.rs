@@ -14,11 +14,13 @@ mod from;
 mod hosted;
 mod input;
 mod join;
+mod kept;
 mod loaders;
 mod make_machine;
 mod overrides;
 mod pulled;
 mod source;
+mod volumes;
 
 pub use assembly::{Assembly, HAS_PASSWORDS, MachineSpec};
 pub use container::Container;
@@ -76,6 +78,8 @@ pub struct Request {
     /// Time stamp for everything that is written, in seconds since 1970; by default the time of the
     /// root file system.
     pub epoch: Option<i64>,
+    /// The disk of an earlier image of this name, a raw image, whose volumes the new one gets.
+    pub keep_volumes: Option<Utf8PathBuf>,
     /// Folder for the image's files. Contents that come from a pipe are also stored there while the
     /// image is made.
     pub output: Utf8PathBuf,
@@ -102,6 +106,7 @@ impl Request {
             bootloader_dir: None,
             limits: Limits::default(),
             epoch: None,
+            keep_volumes: None,
             output: output.to_owned(),
             files: Files::default(),
         }
@@ -215,7 +220,24 @@ struct Job<'a> {
     has_recipe: bool,
     given: guest::Given,
     loaders: crate::bootloader::files::Loaders,
+    kept: Option<kept::Kept>,
     progress: &'a dyn Progress,
+}
+
+/// The volumes on the disk `old`, if none of the new files would replace it.
+fn keep(
+    old: &Utf8Path,
+    request: &Request,
+    found: &Found,
+    arch: Arch,
+) -> Result<kept::Kept, Report> {
+    // The UUID of volumes does not depend on a root file system.
+    let uuid = plan::Ids::new(&found.name, arch, &[0; 32]).volumes;
+    let kept = kept::Kept::open(old, uuid)?;
+    for format in &found.recipe.formats {
+        kept.is_not(&request.output.join(format.file_name(&found.name)))?;
+    }
+    Ok(kept)
 }
 
 /// Where an image comes from, for its metadata.
@@ -257,6 +279,10 @@ impl<'a> Job<'a> {
             true => guest::Given::read(&found.recipe, &found.dir, &request.login)?,
             false => guest::Given::without_recipe(&request.login)?,
         };
+        let kept = match &request.keep_volumes {
+            None => None,
+            Some(old) => Some(keep(old, request, &found, arch)?),
+        };
         let loaders = loaders::get(request, boot, arch, engine.as_ref(), progress)?;
         Ok(Job {
             found,
@@ -267,6 +293,7 @@ impl<'a> Job<'a> {
             has_recipe,
             given,
             loaders,
+            kept,
             progress,
         })
     }
@@ -309,6 +336,7 @@ impl<'a> Job<'a> {
             recipe: self.found.recipe.clone(),
             given: self.given.clone(),
             container,
+            kept: self.kept.clone(),
         };
         let assembly = Assembly::joined(rootfs, hosted, &spec, &self.loaders)?;
         for note in &assembly.notes {

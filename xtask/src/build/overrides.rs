@@ -3,7 +3,8 @@
 use crate::engine;
 use crate::error::Report;
 use crate::model::{
-    Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, SectorSize, Service, TableKind,
+    Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, NamedVolume, SectorSize, Service,
+    TableKind, VolumesOn,
 };
 use crate::recipe::{self, Found};
 use std::collections::BTreeMap;
@@ -37,6 +38,12 @@ pub struct Overrides {
     pub hostname: Option<String>,
     /// Whether the container's command becomes a service.
     pub service: Option<Service>,
+    /// Where the volumes are stored.
+    pub volumes: Option<VolumesOn>,
+    /// Size of their partition in bytes, or automatic.
+    pub volumes_size: Option<DiskSize>,
+    /// Volumes with names. One at the path of one of the recipe's replaces it.
+    pub named_volumes: Vec<NamedVolume>,
 }
 
 impl Overrides {
@@ -97,6 +104,12 @@ impl Overrides {
             found.name.clone_from(name);
         }
         recipe.service = self.service.or(recipe.service);
+        recipe.volumes = self.volumes.unwrap_or(recipe.volumes);
+        recipe.volumes_size = self.volumes_size.unwrap_or(recipe.volumes_size);
+        let given = &self.named_volumes;
+        let replaced = |old: &NamedVolume| given.iter().any(|new| new.path == old.path);
+        recipe.named_volumes.retain(|old| !replaced(old));
+        recipe.named_volumes.extend(given.iter().cloned());
         Ok(found)
     }
 }

@@ -39,6 +39,7 @@ mod tests {
     use crate::engine;
     use crate::model::{
         Arch, BootEntryKind, BootMode, Compression, Format, Join, Packing, Service, TableKind,
+        VolumesOn,
     };
     use crate::vm::{DiskBus, Firmware};
 
@@ -63,6 +64,7 @@ mod tests {
         check::<Join>(2);
         check::<Service>(3);
         check::<TableKind>(2);
+        check::<VolumesOn>(2);
         check::<DiskBus>(5);
         check::<Firmware>(2);
         check::<engine::Kind>(2);

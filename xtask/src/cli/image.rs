@@ -74,6 +74,8 @@ pub(super) struct Args {
     /// Size of the disk: `auto` or a size, e.g. 8G
     #[arg(long)]
     size: Option<DiskSize>,
+    #[command(flatten)]
+    volumes: super::volumes::Args,
     /// Formats to write, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "FORMAT", value_parser = choices::of::<Format>())]
     format: Vec<Format>,
@@ -191,6 +193,7 @@ fn request(args: &Args, recipe: Option<Found>, source: Source) -> Result<Request
         bootloader_dir: args.bootloader_dir.clone(),
         limits: args.image.limits(),
         epoch: args.epoch,
+        keep_volumes: args.volumes.keep_volumes.clone(),
         output: args.output.clone(),
         files: args.files.wanted(),
     })
@@ -212,6 +215,9 @@ fn overrides(args: &Args) -> Result<Overrides, Report> {
         compression: args.compression,
         hostname: args.hostname.clone(),
         service: args.container.service,
+        volumes: args.volumes.volumes,
+        volumes_size: args.volumes.volumes_size,
+        named_volumes: args.volumes.volume.clone(),
     })
 }
 

@@ -23,6 +23,7 @@ mod summary;
 mod table;
 mod upload;
 mod verify;
+mod volumes;
 
 pub use action::RESULT;
 pub use console::{Console, Level};

@@ -17,6 +17,14 @@ pub(super) fn of(built: &Built, recipe: Option<&str>) -> Vec<String> {
         "disk",
         format!("{}, {} free", Size(plan.disk.size), Size(plan.root.free)),
     );
+    if let (Some(volumes), Some(partition)) = (&plan.volumes, plan.disk.volumes()) {
+        let folders: Vec<&str> = volumes.list.iter().map(|v| v.at.as_str()).collect();
+        let size = Size(partition.len);
+        row(
+            "volumes",
+            format!("{} on a partition of {size}", folders.join(", ")),
+        );
+    }
     row(
         "firmware",
         format!("{} ({})", plan.boot.firmware(), plan.arch),

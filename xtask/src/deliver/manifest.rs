@@ -54,6 +54,9 @@ pub struct Manifest {
     pub disk: Disk,
     /// Boot entries in the boot loaders' menus, the default first.
     pub boot_entries: Vec<BootEntry>,
+    /// Volumes of the machine, if they have a file system of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
     /// Settings that the machine takes over from its container, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
@@ -115,6 +118,18 @@ pub struct Container {
     pub healthcheck: bool,
 }
 
+/// A volume: a folder of the file system with the role `volumes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Volume {
+    /// Name of the folder on that file system.
+    pub name: String,
+    /// Path at which the machine mounts it.
+    pub at: String,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
+}
+
 /// A disk. All offsets and sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -160,7 +175,7 @@ pub enum Table {
 pub struct Partition {
     /// Partition number, from 1.
     pub number: u32,
-    /// Purpose: `esp` or `root`.
+    /// Purpose: `esp`, `root` or `volumes`.
     pub role: String,
     /// Offset of its first byte on the disk.
     pub offset: u64,
@@ -294,6 +309,7 @@ impl Manifest {
             machine: None,
             disk: disk(plan),
             boot_entries: plan.entries.iter().map(entry).collect(),
+            volumes: volumes(plan),
             container: plan.container.as_ref().map(|c| Container {
                 service: c.restart.is_some(),
                 exposed_ports: c.exposed_ports.clone(),
@@ -395,6 +411,16 @@ impl Artifact {
     }
 }
 
+fn volumes(plan: &Plan) -> Vec<Volume> {
+    let list = plan.volumes.iter().flat_map(|v| &v.list);
+    list.map(|v| Volume {
+        name: v.name.clone(),
+        at: v.at.clone(),
+        read_only: v.read_only,
+    })
+    .collect()
+}
+
 fn disk(plan: &Plan) -> Disk {
     let gpt = matches!(plan.disk.table, plan::Table::Gpt { .. });
     let partition = |p: &plan::Partition| Partition {
@@ -402,6 +428,7 @@ fn disk(plan: &Plan) -> Disk {
         role: match p.role {
             plan::Role::Esp => "esp".into(),
             plan::Role::Root => "root".into(),
+            plan::Role::Volumes => "volumes".into(),
         },
         offset: p.start,
         size: p.len,
@@ -412,8 +439,13 @@ fn disk(plan: &Plan) -> Disk {
         },
         id: gpt.then(|| p.guid.to_string()),
         name: gpt.then(|| p.name.clone()),
-        file_system: match (p.role, &plan.esp) {
-            (plan::Role::Esp, Some(esp)) => FileSystem {
+        file_system: match (p.role, &plan.esp, &plan.volumes) {
+            (plan::Role::Volumes, _, Some(volumes)) => FileSystem {
+                kind: "ext4".into(),
+                uuid: volumes.uuid.to_string(),
+                label: volumes.label.clone(),
+            },
+            (plan::Role::Esp, Some(esp), _) => FileSystem {
                 kind: "vfat".into(),
                 uuid: format!("{:04X}-{:04X}", esp.volume_id >> 16, esp.volume_id & 0xffff),
                 label: esp.label.clone(),

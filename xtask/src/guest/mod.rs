@@ -24,11 +24,12 @@ mod swap;
 #[cfg(test)]
 mod tests;
 mod units;
+pub mod volumes;
 
 use crate::error::Report;
 use crate::model::Arch;
 use crate::model::size::Size;
-use crate::plan::{BootUpdate, Container, Mount};
+use crate::plan::{BootUpdate, Container, Mount, Volumes};
 use crate::recipe::{Recipe, SerialConsole};
 use crate::rootfs::{Kind, Meta, Node, Rootfs, TreeError};
 use camino::Utf8Path;
@@ -70,6 +71,8 @@ pub struct Settings {
     pub image: Uuid,
     /// The settings that it keeps from its container.
     pub container: Option<Container>,
+    /// Its volumes, if they have a file system of their own.
+    pub volumes: Option<Volumes>,
 }
 
 impl Settings {
@@ -89,6 +92,7 @@ impl Settings {
             given: Given::default(),
             image: Uuid::nil(),
             container: None,
+            volumes: None,
         }
     }
 }
@@ -174,7 +178,11 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
         notes.extend(swap::add(rootfs, init, size, settings.image)?);
     }
     if settings.grow {
-        notes.extend(grow::add(rootfs, init)?);
+        let what = match settings.volumes {
+            None => grow::What::Root,
+            Some(_) => grow::What::Volumes,
+        };
+        notes.extend(grow::add(rootfs, init, what)?);
     }
     notes.extend(console::add(rootfs, init, settings)?);
     if let Some(container) = &settings.container {
@@ -182,6 +190,9 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
             None => service::add(rootfs, init, container, &own_init)?,
             Some(root) => hosted::add(rootfs, init, container, root)?,
         });
+    }
+    if let Some(volumes) = &settings.volumes {
+        notes.extend(volumes::add(rootfs, init, volumes)?);
     }
     if let Some(update) = &settings.boot_update {
         notes.extend(boot::add(rootfs, init, update)?);

@@ -10,6 +10,7 @@ mod overlay;
 mod owners;
 mod secrets;
 mod start;
+mod volumes;
 
 use super::*;
 use crate::rootfs::{Stores, Tree};

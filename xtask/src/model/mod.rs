@@ -11,6 +11,7 @@ pub mod partition;
 mod reference;
 pub mod size;
 mod transport;
+mod volume;
 
 pub use digest::{Digest, NotDigest};
 pub use disk::{DiskSize, SectorSize, TableKind};
@@ -19,3 +20,4 @@ pub use machine::{Arch, BootEntryKind, BootMode, Join, Service};
 pub use reference::{Reference, ReferenceError, is_host};
 pub use size::{GIB, MIB, Size};
 pub use transport::{Transport, TransportError};
+pub use volume::{NamedVolume, VolumeError, VolumesOn, volume_path};

@@ -15,6 +15,9 @@ pub const ESP_MBR: u8 = 0xef;
 pub const ROOT_AMD64: Uuid = Uuid::from_u128(0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709);
 /// Type GUID of a root partition for 64-bit ARM (the same specification).
 pub const ROOT_ARM64: Uuid = Uuid::from_u128(0xb921_b045_1df0_41c3_af44_4c6f_280d_3fae);
+/// Type GUID of a Linux file system without a certain place (the same specification, "Generic Linux
+/// Data Partition").
+pub const LINUX: Uuid = Uuid::from_u128(0x0fc6_3daf_8483_4772_8e79_3d69_d847_7de4);
 /// Type byte of a Linux file system's partition in an MBR.
 pub const LINUX_MBR: u8 = 0x83;
 

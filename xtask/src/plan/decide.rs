@@ -1,11 +1,12 @@
 //! From a recipe and the facts of a root file system to a plan.
 
 use super::outline::EXTLINUX_DIR;
-use super::{BootEntry, Disk, Outline, Partition, Plan, Role, Root, Table, esp};
+use super::sizes::Sizes;
+use super::{BootEntry, Disk, Facts, Outline, Partition, Plan, Role, Root, Table, esp};
 use crate::error::Report;
-use crate::fs::ext4::{self, Need};
+use crate::fs::ext4;
 use crate::model::size::{MIB, Size};
-use crate::model::{Arch, BootMode, DiskSize, SectorSize, TableKind, partition};
+use crate::model::{Arch, BootMode, SectorSize, TableKind, partition};
 use crate::recipe::Recipe;
 
 /// First byte of the first partition, in bytes. Partitioning tools align to this, and it leaves the
@@ -19,26 +20,6 @@ const GPT_TAIL: u64 = MIB;
 /// Largest disk that an MBR can address: 2^32 sectors of 512 bytes.
 const MBR_MOST: u64 = (1 << 32) * 512;
 
-/// What a plan needs to know about a root file system that is complete except for the contents that
-/// depend on the plan.
-#[derive(Debug, Clone)]
-pub struct Facts {
-    /// The time used as "now", in seconds since 1970.
-    pub epoch: i64,
-    /// The boot entries of the machine.
-    pub entries: Vec<BootEntry>,
-    /// Lengths of kernels and initrds, in bytes, in the order of `entries`.
-    pub kernel_bytes: Vec<u64>,
-    /// Length of systemd-boot's EFI program in bytes.
-    pub systemd_boot_bytes: u64,
-    /// Length of systemd's stub of unified kernel images in bytes; 0 if it is not there.
-    pub stub_bytes: u64,
-    /// Canonical path of os-release(5), if there is one.
-    pub os_release: Option<String>,
-    /// The space that it needs on the disk.
-    pub need: Need,
-}
-
 impl Plan {
     /// Makes all remaining decisions about a machine, once its root file system is complete.
     pub fn decide(outline: &Outline, recipe: &Recipe, facts: Facts) -> Result<Plan, Report> {
@@ -50,6 +31,12 @@ impl Plan {
         };
         let disk = disk(outline, recipe, &facts)?;
         let root_len = disk.root().len;
+        let mut volumes = outline.volumes.clone();
+        if let (Some(volumes), Some(facts), Some(partition)) =
+            (&mut volumes, &facts.volumes, disk.volumes())
+        {
+            volumes.inodes = facts.need.inodes_for(partition.len);
+        }
         Ok(Plan {
             name: outline.name.clone(),
             id: outline.ids.image,
@@ -70,6 +57,7 @@ impl Plan {
                 split_links: recipe.root.split_links,
             },
             disk,
+            volumes,
             entries: facts.entries,
             container: outline.container.clone(),
             formats: recipe.formats.clone(),
@@ -110,7 +98,8 @@ fn check_lengths(entries: &[BootEntry]) -> Result<(), Report> {
     }
 }
 
-/// Lays out the disk: the ESP first if there is one, and the root last so that it can grow.
+/// Lays out the disk: the ESP first if there is one, and last what can grow: the volumes, or the
+/// root if there are none.
 fn disk(outline: &Outline, recipe: &Recipe, facts: &Facts) -> Result<Disk, Report> {
     let &Outline {
         arch, boot, table, ..
@@ -125,20 +114,11 @@ fn disk(outline: &Outline, recipe: &Recipe, facts: &Facts) -> Result<Disk, Repor
         TableKind::Gpt => GPT_TAIL,
     };
     let around = FIRST + esp_len + tail;
-    let smallest = facts.need.smallest();
-    let root_len = match recipe.size {
-        DiskSize::Auto => {
-            let reserved = recipe.root.reserved_percent;
-            facts.need.smallest_with(recipe.root.free.0, reserved)
-        }
-        DiskSize::Fixed(Size(size)) => {
-            let size = size.checked_next_multiple_of(MIB).unwrap_or(u64::MAX);
-            if size < smallest.saturating_add(around) {
-                return Err(ext4::too_small(&facts.need, size, around));
-            }
-            size - around
-        }
-    };
+    let Sizes {
+        root: root_len,
+        volumes: volumes_len,
+    } = Sizes::decide(recipe, facts, around)?;
+    let around = around.saturating_add(volumes_len);
     let (most, why, cure) = match table {
         TableKind::Mbr => (
             MBR_MOST.saturating_sub(around),
@@ -193,6 +173,19 @@ fn disk(outline: &Outline, recipe: &Recipe, facts: &Facts) -> Result<Disk, Repor
         name: "root".into(),
         bios_bootable: boot != BootMode::Uefi,
     });
+    if volumes_len > 0 {
+        partitions.push(Partition {
+            role: Role::Volumes,
+            number: if esp_len > 0 { 3 } else { 2 },
+            start: FIRST + esp_len + root_len,
+            len: volumes_len,
+            mbr_type: partition::LINUX_MBR,
+            gpt_type: partition::LINUX,
+            guid: ids.volumes_partition,
+            name: "volumes".into(),
+            bios_bootable: false,
+        });
+    }
     let disk = Disk {
         size: around + root_len,
         sector_size: recipe.sector_size.bytes(),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 /// claim a domain, so this one was generated once and never changes.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6d1c_8a52_9f0e_5b7b_a3a4_0d7f_5e21_c9b6);
 
-/// All IDs of an image. Each is a UUID v5 (RFC 9562, 5.5) of the image's name, its architecture and
+/// All IDs of an image. Each, except for those of the volumes, is a UUID v5 (RFC 9562, 5.5) of the image's name, its architecture and
 /// the digest of its root file system: the same rootfs gives the same IDs, and disks of machines
 /// from different builds can be attached to the same host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,11 @@ pub struct Ids {
     pub disk: Uuid,
     /// GUID of the root partition.
     pub root_partition: Uuid,
+    /// UUID of the file system with the volumes. It depends only on the image's name and its
+    /// architecture, so that a new system finds the volumes of the one that it replaces.
+    pub volumes: Uuid,
+    /// GUID of its partition. It depends on the same.
+    pub volumes_partition: Uuid,
     /// GUID of the EFI system partition.
     pub esp_partition: Uuid,
     /// FAT volume id of the EFI system partition.
@@ -31,11 +36,12 @@ pub struct Ids {
 impl Ids {
     /// The IDs of the image `name` for `arch` with a root file system that has this digest.
     pub fn new(name: &str, arch: Arch, digest: &[u8; 32]) -> Ids {
-        let make = |what: &str| {
+        let of = |what: &str, digest: &[u8]| {
             let mut text = format!("{what}\0{name}\0{arch}\0").into_bytes();
             text.extend_from_slice(digest);
             Uuid::new_v5(&NAMESPACE, &text)
         };
+        let make = |what: &str| of(what, digest);
         let short = |what: &str| {
             let (high, ..) = make(what).as_fields();
             high.max(1)
@@ -45,6 +51,8 @@ impl Ids {
             root: make("root file system"),
             disk: make("disk"),
             root_partition: make("root partition"),
+            volumes: of("volumes", &[]),
+            volumes_partition: of("volumes partition", &[]),
             esp_partition: make("EFI system partition"),
             esp_volume: short("EFI system volume"),
             signature: short("disk signature"),

@@ -7,6 +7,7 @@
 mod container;
 mod decide;
 mod esp;
+mod facts;
 mod file_name;
 mod ids;
 mod kernel_file;
@@ -14,18 +15,21 @@ pub mod kernels;
 mod outline;
 mod rules;
 mod signal;
+mod sizes;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use container::container;
 pub use container::{Container, ContainerFacts, HOSTED_ROOT, Restart};
-pub use decide::Facts;
+pub use facts::{Facts, VolumesFacts};
 pub use ids::Ids;
 pub use kernel_file::machine;
 pub use kernels::{BootFile, Kernel, Kernels};
 pub use outline::{BootUpdate, EXTLINUX_CONF, EXTLINUX_DIR, MachineFacts, Mount, Outline};
 pub use rules::{boot_mode, check};
 pub use signal::Signal;
+pub use volumes::{VOLUMES_DIR, Volume, Volumes, occupied};
 
 use crate::error::Report;
 use crate::model::{Arch, BootMode, Format, Size};
@@ -52,6 +56,9 @@ pub struct Plan {
     pub esp: Option<Esp>,
     /// The root file system.
     pub root: Root,
+    /// The file system with the volumes, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Volumes>,
     /// The entries of the boot loader menu, the default first.
     pub entries: Vec<BootEntry>,
     /// What the machine keeps of its container, if anything.
@@ -72,7 +79,8 @@ pub struct Disk {
     pub sector_size: u64,
     /// The partition table.
     pub table: Table,
-    /// The partitions in ascending order; the root is the last.
+    /// The partitions in ascending order. The last one grows to the end of a larger disk: the
+    /// volumes, or else the root.
     pub partitions: Vec<Partition>,
 }
 
@@ -99,8 +107,12 @@ pub enum Table {
 impl Plan {
     /// A one-line summary of the plan.
     pub fn summary(&self) -> String {
+        let volumes = match self.disk.volumes() {
+            Some(partition) => format!(", volumes of {}", Size(partition.len)),
+            None => String::new(),
+        };
         format!(
-            "{}: a disk of {} for {}: {} of files, {} free",
+            "{}: a disk of {} for {}: {} of files, {} free{volumes}",
             self.name,
             Size(self.disk.size),
             self.boot.firmware(),
@@ -111,10 +123,16 @@ impl Plan {
 }
 
 impl Disk {
-    /// The partition of the root file system: the last one.
+    /// The partition of the root file system.
     pub fn root(&self) -> &Partition {
         // `validate` makes sure that there is one.
-        &self.partitions[self.partitions.len() - 1]
+        let root = self.partitions.iter().position(|p| p.role == Role::Root);
+        &self.partitions[root.unwrap_or(0)]
+    }
+
+    /// The partition with the volumes, if there is one.
+    pub fn volumes(&self) -> Option<&Partition> {
+        self.partitions.iter().find(|p| p.role == Role::Volumes)
     }
 
     /// The EFI system partition, if there is one.
@@ -122,7 +140,8 @@ impl Disk {
         self.partitions.iter().find(|p| p.role == Role::Esp)
     }
 
-    /// Checks that the partitions are aligned, in order and inside the disk, with the root last.
+    /// Checks that the partitions are aligned, in order and inside the disk, with the root last, or
+    /// only the volumes after it.
     /// Runs on every plan so that a bug here cannot reach a disk.
     pub fn validate(&self) -> Result<(), Report> {
         let wrong = |what: String| {
@@ -143,9 +162,10 @@ impl Disk {
             }
             free = p.start + p.len;
         }
-        match self.partitions.last() {
-            Some(p) if p.role == Role::Root => Ok(()),
-            _ => wrong("the root is not the last partition".into()),
+        let roles: Vec<Role> = self.partitions.iter().map(|p| p.role).collect();
+        match roles[..] {
+            [.., Role::Root] | [.., Role::Root, Role::Volumes] => Ok(()),
+            _ => wrong("the last partition is neither the root nor the volumes after it".into()),
         }
     }
 }
@@ -158,6 +178,8 @@ pub enum Role {
     Esp,
     /// Root file system.
     Root,
+    /// The file system with the volumes.
+    Volumes,
 }
 
 /// One partition.

@@ -3,6 +3,7 @@
 use super::file_name::file_name;
 use super::kernels::Kernel;
 use super::rules::{boot_mode, table};
+use super::volumes::{VOLUMES_DIR, Volumes, volumes};
 use super::{BootEntry, Container, ContainerFacts, Ids, container};
 use crate::error::Report;
 use crate::model::{Arch, BootMode, TableKind};
@@ -55,6 +56,8 @@ pub struct Outline {
     pub boot_update: Option<BootUpdate>,
     /// The number of the PC's serial port for EXTLINUX, and its speed in bits per second.
     pub extlinux_serial: Option<(u8, u32)>,
+    /// The file system with its volumes, if there are any.
+    pub volumes: Option<Volumes>,
     /// What it keeps of its container.
     pub container: Option<Container>,
     /// Notes about these decisions for the user.
@@ -103,10 +106,12 @@ impl Outline {
         let boot = boot_mode(arch, recipe)?;
         let table = table(boot, recipe.table)?;
         let ids = Ids::new(name, arch, &facts.digest);
-        let (container, notes) = container(facts.container, recipe.service)?;
+        let (container, mut notes) = container(facts.container, recipe.service)?;
+        let (volumes, about_volumes) = volumes(recipe, container.as_ref(), &ids)?;
+        notes.extend(about_volumes);
         let arguments = kernel_arguments(recipe, &ids, arch, table);
         Ok(Outline {
-            mounts: mounts(recipe, boot, &ids),
+            mounts: mounts(recipe, boot, &ids, volumes.as_ref()),
             boot_update: (boot != BootMode::Bios).then(|| BootUpdate {
                 token: entry_token(name),
                 arguments: arguments.clone(),
@@ -121,6 +126,7 @@ impl Outline {
             table,
             ids,
             arguments,
+            volumes,
             container,
             notes,
         })
@@ -144,7 +150,7 @@ impl Outline {
     }
 }
 
-fn mounts(recipe: &Recipe, boot: BootMode, ids: &Ids) -> Vec<Mount> {
+fn mounts(recipe: &Recipe, boot: BootMode, ids: &Ids, volumes: Option<&Volumes>) -> Vec<Mount> {
     let mut mounts = vec![Mount {
         what: format!("UUID={}", ids.root),
         at: "/".into(),
@@ -162,6 +168,16 @@ fn mounts(recipe: &Recipe, boot: BootMode, ids: &Ids) -> Vec<Mount> {
                 .map(str::to_owned)
                 .into(),
             pass: 0,
+        });
+    }
+    if let Some(volumes) = volumes {
+        mounts.push(Mount {
+            what: format!("UUID={}", volumes.uuid),
+            at: VOLUMES_DIR.into(),
+            kind: "ext4".into(),
+            // Without it the machine starts, and tells what is missing; the container does not.
+            options: ["errors=remount-ro", "nofail"].map(str::to_owned).into(),
+            pass: 2,
         });
     }
     mounts

@@ -40,7 +40,20 @@ fn facts(outline: &Outline) -> Facts {
             inodes: 12_000,
             content: 390_000_000,
         },
+        volumes: outline.volumes.as_ref().map(|_| VolumesFacts {
+            need: Need {
+                blocks: 2_000,
+                inodes: 40,
+                content: 7_000_000,
+            },
+            kept: None,
+        }),
     }
+}
+
+/// A change of a recipe: one volume.
+fn with_volume(recipe: &mut Recipe) {
+    recipe.named_volumes = vec!["data:/srv/data".parse().unwrap()];
 }
 
 fn plan(boot: BootMode, change: impl FnOnce(&mut Recipe)) -> Result<Plan, Report> {
@@ -83,6 +96,83 @@ fn a_fixed_size_is_the_size_of_the_disk() {
         let p = plan(boot, |r| r.size = DiskSize::Fixed(Size(2048 * MIB - 5))).unwrap();
         assert_eq!(p.disk.size, 2048 * MIB, "{boot:?}");
     }
+}
+
+#[test]
+fn volumes_have_the_last_partition() {
+    for boot in [BootMode::Bios, BootMode::Uefi, BootMode::Hybrid] {
+        let without = plan(boot, |_| {}).unwrap();
+        let with = plan(boot, with_volume).unwrap();
+        let volumes = with.disk.volumes().unwrap();
+        // The others stay what they are.
+        let others = &with.disk.partitions[..with.disk.partitions.len() - 1];
+        assert_eq!(without.disk.partitions, others, "{boot:?}");
+        assert_eq!(with.root, without.root, "{boot:?}");
+        assert_eq!(with.disk.size, without.disk.size + volumes.len);
+        assert_eq!(volumes.start, with.disk.root().start + with.disk.root().len);
+        // 256 MiB are free.
+        assert!(volumes.len > 256 * MIB && volumes.len < 300 * MIB);
+    }
+    let p = plan(BootMode::Hybrid, with_volume).unwrap();
+    insta::assert_json_snapshot!("volumes", (&p.volumes, p.disk.volumes()));
+}
+
+#[test]
+fn sizes_of_disk_and_volumes_are_kept() {
+    let sizes = |disk: Option<u64>, volumes: Option<u64>| {
+        let fixed = |mib: Option<u64>| match mib {
+            Some(mib) => DiskSize::Fixed(Size(mib * MIB)),
+            None => DiskSize::Auto,
+        };
+        let p = plan(BootMode::Hybrid, |r| {
+            with_volume(r);
+            (r.size, r.volumes_size) = (fixed(disk), fixed(volumes));
+        })?;
+        let mib = |bytes: u64| bytes / MIB;
+        let volumes = p.disk.volumes().unwrap().len;
+        Ok((mib(p.disk.size), mib(p.disk.root().len), mib(volumes)))
+    };
+    let usual = plan(BootMode::Hybrid, |_| {}).unwrap();
+    let (usual, around) = (
+        usual.disk.root().len / MIB,
+        (usual.disk.size - usual.disk.root().len) / MIB,
+    );
+    let ok = |result: Result<(u64, u64, u64), Report>| result.unwrap();
+    assert_eq!(
+        ok(sizes(None, Some(100))),
+        (around + usual + 100, usual, 100)
+    );
+    // The rest is for the volumes.
+    assert_eq!(
+        ok(sizes(Some(9000), None)),
+        (9000, usual, 9000 - around - usual)
+    );
+    // The rest is for the root.
+    assert_eq!(
+        ok(sizes(Some(9000), Some(100))),
+        (9000, 9000 - around - 100, 100)
+    );
+    // There is less than either wants.
+    let tight = around + usual - 100;
+    let (size, root, volumes) = ok(sizes(Some(tight), None));
+    assert!(size == tight && root < usual && volumes < 40, "{volumes}");
+    for (disk, volumes, word) in [
+        (Some(400), None, "too small for the root file system"),
+        (Some(900), Some(800), "too small for the root file system"),
+        (None, Some(2), "too small for what the image has in them"),
+        (None, Some(200 << 20), "at most 128 TiB"),
+        (Some(200 << 20), None, "at most 128 TiB"),
+    ] {
+        let e = sizes(disk, volumes).unwrap_err();
+        assert_eq!(e.class, crate::error::Class::Mistake);
+        assert!(e.message.contains(word), "{disk:?} {volumes:?}: {e}");
+    }
+    // An MBR ends sooner.
+    let e = plan(BootMode::Bios, |r| {
+        with_volume(r);
+        r.volumes_size = DiskSize::Fixed(Size(3 << 40));
+    });
+    assert!(e.unwrap_err().message.contains("2 TiB"));
 }
 
 #[test]
@@ -143,5 +233,18 @@ fn ids_are_stable_and_differ() {
     ] {
         assert_ne!(a.root, other.root);
         assert_ne!(a.signature, other.signature);
+    }
+    // A new system finds the volumes of the old one; another machine's are others.
+    let new = Ids::new("box", Arch::Amd64, &[8; 32]);
+    assert_eq!(a.volumes, new.volumes);
+    assert_eq!(a.volumes_partition, new.volumes_partition);
+    assert_eq!(
+        a.volumes.to_string(),
+        "ab12ab0d-ccac-5c47-a94a-ff5546637386"
+    );
+    for other in [("bux", Arch::Amd64), ("box", Arch::Arm64)] {
+        let other = Ids::new(other.0, other.1, &[7; 32]);
+        assert_ne!(a.volumes, other.volumes);
+        assert_ne!(a.volumes_partition, other.volumes_partition);
     }
 }

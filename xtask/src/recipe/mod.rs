@@ -23,8 +23,8 @@ pub use parse::{closest, is_hostname, is_name, parse};
 pub use smoke::{Policy, Smoke};
 
 use crate::model::{
-    Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, SectorSize, Service, Size,
-    TableKind,
+    Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, NamedVolume, SectorSize, Service,
+    Size, TableKind, VolumesOn,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,15 @@ pub struct Recipe {
     pub files: BTreeMap<String, FileOptions>,
     /// Options of the root file system.
     pub root: RootOptions,
+    /// Where the container's `VOLUME`s are stored. The ones that `named-volumes` lists need a
+    /// partition.
+    pub volumes: VolumesOn,
+    /// Size of the partition with the volumes: `auto` (what they contain plus some free space), or a
+    /// size, e.g. `4G`.
+    pub volumes_size: DiskSize,
+    /// More volumes, as `NAME:/path`, or `NAME:/path:ro` if the machine may only read it. A path that
+    /// is a `VOLUME` of the container gets this name.
+    pub named_volumes: Vec<NamedVolume>,
     /// Image formats to write.
     pub formats: Vec<Format>,
     /// How the clusters of a qcow2 image are compressed.
@@ -119,6 +128,9 @@ impl Default for Recipe {
             users: Vec::new(),
             files: BTreeMap::new(),
             root: RootOptions::default(),
+            volumes: VolumesOn::default(),
+            volumes_size: DiskSize::Auto,
+            named_volumes: Vec::new(),
             formats: vec![Format::Raw],
             compression: Compression::None,
             smoke: Smoke::default(),
@@ -178,7 +190,8 @@ pub struct RootOptions {
     pub reserved_percent: u8,
     /// Mount options in fstab, e.g. `[noatime]`.
     pub mount_options: Vec<String>,
-    /// Whether the partition and the file system grow to the size of the disk when the machine starts.
+    /// Whether the last partition and its file system grow to the size of the disk when the machine
+    /// starts: the root, or the volumes if they have a partition.
     pub grow: bool,
     /// Absolute paths of files that the machine reads when it starts, in that order: they are stored
     /// together, after the kernels and before all other files. A directory stands for everything in

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Every input, in the order of `action.yml`; a test compares the two.
-pub(super) const NAMES: [&str; 18] = [
+pub(super) const NAMES: [&str; 19] = [
     "recipe",
     "dockerfile",
     "context",
@@ -23,6 +23,7 @@ pub(super) const NAMES: [&str; 18] = [
     "format",
     "size",
     "sector-size",
+    "volumes",
     "compress",
     "smoke",
     "smoke-timeout",
@@ -147,6 +148,7 @@ pub(super) fn read(
             "boot",
             "size",
             "sector-size",
+            "volumes",
             "container",
             "as",
             "machine",

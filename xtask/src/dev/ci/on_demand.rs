@@ -11,7 +11,7 @@ pub(super) enum When {
 }
 
 /// The tests that need whole machines: their subject, the prefix of their names, and when they run.
-pub(super) const MACHINES: [(&str, &str, When); 14] = [
+pub(super) const MACHINES: [(&str, &str, When); 16] = [
     (
         "the same files from every form of an image",
         "oci::",
@@ -37,8 +37,18 @@ pub(super) const MACHINES: [(&str, &str, When); 14] = [
         When::Always,
     ),
     (
+        "volumes at the first starts",
+        "volumes::starts::",
+        When::Always,
+    ),
+    (
         "power cuts, and growth a thousandfold",
         "ext4::machine::",
+        When::Full,
+    ),
+    (
+        "a database on five images",
+        "volumes::database::",
         When::Full,
     ),
     ("all options of ext4 together", "ext4::matrix::", When::Full),

@@ -47,9 +47,18 @@ impl Need {
     /// What `tree` needs if it is stored with these wishes. Sums that are larger than any disk are
     /// capped at 2^64 - 1.
     pub fn of<'a>(tree: &Tree, wishes: impl Into<Wishes<'a>>) -> Need {
-        let Wishes {
-            dense, split_links, ..
-        } = wishes.into();
+        Need::of_some(tree, &wishes.into(), |_| 1)
+    }
+
+    /// What copies of the directories at these canonical paths need, with everything in them. One
+    /// may be inside of another: then it is copied twice.
+    pub fn of_copies(tree: &Tree, paths: &[&str]) -> Need {
+        Need::of_some(tree, &Wishes::default(), |path| {
+            paths.iter().filter(|dir| is_dense(path, &[dir])).count()
+        })
+    }
+
+    fn of_some(tree: &Tree, wishes: &Wishes<'_>, copies: impl Fn(&[u8]) -> usize) -> Need {
         // Inodes 1 to 10 and lost+found with its four blocks, and the root directory.
         let mut need = Need {
             blocks: 4,
@@ -60,13 +69,17 @@ impl Need {
         let mut linked: HashSet<NodeId> = HashSet::new();
         let mut walk = tree.walk();
         while let Some((path, id)) = walk.step() {
-            if tree.node(id).links() > 1 && !linked.insert(id) {
+            let copies = copies(path);
+            if copies == 0 || tree.node(id).links() > 1 && !linked.insert(id) {
                 continue;
             }
-            let times = if split_links { times(tree.node(id)) } else { 1 };
-            for _ in 0..times {
+            let times = match wishes.split_links {
+                true => times(tree.node(id)) as usize,
+                false => 1,
+            };
+            for _ in 0..times * copies {
                 need.inodes += 1;
-                need.add(tree, id, is_dense(path, dense));
+                need.add(tree, id, is_dense(path, wishes.dense));
             }
         }
         need
