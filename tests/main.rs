@@ -31,6 +31,8 @@ mod cli;
 #[cfg(target_os = "linux")]
 mod container;
 #[cfg(target_os = "linux")]
+mod containers;
+#[cfg(target_os = "linux")]
 mod disk;
 #[cfg(target_os = "linux")]
 mod docs;
@@ -46,6 +48,8 @@ mod formats;
 mod guest;
 #[cfg(target_os = "linux")]
 mod hosted;
+#[cfg(target_os = "linux")]
+mod hosted_runtime;
 #[cfg(target_os = "linux")]
 mod hostile;
 #[cfg(target_os = "linux")]

@@ -91,8 +91,9 @@ static void block(unsigned long long mask) {
 }
 
 void plain_signals(void) {
+    const unsigned long standard[4] = {0};
     for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL);
+        syscall(SYS_rt_sigaction, number, standard, NULL, SIGNAL_BYTES);
     block(0);
 }
 
@@ -329,6 +330,10 @@ int main(int count, char **words) {
             }
         if (!known && at + 1 < count && strcmp(name, "--user") == 0) {
             user(&run, words[++at]);
+            known = true;
+        }
+        if (!known && at + 1 < count && strcmp(name, "--folder") == 0 && run.folder_count < MAX_FOLDERS) {
+            run.folders[run.folder_count++] = words[++at];
             known = true;
         }
         if (!known) {

@@ -78,7 +78,7 @@ void drop_rights(const struct run *run) {
     }
     // A pipe is opened again by the name /dev/stdout only by its owner.
     for (int fd = 0; fd <= 2; fd++)
-        if (fstat(fd, &input) == 0 && S_ISFIFO(input.st_mode) && fchown(fd, run->uid, run->gid) != 0)
+        if (fstat(fd, &input) == 0 && S_ISFIFO(input.st_mode) && fchown(fd, run->uid, (gid_t)-1) != 0)
             fail("giving the output to the user");
     // A session keyring of its own, as runc makes. A kernel may have none.
     enum { JOIN_SESSION_KEYRING = 1 };

@@ -172,8 +172,15 @@ void make_room(struct run *run) {
     unsigned long fixed_sys = run->privileged ? 0 : MS_RDONLY;
     add("sysfs", "/sys", HARDENED | fixed_sys, NULL);
     if (run->devices) {
-        if (access("/sys/fs/cgroup", F_OK) == 0)
-            add("cgroup2", "/sys/fs/cgroup", HARDENED | (run->systemd ? 0 : fixed_sys), NULL);
+        const char *groups = "/sys/fs/cgroup";
+        // Only this mount is read-only. If it is the machine's first one, a flag at once would make
+        // the file system read-only for all.
+        if (access(groups, F_OK) == 0) {
+            add("cgroup2", groups, HARDENED, NULL);
+            if (fixed_sys && !run->systemd &&
+                mount(NULL, groups, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | HARDENED, NULL) != 0)
+                fail("write-protecting the container's %s", groups);
+        }
     }
     if (run->systemd) {
         // What podman adds for systemd (podman-run(1), "--systemd").
@@ -188,9 +195,11 @@ void make_room(struct run *run) {
         if (!make_file(path) ||
             syscall(SYS_move_mount, files[i], "", AT_FDCWD, path,
                     MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS) != 0)
-            note("the container's %s is its own: it is no file", path);
+            note("the container's %s cannot be mounted on, so the machine's is not used", path);
         close(files[i]);
     }
+    for (size_t i = 0; i < run->folder_count; i++)
+        make_folder(run->folders[i]);
     make_folder(run->cwd);
     if (run->privileged)
         return;

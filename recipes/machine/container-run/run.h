@@ -18,6 +18,8 @@ enum { FAILED = 125, CANNOT_RUN = 126, NOT_FOUND = 127 };
 
 // Largest number of additional groups (Linux, NGROUPS_MAX is 65536; nobody has as many).
 enum { MAX_GROUPS = 1024 };
+// Largest number of folders to make. An image names few volumes.
+enum { MAX_FOLDERS = 1024 };
 
 struct run {
     const char *root;     // the folder with the container's files
@@ -33,6 +35,8 @@ struct run {
     bool systemd;    // the command is systemd
     bool privileged; // nothing is taken away or hidden
     bool devices;    // whether the kernel checks which device files are opened
+    const char *folders[MAX_FOLDERS]; // that have to exist, in the container
+    size_t folder_count;
     char **command;
 };
 

@@ -11,7 +11,6 @@ mod dhcp;
 mod fstab;
 mod grow;
 pub mod hashes;
-mod hosted;
 pub mod init;
 mod locale;
 mod login;
@@ -188,7 +187,7 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
     if let Some(container) = &settings.container {
         notes.extend(match &container.root {
             None => service::add(rootfs, init, container, &own_init)?,
-            Some(root) => hosted::add(rootfs, init, container, root)?,
+            Some(root) => service::host(rootfs, init, container, root, &own_init)?,
         });
     }
     if let Some(volumes) = &settings.volumes {

@@ -3,7 +3,7 @@
 use super::Signal;
 use crate::error::Report;
 use crate::model::{Join, Service};
-use crate::rootfs::oci::Config;
+use crate::rootfs::oci::{Config, Schedule};
 use serde::Serialize;
 
 /// The folder of a machine that holds the whole tree of a hosted container. The machine's own
@@ -38,6 +38,14 @@ pub struct Container {
     pub volumes: Vec<String>,
     /// The command that checks whether it is healthy.
     pub healthcheck: Option<Vec<String>>,
+    /// When that command runs, if a service runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_schedule: Option<Schedule>,
+    /// How long the command may take to stop, in seconds.
+    pub stop_seconds: u32,
+    /// Whether a hosted command may do everything that root may.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub privileged: bool,
 }
 
 /// When a service is restarted after it ended.
@@ -49,6 +57,10 @@ pub enum Restart {
     /// Always.
     Always,
 }
+
+/// How long a command may take to stop if the image does not say, in seconds. Engines give it 10, a
+/// machine that is turned off has more time.
+const STOP_SECONDS: u32 = 30;
 
 /// The image's configuration, and how the image was obtained.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +77,7 @@ pub struct ContainerFacts {
 }
 
 /// Variables that tell programs that they run in a container (systemd's CONTAINER_INTERFACE). The
-/// machine removes them, because there it is not true.
+/// machine removes them, because there it is not true, unless it hosts the container.
 const OF_A_CONTAINER: [&str; 2] = ["container", "container_uuid"];
 
 /// Decides what the machine keeps. Returns notes for the user as well.
@@ -109,13 +121,15 @@ pub(super) fn container(
         Service::Auto => Some(Restart::OnFailure),
         Service::Always => Some(Restart::Always),
     };
+    let hosted = facts.join == Some(Join::Hosted);
     let env: Vec<(String, String)> = config
         .env()
         .into_iter()
-        .filter(|(name, _)| !OF_A_CONTAINER.contains(name))
+        .filter(|(name, _)| hosted || !OF_A_CONTAINER.contains(name))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let healthcheck = config.healthcheck();
+    let hosted_check = hosted && healthcheck.is_some();
     let working_dir = config.working_dir();
     let env_texts = env.iter().flat_map(|(name, value)| [name, value]);
     let texts = command.iter().chain(healthcheck.iter().flatten());
@@ -130,7 +144,7 @@ pub(super) fn container(
         .hint("rebuild the container image without it"));
     }
     let container = Container {
-        root: (facts.join == Some(Join::Hosted)).then(|| HOSTED_ROOT.to_owned()),
+        root: hosted.then(|| HOSTED_ROOT.to_owned()),
         restart,
         command,
         env,
@@ -150,6 +164,9 @@ pub(super) fn container(
         exposed_ports: config.ports(),
         volumes: config.volumes(),
         healthcheck,
+        health_schedule: hosted_check.then(|| config.schedule()),
+        stop_seconds: config.stop_timeout().unwrap_or(STOP_SECONDS),
+        privileged: false,
     };
     Ok((Some(container), notes))
 }

@@ -1,6 +1,6 @@
 //! Looks at a folder of a root file system as its processes see it after chroot(2).
 
-use super::{Kind, NodeId, Rootfs, Tree};
+use super::{Kind, NodeId, ROOT, Rootfs, Tree};
 use std::io;
 
 /// A folder of a root file system that is the root for all paths: a link to `/x` leads to the
@@ -12,6 +12,14 @@ pub struct Inside<'a> {
 }
 
 impl Rootfs {
+    /// The whole root file system, seen as a folder.
+    pub fn whole(&self) -> Inside<'_> {
+        Inside {
+            rootfs: self,
+            root: ROOT,
+        }
+    }
+
     /// The folder at `path`; `None` if there is none.
     pub fn inside(&self, path: &str) -> Option<Inside<'_>> {
         let root = self.tree.resolve(path)?;

@@ -11,7 +11,7 @@ pub(super) enum When {
 }
 
 /// The tests that need whole machines: their subject, the prefix of their names, and when they run.
-pub(super) const MACHINES: [(&str, &str, When); 16] = [
+pub(super) const MACHINES: [(&str, &str, When); 19] = [
     (
         "the same files from every form of an image",
         "oci::",
@@ -21,6 +21,21 @@ pub(super) const MACHINES: [(&str, &str, When); 16] = [
         "containers that serve as machines",
         "container::",
         When::Always,
+    ),
+    (
+        "hosted commands beside an engine's",
+        "hosted_runtime::",
+        When::Always,
+    ),
+    (
+        "a few containers in ready machines",
+        "containers::few",
+        When::Always,
+    ),
+    (
+        "many kinds of containers in ready machines",
+        "containers::table",
+        When::Full,
     ),
     ("facts of an old home", "old_home::", When::Always),
     ("verdicts on whole machines", "smoke::", When::Always),

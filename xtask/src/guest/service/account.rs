@@ -1,7 +1,8 @@
 //! The user and group for the image's `USER`.
 
-use super::super::{Report, Rootfs, read, rewrite};
+use super::super::{LIMIT, Report, Rootfs, read, rewrite};
 use crate::recipe::is_reserved_id;
+use crate::rootfs::Inside;
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -11,6 +12,8 @@ const GROUP: &str = "/etc/group";
 pub(super) struct Account {
     pub uid: u32,
     pub gid: u32,
+    /// Additional groups, if only a user is named.
+    pub groups: Vec<u32>,
     /// Home directory.
     pub home: String,
     /// Whether passwd(5) and group(5) contain them.
@@ -27,7 +30,7 @@ impl Account {
 /// Looks up `USER`: `NAME`, `UID`, and after a colon a group's name or number, like engines do
 /// (Dockerfile reference, "USER"). A user that is not in passwd(5) gets its number as ID and the
 /// group 0.
-pub(super) fn of(rootfs: &Rootfs, user: Option<&str>) -> Result<Account, Report> {
+pub(super) fn of(inside: Inside<'_>, user: Option<&str>) -> Result<Account, Report> {
     let user = user.unwrap_or("0");
     let (name, group) = match user.split_once(':') {
         Some((name, group)) => (name, Some(group).filter(|g| !g.is_empty())),
@@ -40,27 +43,42 @@ pub(super) fn of(rootfs: &Rootfs, user: Option<&str>) -> Result<Account, Report>
         ))
         .hint("fix USER in its Dockerfile, or use --service off")
     };
-    let passwd = read(rootfs, PASSWD)?;
+    let text = |path: &str| {
+        let text = inside.read_text(path, LIMIT).map(Option::unwrap_or_default);
+        text.map_err(|e| Report::failure(format!("reading the container's {path}")).because(e))
+    };
+    let passwd = text(PASSWD)?;
     let mut account = match find(&passwd, name) {
         Some(fields) => Account {
             uid: number(&fields, 2).ok_or_else(|| unknown(PASSWD))?,
             gid: number(&fields, 3).unwrap_or(0),
+            groups: vec![],
             home: fields.get(5).map_or("/", |h| *h).to_owned(),
             known: (true, true),
         },
         None => Account {
             uid: usable(name).ok_or_else(|| unknown(PASSWD))?,
             gid: 0,
+            groups: vec![],
             home: "/".to_owned(),
             known: (false, true),
         },
     };
-    let groups = read(rootfs, GROUP)?;
+    let groups = text(GROUP)?;
+    let name = find(&passwd, name).map(|fields| fields[0].to_owned());
     if let Some(group) = group {
         account.gid = match find(&groups, group) {
             Some(fields) => number(&fields, 2).ok_or_else(|| unknown(GROUP))?,
             None => usable(group).ok_or_else(|| unknown(GROUP))?,
         };
+    } else if let Some(name) = name {
+        // Engines look at them only if no group is named (moby/sys/user, GetExecUser).
+        let lines = groups.lines().map(|l| l.split(':').collect::<Vec<_>>());
+        let has = |f: &Vec<&str>| {
+            f.get(3)
+                .is_some_and(|all| all.split(',').any(|n| n == name))
+        };
+        account.groups = lines.filter(has).filter_map(|f| number(&f, 2)).collect();
     }
     account.known.1 = find(&groups, &account.gid.to_string()).is_some();
     Ok(account)

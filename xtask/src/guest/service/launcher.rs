@@ -19,10 +19,22 @@ pub(super) fn script(
     account: &Account,
 ) -> String {
     let mut text = format!(
-        "#!/bin/sh\n# Written by docker-to-linux. {what}\ncd {} || exit 1\n\
-         exec /usr/bin/env -i HOSTNAME=\"$(uname -n)\"",
+        "#!/bin/sh\n# Written by docker-to-linux. {what}\ncd {} || exit 1\n",
         quote(&container.working_dir)
     );
+    text.push_str(&environment(container, account));
+    // env(1) would read a program with a `=` in its name as another variable.
+    if command.first().is_some_and(|program| program.contains('=')) {
+        text.push_str(" \\\n    /bin/sh -c 'exec \"$0\" \"$@\"'");
+    }
+    text.push_str(&words(command));
+    text.push('\n');
+    text
+}
+
+/// The beginning of a command that runs another one with the container's environment only.
+pub(super) fn environment(container: &Container, account: &Account) -> String {
+    let mut text = "exec /usr/bin/env -i HOSTNAME=\"$(uname -n)\"".to_owned();
     // The variables that engines set unless the image does.
     let home = if account.home.is_empty() {
         "/"
@@ -33,15 +45,14 @@ pub(super) fn script(
     let own = container.env.iter();
     let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in given.into_iter().chain(own) {
-        text.push_str(&format!(" \\\n    {}", quote(&format!("{name}={value}"))));
+        text.push_str(&words(&[format!("{name}={value}")]));
     }
-    // env(1) would read a program with a `=` in its name as another variable.
-    if command.first().is_some_and(|program| program.contains('=')) {
-        text.push_str(" \\\n    /bin/sh -c 'exec \"$0\" \"$@\"'");
-    }
-    for word in command {
-        text.push_str(&format!(" \\\n    {}", quote(word)));
-    }
-    text.push('\n');
     text
+}
+
+/// Further words of a command, each on its own line.
+pub(super) fn words(all: &[String]) -> String {
+    all.iter()
+        .flat_map(|word| [" \\\n    ".to_owned(), quote(word)])
+        .collect()
 }

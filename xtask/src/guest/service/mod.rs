@@ -6,6 +6,8 @@
 
 mod account;
 mod environment;
+mod health;
+mod hosted;
 mod launcher;
 mod nature;
 mod openrc;
@@ -21,6 +23,7 @@ use super::{Init, Report, Rootfs, edit};
 use crate::plan::{Container, Restart};
 use crate::shell::command_line;
 use account::Account;
+pub(super) use hosted::add as host;
 use nature::Nature;
 use program::Finder;
 
@@ -63,9 +66,18 @@ pub(super) fn disable_rivals(
 struct How<'a> {
     account: &'a Account,
     restart: Restart,
-    /// The words before the launcher that make it process 1 of a PID namespace, as the service's
-    /// user. The service itself then runs as root.
-    process_one: Option<String>,
+    way: Way,
+}
+
+/// Who gives the command its user and what else it needs.
+enum Way {
+    /// The service manager.
+    Service,
+    /// These words before the launcher, which make it process 1 of a PID namespace, as the service's
+    /// user. The service itself runs as root.
+    ProcessOne(String),
+    /// The launcher. The service itself runs as root.
+    Launcher,
 }
 
 /// Makes the container's command a service, adds its environment to login shells, and creates its
@@ -79,7 +91,7 @@ pub(super) fn add(
     let mut notes = Vec::new();
     folders(rootfs, container)?;
     environment::add(rootfs, &container.env)?;
-    let account = account::of(rootfs, container.user.as_deref())?;
+    let account = account::of(rootfs.whole(), container.user.as_deref())?;
     if let Some(check) = &container.healthcheck {
         let text = launcher::script(
             "Tells whether the service is well.",
@@ -93,10 +105,10 @@ pub(super) fn add(
         return Ok(notes);
     };
     let finder = Finder::new(rootfs, container);
-    let process_one = match nature::of(finder, &container.command, own_init) {
+    let way = match nature::of(finder, &container.command, own_init) {
         Nature::Application => {
             notes.extend(no_program(finder, &container.command));
-            None
+            Way::Service
         }
         Nature::Init(program) => {
             notes.push(format!(
@@ -111,13 +123,13 @@ pub(super) fn add(
             notes.push(format!(
                 "{program} of the container's command must be process 1, so the service runs in its own PID namespace"
             ));
-            Some(start)
+            Way::ProcessOne(start)
         }
     };
     let how = How {
         account: &account,
         restart,
-        process_one,
+        way,
     };
     let what = "Starts what the container would start.";
     let text = launcher::script(what, container, &container.command, &account);

@@ -155,9 +155,41 @@ pub(super) fn starts_others(name: &str) -> bool {
         || WRAPPERS.iter().any(|wrapper| wrapper.name == name)
 }
 
+/// Programs that are made to be process 1 of a container, take care of processes without a parent
+/// and pass signals on, as file names.
+const REAPERS: [&str; 9] = [
+    "tini",
+    "tini-static",
+    "docker-init",
+    "catatonit",
+    "dumb-init",
+    "s6-svscan",
+    "runsvdir",
+    "supervisord",
+    "pause",
+];
+
+/// Whether `command` takes care of processes without a parent if it is process 1.
+pub(super) fn reaps(finder: Finder<'_>, command: &[String]) -> bool {
+    let Some(word) = command.first() else {
+        return false;
+    };
+    let found = finder.find(word);
+    let real = found.as_ref().map_or(word, |program| &program.real);
+    [word, real]
+        .iter()
+        .any(|path| REAPERS.contains(&base(path)))
+}
+
+/// Whether the init at `path` is systemd.
+pub(super) fn is_systemd(finder: Finder<'_>, path: &str) -> bool {
+    let found = finder.find(path);
+    found.is_some_and(|program| program.real.ends_with("/systemd"))
+}
+
 /// Determines the kind of `command`. `own` is the path of the machine's init.
 pub(super) fn of(finder: Finder<'_>, command: &[String], own: &str) -> Nature {
-    let own = finder.rootfs.tree.canonical(own);
+    let own = finder.inside.canonical(own);
     Look { finder, own }.at(command, true, 0)
 }
 

@@ -1,8 +1,7 @@
 //! The service as an OpenRC script.
 
 use super::super::{Report, Rootfs, edit};
-use super::process_one::STOP_SECONDS;
-use super::{CONSOLE, How, LAUNCHER, NAME, PROCESS_ONE, write};
+use super::{CONSOLE, How, LAUNCHER, NAME, PROCESS_ONE, Way, write};
 use crate::plan::{Container, Signal};
 
 const CONSOLE_TEXT: &str = include_str!("../files/console-openrc.sh");
@@ -30,20 +29,22 @@ fn text(container: &Container, how: &How<'_>) -> String {
     let owner = format!("{}:{}", account.uid, account.gid);
     let mut command = format!("command={LAUNCHER}\n");
     let (mut begin, mut stop_pre) = (String::new(), String::new());
-    let user = match &how.process_one {
-        Some(words) => {
+    let seconds = container.stop_seconds;
+    let user = match &how.way {
+        Way::ProcessOne(words) => {
             command = format!("command={PROCESS_ONE}\ncommand_args=\"run {words} {LAUNCHER}\"\n");
             begin = format!("    rm -f {STOPPING}\n");
             let number = container.stop_signal.number();
             // The supervisor would send the signal to unshare(1), which does not pass it on.
             stop_pre = format!(
-                "stop_pre() {{\n    touch {STOPPING}\n    {PROCESS_ONE} \"$(cat /run/{NAME}.pid 2>/dev/null)\" {number} {STOP_SECONDS}\n    return 0\n}}\n\n"
+                "stop_pre() {{\n    touch {STOPPING}\n    {PROCESS_ONE} \"$(cat /run/{NAME}.pid 2>/dev/null)\" {number} {seconds}\n    return 0\n}}\n\n"
             );
             // Only root can create namespaces.
             String::new()
         }
-        None if account.is_root() => String::new(),
-        None => format!("command_user={owner}\n"),
+        Way::Launcher => String::new(),
+        Way::Service if account.is_root() => String::new(),
+        Way::Service => format!("command_user={owner}\n"),
     };
     let signal = stop_signal(container.stop_signal);
     format!(
@@ -54,7 +55,7 @@ supervisor=supervise-daemon
 {command}{user}pidfile=/run/{NAME}.pid
 output_log=/run/container/output
 error_log=/run/container/output
-retry="{signal}/30/SIGKILL/5"
+retry="{signal}/{seconds}/SIGKILL/5"
 respawn_delay=2
 respawn_max=0
 

@@ -10,9 +10,6 @@ use super::{Account, PROCESS_ONE, write};
 
 const TEXT: &str = include_str!("../files/process-1.sh");
 
-/// Time limit for the command to end after its stop signal, in seconds.
-pub(super) const STOP_SECONDS: u32 = 30;
-
 /// The words that start the command after them as process 1, as the service's user. Fails if the
 /// root file system lacks the programs.
 pub(super) fn start(rootfs: &Rootfs, program: &str, account: &Account) -> Result<String, Report> {

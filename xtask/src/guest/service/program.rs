@@ -3,6 +3,7 @@
 use super::super::Rootfs;
 use super::launcher;
 use crate::plan::Container;
+use crate::rootfs::Inside;
 use crate::rootfs::Kind;
 
 /// Largest script that is read, in bytes.
@@ -41,7 +42,10 @@ pub(super) fn base(path: &str) -> &str {
 /// Finds programs like a process of the container.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Finder<'a> {
+    /// The root file system of the machine.
     pub rootfs: &'a Rootfs,
+    /// What the container sees of it.
+    pub inside: Inside<'a>,
     path: &'a str,
     dir: &'a str,
 }
@@ -50,8 +54,12 @@ impl<'a> Finder<'a> {
     /// With the container's PATH and working directory.
     pub(super) fn new(rootfs: &'a Rootfs, container: &'a Container) -> Finder<'a> {
         let path = container.env.iter().rev().find(|(name, _)| name == "PATH");
+        let root = container.root.as_deref();
         Finder {
             rootfs,
+            inside: root
+                .and_then(|root| rootfs.inside(root))
+                .unwrap_or(rootfs.whole()),
             path: path.map_or(launcher::PATH, |(_, path)| path.as_str()),
             dir: &container.working_dir,
         }
@@ -80,16 +88,15 @@ impl<'a> Finder<'a> {
     }
 
     fn at(&self, path: String) -> Option<Program> {
-        let tree = &self.rootfs.tree;
-        let real = tree.canonical(&path)?;
-        let node = tree.node(tree.lookup(&real)?);
+        let real = self.inside.canonical(&path)?;
+        let node = self.inside.tree().node(self.inside.lookup(&real)?);
         let runs = matches!(node.kind, Kind::File(_)) && node.meta.mode & 0o111 != 0;
         runs.then_some(Program { path, real })
     }
 
     /// The text of a script. `None` for other programs and for large ones.
     pub(super) fn script(&self, path: &str) -> Option<String> {
-        let text = self.rootfs.read_text(path, MAX_SCRIPT).ok()??;
+        let text = self.inside.read_text(path, MAX_SCRIPT).ok()??;
         text.starts_with("#!").then_some(text)
     }
 }

@@ -1,8 +1,7 @@
 //! The service as a systemd unit.
 
 use super::super::{Report, Rootfs, edit};
-use super::process_one::STOP_SECONDS;
-use super::{Account, CONSOLE, How, LAUNCHER, NAME, PROCESS_ONE, write};
+use super::{Account, CONSOLE, How, LAUNCHER, NAME, PROCESS_ONE, Way, write};
 use crate::plan::{Container, Restart};
 
 const DIR: &str = "/etc/systemd/system";
@@ -31,18 +30,24 @@ fn unit(container: &Container, how: &How<'_>) -> String {
     let Account { uid, gid, .. } = how.account;
     let (signal, mut start, mut stop) = (container.stop_signal, LAUNCHER.to_owned(), String::new());
     let mut kill = signal.to_string();
-    let user = match &how.process_one {
-        Some(words) => {
+    let seconds = container.stop_seconds;
+    let user = match &how.way {
+        Way::ProcessOne(words) => {
             start = format!("{words} {LAUNCHER}");
             let number = signal.number();
-            stop = format!("ExecStop=-{PROCESS_ONE} ${{MAINPID}} {number} {STOP_SECONDS}\n");
+            stop = format!("ExecStop=-{PROCESS_ONE} ${{MAINPID}} {number} {seconds}\n");
             // ExecStop= sends the stop signal. What remains afterwards ignored it.
             kill = "SIGKILL".to_owned();
             // Only root can create namespaces.
             format!("Environment=CONSOLE_OWNER={uid}:{gid}\n")
         }
-        None if how.account.is_root() => String::new(),
-        None => format!("User={uid}\nGroup={gid}\n"),
+        // The launcher makes a control group of the container's own. Engines neither count its
+        // processes nor end all of them when the kernel had to kill one.
+        Way::Launcher => format!(
+            "Environment=CONSOLE_OWNER={uid}:{gid}\nDelegate=yes\nTasksMax=infinity\nOOMPolicy=continue\n"
+        ),
+        Way::Service if how.account.is_root() => String::new(),
+        Way::Service => format!("User={uid}\nGroup={gid}\n"),
     };
     format!(
         "# Written by docker-to-linux: the container's command.\n\
@@ -64,7 +69,7 @@ fn unit(container: &Container, how: &How<'_>) -> String {
          SyslogIdentifier={NAME}\n\
          KillMode=mixed\n\
          KillSignal={kill}\n\
-         TimeoutStopSec=30\n\
+         TimeoutStopSec={seconds}\n\
          Restart={restart}\n\
          RestartSec=2\n\
          \n\

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod hosted;
 mod namespaces;
 mod natures;
 mod rival_services;
@@ -28,6 +29,9 @@ fn container(command: &[&str], env: &[(&str, &str)]) -> Container {
         exposed_ports: Vec::new(),
         volumes: Vec::new(),
         healthcheck: None,
+        health_schedule: None,
+        stop_seconds: 30,
+        privileged: false,
     }
 }
 
@@ -38,6 +42,7 @@ fn root() -> Account {
     Account {
         uid: 0,
         gid: 0,
+        groups: Vec::new(),
         home: "/root".into(),
         known: (true, true),
     }

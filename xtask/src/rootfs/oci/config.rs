@@ -17,6 +17,7 @@ pub struct Config {
     working_dir: Option<String>,
     stop_signal: Option<String>,
     healthcheck: Option<Healthcheck>,
+    stop_timeout: serde_json::Value,
     // An extension of Docker, like the one above.
     on_build: Option<Vec<String>>,
     shell: Option<Vec<String>>,
@@ -28,6 +29,30 @@ pub struct Config {
 #[serde(rename_all = "PascalCase", default)]
 struct Healthcheck {
     test: Option<Vec<String>>,
+    // In nanoseconds. Nothing but the test matters to other readers of the image, so any value is
+    // read.
+    interval: serde_json::Value,
+    timeout: serde_json::Value,
+    start_period: serde_json::Value,
+    start_interval: serde_json::Value,
+    retries: serde_json::Value,
+}
+
+/// When a health check runs, and when it counts. Defaults of Docker where the image says nothing
+/// (Dockerfile reference, "HEALTHCHECK").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Schedule {
+    /// Time between two checks, in seconds.
+    pub interval: u32,
+    /// Time after which a check has failed, in seconds.
+    pub timeout: u32,
+    /// Time after the start in which a failure does not count, in seconds.
+    pub start_period: u32,
+    /// Time between two checks in that period, in seconds.
+    pub start_interval: u32,
+    /// The number of failures after which the container is not healthy.
+    pub retries: u32,
 }
 
 impl Config {
@@ -82,6 +107,11 @@ impl Config {
         self.stop_signal.as_deref().filter(|s| !s.is_empty())
     }
 
+    /// How long the command may take to stop, in seconds; `None` if the image does not say.
+    pub fn stop_timeout(&self) -> Option<u32> {
+        self.stop_timeout.as_u64().and_then(|n| n.try_into().ok())
+    }
+
     /// The ports that the command listens on, e.g. `80/tcp`.
     pub fn ports(&self) -> Vec<String> {
         self.exposed_ports
@@ -114,6 +144,26 @@ impl Config {
     /// specified.
     pub fn shell(&self) -> Option<&[String]> {
         self.shell.as_deref().filter(|s| !s.is_empty())
+    }
+
+    /// When the health check runs. Whole seconds, at least one.
+    pub fn schedule(&self) -> Schedule {
+        let none = Healthcheck::default();
+        let check = self.healthcheck.as_ref().unwrap_or(&none);
+        let seconds = |value: &serde_json::Value, default: u32| {
+            let given = value.as_u64().filter(|n| *n > 0);
+            given.map_or(default, |n| {
+                n.div_ceil(1_000_000_000).try_into().unwrap_or(u32::MAX)
+            })
+        };
+        let retries = check.retries.as_u64().filter(|n| *n > 0).unwrap_or(3);
+        Schedule {
+            interval: seconds(&check.interval, 30),
+            timeout: seconds(&check.timeout, 30),
+            start_period: seconds(&check.start_period, 0),
+            start_interval: seconds(&check.start_interval, 5),
+            retries: retries.try_into().unwrap_or(u32::MAX),
+        }
     }
 
     /// The health check as a command; `None` if there is no check.
@@ -199,6 +249,20 @@ mod tests {
         assert_eq!(c.working_dir(), "/srv");
         assert_eq!(c.stop_signal(), Some("SIGQUIT"));
         assert_eq!(c.healthcheck().unwrap()[..2], ["/bin/sh", "-c"]);
+        assert_eq!(c.schedule().interval, 1);
+        let c = config(
+            r#"{"Healthcheck": {"Interval": 90000000000, "Timeout": 1500000000, "StartPeriod": "no",
+                "Retries": 0}, "StopTimeout": 90}"#,
+        );
+        let schedule = Schedule {
+            interval: 90,
+            timeout: 2,
+            start_period: 0,
+            start_interval: 5,
+            retries: 3,
+        };
+        assert_eq!(c.schedule(), schedule);
+        assert_eq!(c.stop_timeout(), Some(90));
         let none = config(r#"{"Healthcheck": {"Test": ["NONE"]}}"#);
         assert_eq!(none.healthcheck(), None);
     }

@@ -17,7 +17,7 @@ mod verify;
 
 pub use checks::Checks;
 pub use chosen::{Chosen, Top, choose};
-pub use config::Config;
+pub use config::{Config, Schedule};
 pub use platform::Wanted;
 pub use remote::{Opened, Part, Remote};
 

@@ -6,7 +6,7 @@ use super::*;
 fn users_are_whom_an_engine_takes() {
     let r = rootfs(&[("/etc/passwd", PASSWD), ("/etc/group", GROUP)]);
     let of = |user: Option<&str>| {
-        let a = account::of(&r, user).unwrap();
+        let a = account::of(r.whole(), user).unwrap();
         (a.uid, a.gid, a.home, a.known)
     };
     let known = (true, true);
@@ -19,7 +19,7 @@ fn users_are_whom_an_engine_takes() {
     assert_eq!(of(Some("77:88")), (77, 88, "/".into(), (false, false)));
     assert_eq!(of(Some(":www")), (0, 33, "/root".into(), known));
     for unknown in ["nobody", "app:nobody", "-1", "99999999999"] {
-        let e = account::of(&r, Some(unknown)).unwrap_err();
+        let e = account::of(r.whole(), Some(unknown)).unwrap_err();
         assert!(e.message.contains(unknown), "{e}");
     }
 }

@@ -1,0 +1,247 @@
+//! Container images of many kinds as hosted machines: each boots, answers over TCP, and hears of
+//! the end.
+//!
+//! They need minutes and the base images from the recipes' bootstraps, so they run on demand:
+//! `cargo xtask image debian alpine`, `cargo xtask machine build`, then
+//! `cargo test --release --test integration -- --ignored containers::`. `IMAGES=redis,tini` runs
+//! only these, `KEEP=DIR` keeps their disks.
+
+mod table;
+
+use crate::common::machine::{self, home};
+use crate::common::{self, content, skipped};
+use camino::{Utf8Path, Utf8PathBuf};
+use docker_to_linux::model::Arch;
+use docker_to_linux::tool::Tool;
+use docker_to_linux::vm::{Firmware, Forward, Machine, Network, Session};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use table::{Ask, From, IMAGES, Image};
+
+/// Emulation on a busy host is slow.
+const PATIENCE: Duration = Duration::from_secs(420);
+
+fn docker() -> Option<Command> {
+    match Tool::Docker.require() {
+        Ok(path) => Some(Command::new(path)),
+        Err(e) => skipped(&e.to_string()),
+    }
+}
+
+/// Whether images can be built and booted here (said aloud if not).
+fn possible(machine: &str) -> bool {
+    machine::container(machine).is_some() && docker().is_some()
+}
+
+/// Builds a container image, and returns its name in the engine.
+fn build(image: &Image, dir: &Utf8Path) -> String {
+    let sources = home().join("tests/containers");
+    let tagged = |tag: &str, context: &Utf8Path| {
+        let mut build = docker().unwrap();
+        content(build.args(["build", "-q", "--force-rm", "-t", tag, context.as_str()]));
+    };
+    const SERVE: &str = "docker-to-linux/test-serve";
+    tagged(SERVE, &sources.join("serve"));
+    let tag = format!("docker-to-linux/test-{}:latest", image.name);
+    let context = dir.join(image.name);
+    fs_err::create_dir_all(&context).unwrap();
+    let text = match image.from {
+        From::Folder => {
+            fs_err::read_to_string(sources.join(image.name).join("Dockerfile")).unwrap()
+        }
+        From::Text(text) => format!("FROM {SERVE}\n{text}"),
+        From::Layers(text) => {
+            let layers: String = (0..120)
+                .map(|n| format!("ADD Dockerfile /layers/{n}\n"))
+                .collect();
+            format!("FROM {SERVE}\n{text}{layers}")
+        }
+    };
+    fs_err::write(context.join("Dockerfile"), text).unwrap();
+    if image.name == "rust" {
+        let mut rustc = Command::new("rustc");
+        rustc.args([
+            "--edition=2021",
+            "-O",
+            "-C",
+            "target-feature=+crt-static",
+            "-o",
+        ]);
+        rustc
+            .arg(context.join("app"))
+            .arg(sources.join("rust/main.rs"));
+        content(&mut rustc);
+    }
+    tagged(&tag, &context);
+    tag
+}
+
+/// Makes a disk of it, as a user does.
+fn disk(image: &Image, tag: &str, machine: &str, dir: &Utf8Path) -> Utf8PathBuf {
+    let name = format!("{}-{machine}", image.name);
+    let mut command = common::xtask();
+    command.args([
+        "image",
+        "--container",
+        tag,
+        "--as",
+        "hosted",
+        "--machine",
+        machine,
+    ]);
+    command.args(["--boot", "bios", "--name", &name, "--output", dir.as_str()]);
+    eprintln!("{}", content(command.current_dir(home())));
+    dir.join(format!("{name}.img"))
+}
+
+/// A running machine, and the port of this host that leads to its service.
+struct Running {
+    session: Session,
+    port: u16,
+}
+
+fn boot(disk: &Utf8Path, guest: u16, text: &str) -> Running {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let machine = Machine {
+        snapshot: false,
+        network: Network::User {
+            forwards: vec![Forward { host: port, guest }],
+            restricted: false,
+        },
+        ..Machine::new(Arch::Amd64, Firmware::Bios)
+    };
+    let text = if text.is_empty() { "login: " } else { text };
+    let (session, _) = machine::up(&machine, disk, &[text]);
+    Running { session, port }
+}
+
+impl Running {
+    /// Asks until the service answers as expected.
+    #[track_caller]
+    fn answers(&self, ask: Ask) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (request, wanted): (&[u8], _) = match ask {
+                Ask::Http(_) => (b"GET / HTTP/1.0\r\n\r\n", 32),
+                Ask::Bytes(request, answer) => (request, answer.len()),
+            };
+            let said = self.exchange(request, wanted).unwrap_or_default();
+            let text = String::from_utf8_lossy(&said);
+            let right = match ask {
+                Ask::Http(text_) => text.contains(text_),
+                Ask::Bytes(_, answer) => said.starts_with(answer),
+            };
+            if right {
+                return;
+            }
+            let told = self.session.transcript();
+            assert!(Instant::now() < deadline, "answers {text:?}\n{told}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Sends something; the answer up to its end, or at least so many bytes of it.
+    fn exchange(&self, request: &[u8], least: usize) -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.write_all(request)?;
+        let mut answer = vec![0; 1 << 16];
+        let mut size = 0;
+        loop {
+            let got = stream.read(&mut answer[size..])?;
+            size += got;
+            if got == 0 || least < 32 && size >= least {
+                answer.truncate(size);
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Presses the power button; everything that the console said until the end.
+    #[track_caller]
+    fn off(mut self) -> String {
+        let off = self.session.power_off(Instant::now() + PATIENCE).unwrap();
+        let said = self.session.transcript();
+        assert!(off, "the machine did not turn itself off\n{said}");
+        said
+    }
+}
+
+/// One image, from its Dockerfile to the machine's end.
+fn whole(image: &Image, machine: &str, dir: &Utf8Path) {
+    let begun = Instant::now();
+    let tag = build(image, dir);
+    let disk = disk(image, &tag, machine, dir);
+    let running = boot(&disk, image.port, image.says);
+    running.answers(image.ask);
+    let said = running.off();
+    assert!(
+        said.contains(image.stops),
+        "{}: no {:?}\n{said}",
+        image.name,
+        image.stops
+    );
+    if image.name == "writes" {
+        let again = boot(&disk, image.port, "starts before=1");
+        again.off();
+    }
+    if std::env::var_os("KEEP").is_none() {
+        fs_err::remove_file(disk).unwrap();
+    }
+    let mut out = std::io::stderr();
+    let took = begun.elapsed().as_secs();
+    let _ = writeln!(out, "WORKS: {} on {machine} in {took} s", image.name);
+}
+
+fn some(machine: &str, names: &[&str]) {
+    if !possible(machine) {
+        return;
+    }
+    let (_guard, temp) = common::temp();
+    let dir = std::env::var("KEEP").map_or(temp, |dir| Utf8PathBuf::from(dir));
+    let chosen = std::env::var("IMAGES").ok();
+    let chosen: Vec<&str> = match &chosen {
+        Some(text) => text.split(',').collect(),
+        None => names.to_vec(),
+    };
+    let wanted = |image: &&Image| chosen.is_empty() || chosen.contains(&image.name);
+    let mut failed = Vec::new();
+    for image in IMAGES.iter().filter(wanted) {
+        let result = std::panic::catch_unwind(|| whole(image, machine, &dir));
+        if result.is_err() {
+            let _ = writeln!(std::io::stderr(), "FAILS: {} on {machine}", image.name);
+            failed.push(image.name);
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?} on {machine}");
+}
+
+/// A few that have the most of their own: a user of a foreign C library with an odd root, and
+/// processes that nobody waits for.
+#[test]
+#[ignore = "builds and boots machines: minutes"]
+fn few_on_alpine() {
+    some("alpine", &["distroless", "tini"]);
+}
+
+#[test]
+#[ignore = "builds and boots machines: minutes"]
+fn few_on_debian() {
+    some("debian", &["numbers"]);
+}
+
+#[test]
+#[ignore = "builds and boots machines: an hour"]
+fn table_on_alpine() {
+    some("alpine", &[]);
+}
+
+#[test]
+#[ignore = "builds and boots machines: an hour"]
+fn table_on_debian() {
+    some("debian", &[]);
+}
