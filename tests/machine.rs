@@ -35,6 +35,10 @@ pub fn add(store: &Store, name: &str, text: &str) -> Added {
 fn add_for(store: &Store, name: &str, text: &str, arch: Arch) -> Added {
     let mut entries = machine();
     entries.push(file("etc/text", text));
+    // It can start a container: an init, and the program that runs commands.
+    for path in ["sbin/openrc", "usr/lib/docker-to-linux/container-run"] {
+        entries.push(file(path, "elf").mode(0o755));
+    }
     store.add(&rootfs(&entries), facts(name, arch)).unwrap()
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Place {
     _guard: tempfile::TempDir,
     dir: Utf8PathBuf,
     engine: Engine,
+    /// Whether its containers may do everything.
+    pub privileged: bool,
 }
 
 /// Numbers of images, whose names all tests of this process share.
@@ -80,6 +82,7 @@ impl Place {
             _guard: guard,
             dir,
             engine,
+            privileged: false,
         };
         let made = place.unpack("docker-to-linux/test-container-run", "machine");
         fs_err::rename(made.join(&RUN[1..]), place.dir.join("container-run")).unwrap();
@@ -147,6 +150,7 @@ impl Place {
             config: Some(self.engine.config(tag).unwrap()),
             given: true,
             join: Some(Join::Hosted),
+            privileged: self.privileged,
         };
         let outline = Outline::decide(&MachineFacts {
             name: "box",

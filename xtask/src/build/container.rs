@@ -86,9 +86,10 @@ impl Container {
             labels.apply(&mut family.recipe);
         }
         let facts = ContainerFacts {
-            config: Some(config),
+            config: Some(overrides.started_by(config)),
             given: true,
             join: Some(Join::Native),
+            privileged: false,
         };
         let hostname = hostname(&name);
         let arguments = overrides.build_args.keys().map(String::as_str);

@@ -129,9 +129,10 @@ impl Hosted {
                 digest: machine.digest.to_string(),
             }),
             container: ContainerFacts {
-                config: Some(self.config),
+                config: Some(request.overrides.started_by(self.config)),
                 given: true,
                 join: Some(Join::Hosted),
+                privileged: request.overrides.privileged,
             },
             unchecked: vec![of_machine, read.unchecked],
         })

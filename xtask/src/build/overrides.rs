@@ -7,6 +7,7 @@ use crate::model::{
     TableKind, VolumesOn,
 };
 use crate::recipe::{self, Found};
+use crate::rootfs::oci::Config;
 use std::collections::BTreeMap;
 
 /// Values that replace a recipe's; those that are `None` or empty leave the recipe's unchanged.
@@ -44,6 +45,12 @@ pub struct Overrides {
     pub volumes_size: Option<DiskSize>,
     /// Volumes with names. One at the path of one of the recipe's replaces it.
     pub named_volumes: Vec<NamedVolume>,
+    /// Entry point instead of the container's.
+    pub entrypoint: Option<Vec<String>>,
+    /// Command instead of the container's.
+    pub cmd: Option<Vec<String>>,
+    /// Whether a hosted container's command may do everything that root may.
+    pub privileged: bool,
 }
 
 impl Overrides {
@@ -66,6 +73,11 @@ impl Overrides {
             );
         }
         Ok(())
+    }
+
+    /// The container's configuration with these values.
+    pub(super) fn started_by(&self, config: Config) -> Config {
+        config.started_by(self.entrypoint.as_deref(), self.cmd.as_deref())
     }
 
     /// The recipe with these values.

@@ -51,6 +51,7 @@ pub(super) fn fetch(job: &Job<'_>, request: Request) -> Result<Fetched, Report> 
         container: ContainerFacts {
             given: config.is_some(),
             join: None,
+            privileged: false,
             config,
         },
     };
@@ -104,6 +105,7 @@ fn from_engine(job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
             config: found.recipe.service.is_some().then_some(config),
             given: false,
             join: None,
+            privileged: false,
         },
     };
     Ok(Fetched {

@@ -37,6 +37,16 @@ pub(super) struct Args {
     /// Whether the container's command becomes a service of the machine
     #[arg(long, value_name = "WHEN", value_parser = choices::of::<Service>())]
     pub(super) service: Option<Service>,
+    /// Start this instead of the container's entry point: words as in a shell, or a JSON list. The
+    /// container's command is then left out, as in engines
+    #[arg(long, value_name = "WORDS")]
+    entrypoint: Option<String>,
+    /// Start this instead of the container's command: words as in a shell, or a JSON list
+    #[arg(long, value_name = "WORDS")]
+    cmd: Option<String>,
+    /// Let a hosted container's command do everything that root may, with all devices
+    #[arg(long)]
+    pub(super) privileged: bool,
 }
 
 impl Args {
@@ -46,6 +56,9 @@ impl Args {
             let given = [
                 ("--as", self.join.is_some()),
                 ("--machine", self.machine.is_some()),
+                ("--entrypoint", self.entrypoint.is_some()),
+                ("--cmd", self.cmd.is_some()),
+                ("--privileged", self.privileged),
             ];
             if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
                 return Err(Report::mistake(format!(
@@ -60,6 +73,12 @@ impl Args {
             )
             .hint("use --as hosted, or leave --machine out"));
         }
+        if self.join != Some(Join::Hosted) && self.privileged {
+            return Err(Report::mistake(
+                "--privileged is about a hosted container: nothing is taken away from others",
+            )
+            .hint("add --as hosted, or leave --privileged out"));
+        }
         Ok(match (&self.container, &self.dockerfile) {
             (Some(name), _) => Some(image.container(name)?),
             (None, Some(file)) => Some(Container::Dockerfile {
@@ -70,8 +89,58 @@ impl Args {
         })
     }
 
+    /// The entry point that replaces the container's.
+    pub(super) fn entrypoint(&self) -> Result<Option<Vec<String>>, Report> {
+        let given = self.entrypoint.as_deref();
+        given.map(|text| words("--entrypoint", text)).transpose()
+    }
+
+    /// The command that replaces the container's.
+    pub(super) fn cmd(&self) -> Result<Option<Vec<String>>, Report> {
+        let given = self.cmd.as_deref();
+        given.map(|text| words("--cmd", text)).transpose()
+    }
+
     /// The machine that was chosen, if any.
     pub(super) fn machine(&self) -> Result<Option<Choice>, Report> {
         self.machine.as_deref().map(str::parse).transpose()
+    }
+}
+
+/// The words of a command: a JSON list, as in Dockerfiles, or a text with a shell's quotes.
+fn words(option: &str, text: &str) -> Result<Vec<String>, Report> {
+    let list = text.trim_start().starts_with('[');
+    let words = match list {
+        true => serde_json::from_str(text).ok(),
+        false => shlex::split(text),
+    };
+    words.ok_or_else(|| {
+        Report::mistake(match list {
+            true => format!("{option} {text:?} is not a JSON list of texts"),
+            false => format!("{option} {text:?} has a quote without an end"),
+        })
+        .hint("write it as in a Dockerfile, e.g. '[\"/app\", \"an argument\"]'")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::words;
+
+    #[test]
+    fn both_forms_of_a_command() {
+        for (text, wanted) in [
+            ("/app 'a b' c\\ d", &["/app", "a b", "c d"] as &[&str]),
+            (" [\"/app\", \"it's\"]", &["/app", "it's"]),
+            ("", &[]),
+            ("[]", &[]),
+        ] {
+            assert_eq!(words("--cmd", text).unwrap(), wanted, "{text}");
+        }
+        for text in ["'a", "[1]", "[\"a\""] {
+            let e = words("--cmd", text).unwrap_err();
+            assert!(e.message.contains("--cmd"), "{e}");
+        }
     }
 }

@@ -218,6 +218,9 @@ fn overrides(args: &Args) -> Result<Overrides, Report> {
         volumes: args.volumes.volumes,
         volumes_size: args.volumes.volumes_size,
         named_volumes: args.volumes.volume.clone(),
+        entrypoint: args.container.entrypoint()?,
+        cmd: args.container.cmd()?,
+        privileged: args.container.privileged,
     })
 }
 

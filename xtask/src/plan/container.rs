@@ -74,6 +74,8 @@ pub struct ContainerFacts {
     /// How the container becomes part of the machine. `None` if there is no container, only a root
     /// file system.
     pub join: Option<Join>,
+    /// Whether a hosted command may do everything that root may.
+    pub privileged: bool,
 }
 
 /// Variables that tell programs that they run in a container (systemd's CONTAINER_INTERFACE). The
@@ -166,7 +168,7 @@ pub(super) fn container(
         healthcheck,
         health_schedule: hosted_check.then(|| config.schedule()),
         stop_seconds: config.stop_timeout().unwrap_or(STOP_SECONDS),
-        privileged: false,
+        privileged: hosted && facts.privileged,
     };
     Ok((Some(container), notes))
 }
@@ -190,6 +192,7 @@ mod tests {
             config: Some(serde_json::from_str(json).unwrap()),
             given,
             join: None,
+            privileged: false,
         }
     }
 

@@ -201,6 +201,9 @@ mod tests {
             exposed_ports: Vec::new(),
             volumes: volumes.iter().map(|v| (*v).to_owned()).collect(),
             healthcheck: None,
+            health_schedule: None,
+            stop_seconds: 30,
+            privileged: false,
         }
     }
 

@@ -73,6 +73,19 @@ impl Config {
         parts.into_iter().flatten().flatten().cloned().collect()
     }
 
+    /// The same configuration with another entry point or command. As in engines, a new entry point
+    /// does not get the image's command as arguments (docker-run(1), "--entrypoint").
+    pub fn started_by(mut self, entrypoint: Option<&[String]>, cmd: Option<&[String]>) -> Config {
+        if let Some(words) = entrypoint {
+            self.entrypoint = Some(words.to_vec());
+            self.cmd = None;
+        }
+        if let Some(words) = cmd {
+            self.cmd = Some(words.to_vec());
+        }
+        self
+    }
+
     /// The entry point, which gets every command as arguments; empty if there is none.
     pub fn entrypoint(&self) -> &[String] {
         self.entrypoint.as_deref().unwrap_or_default()
@@ -250,6 +263,11 @@ mod tests {
         assert_eq!(c.stop_signal(), Some("SIGQUIT"));
         assert_eq!(c.healthcheck().unwrap()[..2], ["/bin/sh", "-c"]);
         assert_eq!(c.schedule().interval, 1);
+        let words = ["a".to_owned(), "b".to_owned()];
+        let of = |e, c_| c.clone().started_by(e, c_).command();
+        assert_eq!(of(Some(&words[..]), None), ["a", "b"]);
+        assert_eq!(of(None, Some(&words[..])), ["/e", "x", "a", "b"]);
+        assert_eq!(of(Some(&words[1..]), Some(&words[..1])), ["b", "a"]);
         let c = config(
             r#"{"Healthcheck": {"Interval": 90000000000, "Timeout": 1500000000, "StartPeriod": "no",
                 "Retries": 0}, "StopTimeout": 90}"#,
