@@ -202,7 +202,7 @@ fn some(machine: &str, names: &[&str]) {
         return;
     }
     let (_guard, temp) = common::temp();
-    let dir = std::env::var("KEEP").map_or(temp, |dir| Utf8PathBuf::from(dir));
+    let dir = std::env::var("KEEP").map_or(temp, Utf8PathBuf::from);
     let chosen = std::env::var("IMAGES").ok();
     let chosen: Vec<&str> = match &chosen {
         Some(text) => text.split(',').collect(),

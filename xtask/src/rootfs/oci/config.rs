@@ -16,8 +16,8 @@ pub struct Config {
     volumes: Option<BTreeMap<String, serde_json::Value>>,
     working_dir: Option<String>,
     stop_signal: Option<String>,
-    healthcheck: Option<Healthcheck>,
-    stop_timeout: serde_json::Value,
+    healthcheck: Option<Box<Healthcheck>>,
+    stop_timeout: Option<Box<serde_json::Value>>,
     // An extension of Docker, like the one above.
     on_build: Option<Vec<String>>,
     shell: Option<Vec<String>>,
@@ -122,7 +122,7 @@ impl Config {
 
     /// How long the command may take to stop, in seconds; `None` if the image does not say.
     pub fn stop_timeout(&self) -> Option<u32> {
-        self.stop_timeout.as_u64().and_then(|n| n.try_into().ok())
+        self.stop_timeout.as_ref()?.as_u64()?.try_into().ok()
     }
 
     /// The ports that the command listens on, e.g. `80/tcp`.
@@ -162,7 +162,7 @@ impl Config {
     /// When the health check runs. Whole seconds, at least one.
     pub fn schedule(&self) -> Schedule {
         let none = Healthcheck::default();
-        let check = self.healthcheck.as_ref().unwrap_or(&none);
+        let check = self.healthcheck.as_deref().unwrap_or(&none);
         let seconds = |value: &serde_json::Value, default: u32| {
             let given = value.as_u64().filter(|n| *n > 0);
             given.map_or(default, |n| {
