@@ -5,6 +5,7 @@
 
 mod database;
 mod disk;
+mod program;
 mod starts;
 
 use crate::common::machine::{self, Guest};
