@@ -135,7 +135,7 @@ pub(super) const IMAGES: &[Image] = &[
     serve(
         "groups",
         "FROM debian:trixie-slim\nCOPY --from=0 /serve /serve\nRUN useradd -u 77 -G audio,video app\nUSER app\nCMD [\"/serve\"]\n",
-        "user=77:1000 euid=77 groups=1000,29,44 cwd=/",
+        "user=77:1000 euid=77 groups=29,44,1000 cwd=/",
     ),
     serve(
         "setuid",
