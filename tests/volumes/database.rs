@@ -11,9 +11,10 @@ use std::fs::File;
 use std::process::Command;
 
 /// PostgreSQL as its official image has it: the entry point fills the data folder, which is a volume.
+/// Without /etc/postgresql, Debian's own service starts no second one.
 const DOCKERFILE: &str = r#"FROM docker-to-linux/debian:amd64
 RUN apt-get update && apt-get install -y --no-install-recommends postgresql \
- && rm -rf /var/lib/apt/lists/* /var/lib/postgresql \
+ && rm -rf /var/lib/apt/lists/* /var/lib/postgresql /etc/postgresql \
  && install -d -o postgres -g postgres -m 700 /var/lib/postgresql/data
 COPY entrypoint /entrypoint
 "#;
