@@ -223,7 +223,8 @@ pub(super) const IMAGES: &[Image] = &[
         "runit",
         Ask::Http("A=[runit]"),
         "A=[runit]",
-        "serve: stopped by 15",
+        // It ends at once, and what it started with it.
+        "",
     ),
     folder(
         "supervisor",
