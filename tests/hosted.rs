@@ -482,3 +482,36 @@ fn labels_of_the_image_are_settings() {
     let command = make(&place, "oci:app", "out", &[]);
     refused(&place, command, &["the labels of oci:app", "size", "much"]);
 }
+
+/// The list of packages is that of the whole disk.
+#[test]
+fn packages_of_the_machine_and_of_the_container_are_listed() {
+    let Some(place) = place() else { return };
+    let package = |name: &str| {
+        format!(
+            "Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\n"
+        )
+    };
+    machine::add_with(
+        &Store::at(&place.dir.join("target/machines")),
+        "listed",
+        &[file("var/lib/dpkg/status", package("of-the-machine"))],
+    );
+    let mut tree = tree();
+    // As distroless images have it.
+    tree.push(file(
+        "var/lib/dpkg/status.d/app",
+        package("of-the-container"),
+    ));
+    image(&place, "app", &[(tar_of(&tree), Squeeze::No)]);
+    made(&mut make(
+        &place,
+        "oci:app",
+        "out",
+        &["--machine", "listed"],
+    ));
+    let list = fs_err::read_to_string(place.out.join("app.spdx.json")).unwrap();
+    for name in ["of-the-machine", "of-the-container"] {
+        assert!(list.contains(name), "{name}: {list}");
+    }
+}

@@ -42,6 +42,13 @@ fn add_for(store: &Store, name: &str, text: &str, arch: Arch) -> Added {
     store.add(&rootfs(&entries), facts(name, arch)).unwrap()
 }
 
+/// The same with more files.
+pub fn add_with(store: &Store, name: &str, more: &[Entry]) -> Added {
+    let entries = [machine(), more.to_vec()].concat();
+    let facts = facts(name, Arch::Amd64);
+    store.add(&rootfs(&entries), facts).unwrap()
+}
+
 /// The text in the machine that a choice leads to.
 fn text_of(store: &Store, choice: &str) -> Option<String> {
     let choice: Choice = choice.parse().unwrap();

@@ -2,6 +2,7 @@
 //! without its algorithm, `~N` the digest of what it unpacks to, and `"#N"` its size.
 
 use crate::{checked, parts, scratch, tars};
+use docker_to_linux::machine::Store;
 use docker_to_linux::model::Arch;
 use docker_to_linux::rootfs::{Budget, Limits, oci};
 use sha2::{Digest, Sha256};
@@ -50,6 +51,8 @@ pub(crate) fn layout(switches: u8, data: &[u8]) {
         unpacked: Some(UNPACKED),
         ..Limits::default()
     });
+    // It may be a machine as well.
+    let _ = checked(Store::at(&dir.join("store")).import(dir));
     if let Some(image) = checked(oci::from_dir(dir, &Arch::Amd64.into(), budget, &scratch())) {
         tars::read_all(&image.rootfs);
     }

@@ -188,7 +188,7 @@ fn all() -> Vec<(String, Vec<u8>)> {
         &[b"root: {free: 1M}\nservice: auto\n", CONFIG.as_bytes()],
     );
     add(6, 0, "recipe", &[RECIPE.as_bytes(), CONFIG.as_bytes()]);
-    let config = r#"{"architecture":"amd64","os":"linux","created":"0001-01-01T00:00:00Z","config":{"Cmd":["x"]},"rootfs":{"type":"layers","diff_ids":["~0","~1"]}}"#;
+    let config = r#"{"architecture":"amd64","os":"linux","created":"0001-01-01T00:00:00Z","config":{"Cmd":["x"],"Labels":{"io.docker-to-linux.machine.name":"box","io.docker-to-linux.machine.settings":"{}","io.docker-to-linux.size":"8G"}},"rootfs":{"type":"layers","diff_ids":["~0","~1"]}}"#;
     let manifest = r##"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"@2","size":"#2"},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"@0","size":"#0"},{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"@1","size":"#1"}]}"##;
     let index = r##"{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"@3","size":"#3","platform":{"architecture":"amd64","os":"linux","variant":"v2"},"annotations":{"org.opencontainers.image.ref.name":"x"}},{"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/spdx+json","digest":"@2","size":"#2"}]}"##;
     for (name, case) in cases() {

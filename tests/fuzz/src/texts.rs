@@ -8,6 +8,12 @@ use docker_to_linux::{deliver, plan};
 /// A recipe.
 pub(crate) fn recipe(_: u8, data: &[u8]) {
     let text = String::from_utf8_lossy(data);
+    let lines = text.lines().filter_map(|line| line.split_once(": "));
+    let labels: Vec<(String, &str)> = lines
+        .map(|(name, value)| (format!("io.docker-to-linux.{name}"), value))
+        .collect();
+    let labels = labels.iter().map(|(name, value)| (name.as_str(), *value));
+    let _ = checked(recipe::Labels::read(labels, "image"));
     if let Some(recipe) = checked(recipe::parse(&text, "recipe.yaml")) {
         for arch in [Arch::Amd64, Arch::Arm64] {
             let _ = checked(plan::check(arch, &recipe));
