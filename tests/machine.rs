@@ -33,20 +33,26 @@ pub fn add(store: &Store, name: &str, text: &str) -> Added {
 }
 
 fn add_for(store: &Store, name: &str, text: &str, arch: Arch) -> Added {
-    let mut entries = machine();
-    entries.push(file("etc/text", text));
-    // It can start a container: an init, and the program that runs commands.
-    for path in ["sbin/openrc", "usr/lib/docker-to-linux/container-run"] {
-        entries.push(file(path, "elf").mode(0o755));
-    }
-    store.add(&rootfs(&entries), facts(name, arch)).unwrap()
+    let facts = facts(name, arch);
+    let text = file("etc/text", text);
+    store.add(&rootfs(&small(&[text])), facts).unwrap()
 }
 
 /// The same with more files.
 pub fn add_with(store: &Store, name: &str, more: &[Entry]) -> Added {
-    let entries = [machine(), more.to_vec()].concat();
     let facts = facts(name, Arch::Amd64);
-    store.add(&rootfs(&entries), facts).unwrap()
+    store.add(&rootfs(&small(more)), facts).unwrap()
+}
+
+/// The smallest machine with more files.
+fn small(more: &[Entry]) -> Vec<Entry> {
+    let mut entries = machine();
+    entries.extend_from_slice(more);
+    // It can start a container: an init, and the program that runs commands.
+    for path in ["sbin/openrc", "usr/lib/docker-to-linux/container-run"] {
+        entries.push(file(path, "elf").mode(0o755));
+    }
+    entries
 }
 
 /// The text in the machine that a choice leads to.
