@@ -5,7 +5,6 @@
 //! and in `cargo xtask ci`: `cargo xtask image debian alpine`, then
 //! `cargo test --release --test integration -- --ignored container::`.
 
-mod hosted;
 mod refused;
 
 use crate::common::machine::{self, Guest};
