@@ -24,7 +24,7 @@ impl Place {
     /// What it said, and its exit code.
     fn plan_in_bounds(&self, from: &str, more: &[&str], stdin: Stdio) -> (String, Option<i32>) {
         let out = Command::new("sh")
-            .args(["-c", BOUNDS, "sh", env!("CARGO_BIN_EXE_xtask")])
+            .args(["-c", BOUNDS, "sh", env!("CARGO_BIN_EXE_docker-to-linux")])
             .args(["-q", "plan", self.dir.join("box").as_str(), "--from", from])
             .args(["--bootloader-dir", self.dir.join("bootloader").as_str()])
             .args(["--output", self.dir.as_str()])

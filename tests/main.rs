@@ -21,6 +21,8 @@ mod rooms;
 #[cfg(target_os = "linux")]
 mod action;
 #[cfg(target_os = "linux")]
+mod alone;
+#[cfg(target_os = "linux")]
 mod boot;
 #[cfg(target_os = "linux")]
 mod boot_verb;

@@ -73,7 +73,7 @@ impl Act {
         // act leaves out what a .gitignore names.
         fs_err::remove_file(home.join(".gitignore")).unwrap();
         fs_err::create_dir_all(home.join("target/action")).unwrap();
-        let program = env!("CARGO_BIN_EXE_xtask");
+        let program = env!("CARGO_BIN_EXE_docker-to-linux");
         fs_err::copy(program, home.join("target/action/xtask")).unwrap();
         home
     }

@@ -77,7 +77,7 @@ pub fn bootloader_dir(at: &Utf8Path) -> Option<Utf8PathBuf> {
 
 /// The program that is tested.
 pub fn xtask() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
+    Command::new(env!("CARGO_BIN_EXE_docker-to-linux"))
 }
 
 /// Writes an executable shell script as a fake program.

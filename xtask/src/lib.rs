@@ -25,6 +25,7 @@ pub mod machine;
 pub mod model;
 mod os_release;
 pub mod output;
+pub mod place;
 pub mod plain;
 pub mod plan;
 pub mod printable;

@@ -91,7 +91,7 @@ pub const BASE: &str = "debian:trixie-slim";
 
 /// Builds the container and copies its files into the cache.
 fn build(engine: &Engine, wanted: &Wanted<'_>, cache: &Utf8Path) -> Result<(), Report> {
-    let recipes = recipe::home().join("recipes");
+    let recipes = recipe::own()?;
     let dir = recipes.join("bootloader");
     (wanted.say)("fetching the boot loaders once, with the container of recipes/bootloader");
     let bootstrap = recipes.join("debian/bootstrap");

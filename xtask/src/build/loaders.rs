@@ -1,18 +1,17 @@
 //! The boot loaders' files for a request.
 
-use super::{LOADERS, Request};
+use super::{Request, loaders_folder};
 use crate::bootloader::files::Loaders;
 use crate::bootloader::provide;
 use crate::engine::Engine;
 use crate::error::Report;
 use crate::model::{Arch, BootMode};
 use crate::progress::Progress;
-use camino::Utf8Path;
 
 /// Whether the boot loaders' files are available without an engine.
 pub(super) fn at_hand(request: &Request, boot: BootMode, arch: Arch) -> bool {
     let dir = request.bootloader_dir.as_deref();
-    provide::at_hand(boot, arch, dir, Utf8Path::new(LOADERS))
+    provide::at_hand(boot, arch, dir, &loaders_folder())
 }
 
 /// Finds or fetches the boot loaders' files.
@@ -27,7 +26,7 @@ pub(super) fn get(
         boot,
         arch,
         dir: request.bootloader_dir.as_deref(),
-        cache: Utf8Path::new(LOADERS),
+        cache: &loaders_folder(),
         engine,
         network: request.network.as_deref(),
         say: &|text| progress.stage(text),

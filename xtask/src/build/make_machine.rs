@@ -104,8 +104,8 @@ fn add_program(
     of: &Build<'_>,
     progress: &dyn Progress,
 ) -> Result<engine::Held, Report> {
-    let dir = recipe::home().join("recipes/machine");
-    let bootstrap = recipe::home().join("recipes/debian/bootstrap");
+    let dir = recipe::own()?.join("machine");
+    let bootstrap = recipe::own()?.join("debian/bootstrap");
     let say = |text: &str| progress.stage(text);
     // The program is compiled for the machine's architecture, so the compiler's image is for it.
     let arch = of.platform.unwrap_or_else(engine::host_arch);

@@ -39,6 +39,7 @@ use crate::guest::{self, RootLogin};
 use crate::machine;
 use crate::model::{Arch, Join};
 use crate::output::{self, Set};
+use crate::place;
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::recipe::{Found, Smoke};
@@ -88,7 +89,9 @@ pub struct Request {
 }
 
 /// Folder for the boot loaders' files that were fetched.
-const LOADERS: &str = "target/bootloader";
+fn loaders_folder() -> Utf8PathBuf {
+    place::cache("bootloader")
+}
 
 impl Request {
     /// A request for an image of a recipe without changes, in `output`.

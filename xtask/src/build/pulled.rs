@@ -22,7 +22,7 @@ pub(super) fn read(
 ) -> Result<Read, Report> {
     progress.stage(&format!("pulling docker://{reference}"));
     let once = || {
-        let cache = Cache::open(Utf8Path::new(registry::FOLDER), spool_dir)
+        let cache = Cache::open(&registry::folder(), spool_dir)
             .map_err(|e| e.report(&format!("docker://{reference}")))?;
         let pull = Rc::new(Pull::new(reference.clone(), insecure, cache));
         attempt(&pull, reference, wanted, limits, spool_dir, progress)
@@ -34,7 +34,10 @@ pub(super) fn read(
             Report::failure(format!(
                 "pulling docker://{reference}: the cache changes while it is read"
             ))
-            .hint("make sure that no other program writes to target/registry")
+            .hint(format!(
+                "make sure that no other program writes to {}",
+                registry::folder()
+            ))
         }),
     }
 }

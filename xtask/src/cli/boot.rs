@@ -4,6 +4,7 @@ use super::choices;
 use super::console::Console;
 use crate::error::Report;
 use crate::model::Arch;
+use crate::place;
 use crate::recipe::{self, Found};
 use crate::vm::claims::{self, Claims};
 use crate::vm::copy::Copy;
@@ -27,7 +28,7 @@ Examples:
   cargo xtask boot debian --gui --qemu-arg=-device --qemu-arg=usb-tablet --qemu-arg=-usb"
 )]
 pub(super) struct Args {
-    /// Image file, or a recipe whose image is in target/images
+    /// Image file, or a recipe whose image is in the folder where `image` writes it
     image: String,
     /// Firmware [default: BIOS if the image supports it]
     #[arg(long, value_parser = choices::of::<Firmware>())]
@@ -172,11 +173,15 @@ pub(super) fn named(word: &str) -> Result<Named, Report> {
         });
     }
     if !path.exists() && (word.contains('/') || path.extension().is_some()) {
-        return Err(Report::mistake(format!("there is no image at {word}"))
-            .hint("`cargo xtask image RECIPE` makes one in target/images"));
+        return Err(
+            Report::mistake(format!("there is no image at {word}")).hint(format!(
+                "`cargo xtask image RECIPE` makes one in {}",
+                place::images()
+            )),
+        );
     }
     let found = recipe::find(word)?;
-    let dir = Utf8Path::new("target/images");
+    let dir = place::images();
     // The recipe's first format that exists. A raw image may have been written with `--format`.
     let formats = found.recipe.formats.iter().copied();
     let files = formats

@@ -5,7 +5,7 @@ use crate::engine::{self, Engine};
 use crate::error::Report;
 use crate::machine::Store;
 use crate::output::Folder;
-use crate::registry;
+use crate::place;
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
@@ -24,14 +24,17 @@ pub(super) struct Args {
     engine: bool,
 }
 
-/// The folders in `target` that belong to this program; the others belong to cargo.
-const FOLDERS: [&str; 5] = [
-    "target/images",
-    "target/bootloader",
-    registry::FOLDER,
-    "target/bench",
-    "target/smoke",
-];
+/// The folders that belong to this program. In a checkout, images are among them, and the other
+/// folders in `target` belong to cargo.
+fn folders() -> Vec<Utf8PathBuf> {
+    let caches = ["bootloader", "recipes", "registry", "bench"];
+    let mut folders: Vec<_> = caches.into_iter().map(place::cache).collect();
+    folders.push(place::state("smoke"));
+    if place::in_checkout() {
+        folders.insert(0, place::images());
+    }
+    folders
+}
 
 /// Whether another run is writing to a folder or to one of its subfolders.
 fn in_use(folder: &Utf8Path) -> anyhow::Result<bool> {
@@ -51,16 +54,16 @@ fn in_use(folder: &Utf8Path) -> anyhow::Result<bool> {
 }
 
 pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
-    for folder in FOLDERS.map(Utf8Path::new) {
+    for folder in folders() {
         if folder.exists() {
-            if in_use(folder)? {
+            if in_use(&folder)? {
                 console.note(&format!(
                     "{folder} was not removed: another run is writing to it"
                 ));
                 continue;
             }
             console.stage(&format!("removing {folder}"));
-            fs::remove_dir_all(folder).context("removing old files")?;
+            fs::remove_dir_all(&folder).context("removing old files")?;
         }
     }
     let store = Store::default();

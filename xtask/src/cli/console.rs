@@ -2,6 +2,7 @@
 //! All of it goes to stderr; stdout is for results. `printable` makes the texts safe, so that all
 //! colours are our own.
 
+use super::called;
 use crate::printable;
 use crate::progress::{Bytes, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -27,17 +28,22 @@ pub struct Console {
     colours: bool,
 }
 
+/// Whether a terminal may get colours: not with `NO_COLOR` (no-color.org), and not if `TERM` is
+/// `dumb`.
+pub(super) fn may_be_coloured() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    !refused && !dumb
+}
+
 impl Console {
-    /// Checks whether stderr is a terminal, and whether to use colours: not with `NO_COLOR`
-    /// (no-color.org), and not if `TERM` is `dumb`.
+    /// Checks whether stderr is a terminal, and whether to use colours.
     pub fn new(level: Level) -> Console {
         let terminal = std::io::stderr().is_terminal();
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Console {
             level,
             terminal,
-            colours: terminal && !refused && !dumb,
+            colours: terminal && may_be_coloured(),
         }
     }
 
@@ -78,7 +84,8 @@ impl Console {
     }
 
     fn print(&self, colour: &str, mark: &str, text: &str) {
-        let text = printable::without_commands(printable::line(text));
+        let text = called::adapt(text);
+        let text = printable::without_commands(printable::line(&text));
         // If stderr is closed, there is nowhere to report it.
         let _ = if self.colours {
             writeln!(std::io::stderr(), "\x1b[{colour}m{mark}{text}\x1b[0m")

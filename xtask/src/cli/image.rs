@@ -12,6 +12,7 @@ use crate::machine::Store;
 use crate::model::{
     Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, SectorSize, TableKind,
 };
+use crate::place;
 use crate::recipe::{self, Found};
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
@@ -90,7 +91,7 @@ pub(super) struct Args {
     #[command(flatten)]
     login: super::login::Args,
     /// Folder for the images
-    #[arg(long, short, value_name = "DIR", default_value = "target/images")]
+    #[arg(long, short, value_name = "DIR", default_value_t = place::images())]
     output: Utf8PathBuf,
     /// Folder with extlinux, mbr.bin, gptmbr.bin and systemd-boot's EFI program, to use instead of
     /// the usual ones

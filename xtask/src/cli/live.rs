@@ -7,6 +7,7 @@
 
 use super::console::{self, Console, Level};
 use crate::cleanup::Guard;
+use crate::place;
 use crate::printable;
 use crate::progress::{Bytes, Progress};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -19,9 +20,6 @@ use std::time::{Duration, Instant};
 
 /// Lines of other programs' output that are shown at a time.
 const LINES: usize = 5;
-
-/// Folder of the log files.
-const LOGS: &str = "target/logs";
 
 /// The time of shorter stages is not shown.
 const WORTH_TELLING: Duration = Duration::from_millis(500);
@@ -214,7 +212,7 @@ impl Log {
     /// The log of the work called `name`.
     fn new(name: &str) -> Log {
         Log {
-            path: Utf8Path::new(LOGS).join(format!("{name}.log")),
+            path: place::state("logs").join(format!("{name}.log")),
             text: Mutex::new(LogText::Kept(String::new())),
         }
     }

@@ -2,8 +2,10 @@
 
 mod action;
 mod boot;
+mod called;
 mod choices;
 mod clean;
+mod completions;
 mod console;
 mod container;
 mod convert;
@@ -17,6 +19,8 @@ mod list;
 mod live;
 mod login;
 mod machine;
+mod man;
+mod recipe;
 mod setup;
 mod smoke;
 mod summary;
@@ -29,7 +33,7 @@ pub use action::RESULT;
 pub use console::{Console, Level};
 pub use upload::variable;
 
-use crate::{cleanup, deliver, error, printable, recipe};
+use crate::{cleanup, deliver, error, printable};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
 use std::io::Write;
@@ -41,7 +45,7 @@ use std::process::ExitCode;
 /// podman and writes a disk. It needs no root, no loop device, no mount, and no tool on this host
 /// except the container engine.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+#[command(name = called::name(), bin_name = called::name(), version = VERSION)]
 #[command(after_help = "Examples:
   cargo xtask setup                      install what is missing on this host
   cargo xtask image debian               build recipes/debian into target/images/debian.img
@@ -76,6 +80,8 @@ pub enum Verb {
     List(list::Args),
     /// Build, list, export and import ready machines, which containers are put into
     Machine(machine::Args),
+    /// Write a recipe of your own to start from
+    Recipe(recipe::Args),
     /// Boot an image in QEMU with its serial console on this terminal
     Boot(boot::Args),
     /// Boot images in QEMU, check that they work, and print a verdict for each
@@ -92,6 +98,10 @@ pub enum Verb {
         #[arg(long)]
         manifest: bool,
     },
+    /// Print the completions for a shell
+    Completions(completions::Args),
+    /// Write the manual pages
+    Man(man::Args),
     /// Run the GitHub Action; it reads its inputs from environment variables
     #[command(hide = true)]
     Action,
@@ -102,6 +112,9 @@ pub enum Verb {
     #[command(hide = true)]
     Ext4ToTar(ext4_to_tar::Args),
 }
+
+/// The version; in releases with the commit and its date.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("DOCKER_TO_LINUX_COMMIT"));
 
 /// No subcommand: clap prints the whole help.
 const MISSING_VERB: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
@@ -122,7 +135,7 @@ pub fn start<V: Subcommand>(run: impl FnOnce(V, Console) -> anyhow::Result<ExitC
             return ExitCode::from(error::Class::Mistake.exit_code());
         }
         // Help and version, asked for or not.
-        Err(e) => e.exit(),
+        Err(e) => return show(&e),
     };
     let level = match (cli.quiet, cli.verbose) {
         (true, _) => Level::Quiet,
@@ -164,6 +177,9 @@ pub fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
         }
         Verb::List(args) => list::run(&args)?,
         Verb::Machine(args) => machine::run(&args, console)?,
+        Verb::Recipe(args) => recipe::run(&args, console)?,
+        Verb::Completions(args) => completions::run(&args)?,
+        Verb::Man(args) => man::run(&args, console)?,
         Verb::Boot(args) => return boot::run(&args, console),
         Verb::Smoke(args) => smoke::run(&args, console)?,
         Verb::Doctor => return doctor::run(),
@@ -171,11 +187,33 @@ pub fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
         Verb::Clean(args) => clean::run(&args, console)?,
         Verb::Convert(args) => convert::run(&args, console)?,
         Verb::Verify(args) => verify::run(&args, console)?,
-        Verb::Schema { manifest: false } => print(&recipe::schema())?,
+        Verb::Schema { manifest: false } => print(&crate::recipe::schema())?,
         Verb::Schema { manifest: true } => print(&deliver::manifest::schema())?,
         Verb::Ext4ToTar(args) => ext4_to_tar::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints help or the version, with the program called as the user called it.
+fn show(error: &clap::Error) -> ExitCode {
+    use std::io::IsTerminal;
+    let text = error.render();
+    let to_stderr = error.use_stderr();
+    let colours = match to_stderr {
+        true => std::io::stderr().is_terminal(),
+        false => std::io::stdout().is_terminal(),
+    };
+    let text = match colours && console::may_be_coloured() {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
+    };
+    let text = called::adapt(&text);
+    // If nobody reads it, there is nothing to report.
+    let _ = match to_stderr {
+        true => write!(std::io::stderr(), "{text}"),
+        false => write!(std::io::stdout(), "{text}"),
+    };
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// clap's message about a wrong command line, as one line like every other error: its first
@@ -203,7 +241,8 @@ fn one_line(text: &str) -> String {
 /// If stdout cannot be written, e.g. because its reader has closed it.
 pub fn print(text: &str) -> anyhow::Result<()> {
     use anyhow::Context;
-    let text = printable::without_commands(printable::lines(text.trim_end()));
+    let text = called::adapt(text.trim_end());
+    let text = printable::without_commands(printable::lines(&text));
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(StdoutClosed.into()),
@@ -218,7 +257,8 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// Writes an error to stderr as one line.
 fn print_error(line: &str) {
-    let line = printable::without_commands(printable::line(line));
+    let line = called::adapt(line);
+    let line = printable::without_commands(printable::line(&line));
     // If stderr is closed, there is nowhere to report it.
     let _ = writeln!(std::io::stderr(), "error: {line}");
 }

@@ -8,6 +8,7 @@ use crate::error::Report;
 use crate::model::Arch;
 use crate::output;
 use crate::output::write_error;
+use crate::place;
 use crate::small;
 use crate::smoke::{self, BootJob, BootOutcome, Credentials, Event, evidence_dir, report};
 use crate::vm::{DiskBus, Firmware, ImageFormat, Machine, accel, claims};
@@ -65,7 +66,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "COMMAND")]
     run: Vec<String>,
     /// Folder for logs, screenshots and verdicts
-    #[arg(long, value_name = "DIR", default_value = "target/smoke")]
+    #[arg(long, value_name = "DIR", default_value_t = place::state("smoke"))]
     evidence: Utf8PathBuf,
     /// Write the verdicts as JUnit XML
     #[arg(long, value_name = "FILE")]

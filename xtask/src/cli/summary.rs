@@ -2,6 +2,7 @@
 
 use crate::build::Built;
 use crate::model::Size;
+use crate::place;
 use crate::shell;
 use crate::vm::ImageFormat;
 use camino::Utf8Path;
@@ -68,8 +69,8 @@ fn logins(logins: &[String]) -> String {
 fn next(built: &Built, recipe: Option<&str>) -> Option<String> {
     let image = built.files.first()?;
     ImageFormat::known(image)?;
-    let default = Utf8Path::new("target/images");
-    let by_name = recipe.filter(|r| !r.contains('/') && image.parent() == Some(default));
+    let default = place::images();
+    let by_name = recipe.filter(|r| !r.contains('/') && image.parent() == Some(&default));
     let word = by_name.filter(|r| **r == built.plan.name);
     let word = word.map_or_else(|| shell::command_line([image.as_str()]), str::to_owned);
     let more = if built.logins.is_empty() {

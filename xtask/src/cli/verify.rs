@@ -4,6 +4,7 @@ use super::console::Console;
 use crate::deliver::verify;
 use crate::error::Report;
 use crate::model::size::Size;
+use crate::place;
 use crate::progress::Progress;
 use camino::Utf8PathBuf;
 
@@ -18,7 +19,7 @@ Examples:
 )]
 pub(super) struct Args {
     /// Folder with images and their metadata files
-    #[arg(default_value = "target/images")]
+    #[arg(default_value_t = place::images())]
     dir: Utf8PathBuf,
 }
 

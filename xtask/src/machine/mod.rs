@@ -14,12 +14,15 @@ pub use store::{Added, Facts, Store};
 
 use crate::error::Report;
 use crate::model::{Arch, Digest};
+use crate::place;
 use crate::recipe::Recipe;
 use crate::rootfs::oci::Wanted;
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// The usual folder of machines.
-pub const FOLDER: &str = "target/machines";
+pub fn folder() -> Utf8PathBuf {
+    place::cache("machines")
+}
 
 /// A machine in a layout.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@
 
 use super::document::{self, Descriptor, Index, REF_NAME};
 use super::origin::{self, Found, Origin, Unread};
-use super::{Choice, FOLDER, Machine, layer};
+use super::{Choice, Machine, folder, layer};
 use crate::error::Report;
 use crate::model::{Arch, Digest};
 use crate::output::{self, Folder, Pending};
@@ -52,7 +52,7 @@ pub struct Store {
 
 impl Default for Store {
     fn default() -> Store {
-        Store::at(Utf8Path::new(FOLDER))
+        Store::at(&folder())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Finds recipes on disk.
 
-use super::{Recipe, closest, parse};
+use super::{Recipe, closest, embedded, parse};
 use crate::error::Report;
 use crate::small;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -26,17 +26,32 @@ pub struct Found {
 }
 
 /// The folders that hold recipes: `recipes` in the current directory, then the project's own.
-fn roots() -> Vec<Utf8PathBuf> {
+fn roots() -> Result<Vec<Utf8PathBuf>, Report> {
     let mut roots = vec![Utf8PathBuf::from("recipes")];
-    let own = home().join("recipes");
+    let own = own()?;
     let same = |a: &Utf8Path, b: &Utf8Path| matches!((a.canonicalize_utf8(), b.canonicalize_utf8()), (Ok(a), Ok(b)) if a == b);
     if !same(&roots[0], &own) {
         roots.push(own);
     }
-    roots
+    Ok(roots)
 }
 
-/// Where this project's own files are: `DOCKER_TO_LINUX_HOME`, or else where it was compiled.
+/// The folder of the project's own recipes: that of a checkout, or else one with the recipes that
+/// are inside the program.
+pub fn own() -> Result<Utf8PathBuf, Report> {
+    let checkout = home().join("recipes");
+    if checkout.is_dir() {
+        return Ok(checkout);
+    }
+    embedded::folder().map_err(|e| {
+        Report::failure("writing the recipes that are inside this program to its cache")
+            .hint("set XDG_CACHE_HOME to a folder that you can write to")
+            .because(e)
+    })
+}
+
+/// Where a checkout of this project is: `DOCKER_TO_LINUX_HOME`, or else where the program was
+/// compiled. A program that was downloaded has none.
 pub fn home() -> Utf8PathBuf {
     match std::env::var("DOCKER_TO_LINUX_HOME") {
         Ok(dir) if !dir.is_empty() => dir.into(),
@@ -67,7 +82,7 @@ pub fn find(wanted: &str) -> Result<Found, Report> {
             .hint("a recipe is a folder with a Dockerfile and a recipe.yaml (which may be empty)"))
         };
     }
-    let roots = roots();
+    let roots = roots()?;
     for root in &roots {
         let file = root.join(wanted).join(FILE);
         if file.exists() {
@@ -89,7 +104,7 @@ pub fn find(wanted: &str) -> Result<Found, Report> {
 /// Returns all recipes, sorted by name. Fails if one cannot be read, because leaving it out of a
 /// list would hide it.
 pub fn all() -> Result<Vec<Found>, Report> {
-    let roots = roots();
+    let roots = roots()?;
     names(&roots).iter().map(|name| find(name)).collect()
 }
 

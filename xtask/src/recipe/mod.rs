@@ -1,6 +1,7 @@
 //! Recipes: the contents of `recipe.yaml`, how it is found and how it is parsed.
 
 mod ci;
+pub mod embedded;
 mod family;
 mod find;
 mod guest;
@@ -13,7 +14,7 @@ mod tests;
 
 pub use ci::{Ci, When};
 pub use family::{ids, serving};
-pub use find::{BOOTSTRAP, Found, all, find, home};
+pub use find::{BOOTSTRAP, Found, all, find, home, own};
 pub use guest::{
     FileMode, FileOptions, HashError, Id, Owner, PasswordHash, User, is_reserved_id, is_user_name,
 };

@@ -8,6 +8,7 @@ use super::error::RegistryError;
 use crate::cleanup::Guard;
 use crate::model::Digest;
 use crate::output::Pending;
+use crate::place;
 use crate::plain;
 use camino::{Utf8Path, Utf8PathBuf};
 use std::fs::File;
@@ -15,7 +16,9 @@ use std::io::{self, Read, Write};
 use std::sync::{Mutex, PoisonError};
 
 /// The usual folder.
-pub const FOLDER: &str = "target/registry";
+pub fn folder() -> Utf8PathBuf {
+    place::cache("registry")
+}
 
 /// A folder of blobs.
 #[derive(Debug)]

@@ -22,6 +22,6 @@ mod secret;
 mod token;
 mod wait;
 
-pub use cache::{Cache, FOLDER};
+pub use cache::{Cache, folder};
 pub use error::RegistryError;
 pub use pull::Pull;
