@@ -1,8 +1,11 @@
 //! The program without its checkout, as it is downloaded: in an empty folder, with nothing but its
 //! own file.
 
-use crate::common::{Place, said};
+use crate::common::oci::{Layout, Squeeze, tar_of};
+use crate::common::{Place, content, dir, file, is_root, said, skipped};
 use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::json;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
 /// A user with an empty home and an empty folder.
@@ -178,4 +181,100 @@ fn shells_and_man_understand_it() {
     let page =
         fs_err::read_to_string(alone.folder().join("pages/docker-to-linux-image.1")).unwrap();
     assert!(!page.contains("cargo xtask"), "{page}");
+}
+
+/// A program that needs no library, and says with which arguments it was started.
+fn static_program(dir: &Utf8Path) -> Vec<u8> {
+    let source = dir.join("app.rs");
+    let text = "fn main() {
+    println!(\"alone: {:?}\", std::env::args().collect::<Vec<_>>());
+    loop { std::thread::park(); }
+}";
+    fs_err::write(&source, text).unwrap();
+    let program = dir.join("app");
+    content(
+        Command::new("rustc")
+            .args([
+                "-C",
+                "target-feature=+crt-static",
+                "-C",
+                "strip=symbols",
+                "-o",
+            ])
+            .args([&program, &source]),
+    );
+    fs_err::read(program).unwrap()
+}
+
+/// All files below a folder, as one text.
+fn all_text(dir: &Utf8Path) -> String {
+    let mut text = String::new();
+    for entry in dir.read_dir_utf8().into_iter().flatten() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            text += &all_text(entry.path());
+        } else {
+            text += &String::from_utf8_lossy(&fs_err::read(entry.path()).unwrap());
+        }
+    }
+    text
+}
+
+/// From an OCI layout to a booted machine: as `nobody`, without an engine, and with no program but
+/// QEMU.
+#[test]
+#[ignore = "builds a machine with a container engine and boots an image"]
+fn boots_from_a_layout() {
+    if !is_root() {
+        return skipped("running as another user takes root").unwrap_or_default();
+    }
+    let alone = Alone::new();
+    let place = &alone.place;
+    // Somebody with an engine makes a machine once, and hands it on.
+    let file_of_machine = place.dir.join("alpine.oci.tar.zst");
+    for words in [
+        &["machine", "build", "alpine"][..],
+        &["machine", "export", "alpine", file_of_machine.as_str()],
+    ] {
+        let mut engine = Command::new(&alone.program);
+        engine.args(words).current_dir(&place.tmp);
+        engine
+            .env_remove("CARGO_MANIFEST_DIR")
+            .env("XDG_CACHE_HOME", &place.tmp);
+        content(&mut engine);
+    }
+    let layout = Layout::new(&alone.folder().join("app"));
+    let program = static_program(&place.tmp);
+    let tree = [dir("srv"), file("srv/app", program).mode(0o755)];
+    let config = json!({"Entrypoint": ["/srv/app"], "Cmd": ["one", "two words"], "User": "1234"});
+    let mut manifest = layout.image("amd64", &[(tar_of(&tree), Squeeze::No)], &config);
+    manifest["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
+    layout.index(&[manifest]);
+    let only_qemu = place.dir.join("path");
+    fs_err::create_dir(&only_qemu).unwrap();
+    let qemu = "qemu-system-x86_64";
+    let real = content(Command::new("sh").args(["-c", &format!("command -v {qemu}")]));
+    fs_err::os::unix::fs::symlink(real.trim(), only_qemu.join(qemu)).unwrap();
+    content(Command::new("chown").args(["-R", "65534:65534", place.dir.as_str()]));
+    let run = |words: &[&str], path: &str| {
+        let mut command = alone.command(words);
+        command.env("PATH", path).uid(65534).gid(65534);
+        let out = command.output().unwrap();
+        assert!(out.status.success(), "{words:?}: {}", said(&out));
+    };
+    let nowhere = place.dir.join("nowhere");
+    run(
+        &["machine", "import", file_of_machine.as_str()],
+        nowhere.as_str(),
+    );
+    run(&["image", "--container", "oci:app:v1"], nowhere.as_str());
+    run(
+        &["smoke", "app.img", "--timeout", "300"],
+        only_qemu.as_str(),
+    );
+    let evidence = all_text(&place.dir.join("home/.local/state/docker-to-linux/smoke"));
+    assert!(
+        evidence.contains(r#"alone: ["/srv/app", "one", "two words"]"#),
+        "{evidence}"
+    );
 }

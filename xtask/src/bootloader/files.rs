@@ -4,6 +4,7 @@
 use super::extlinux;
 use crate::error::Report;
 use crate::model::{Arch, BootMode};
+use crate::rootfs::{Kind, Rootfs};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use std::sync::Arc;
@@ -77,16 +78,30 @@ const HOST: [(&str, &[&str]); 5] = [
 #[derive(Debug, Clone)]
 pub enum From<'a> {
     /// One folder that contains all of them.
-    Dir(&'a Utf8Path),
+    Dir(Utf8PathBuf),
     /// The packages of this host.
     Host,
+    /// The folder [`IN_MACHINE`] of a machine.
+    Machine(&'a Rootfs),
 }
+
+/// Where a machine brings the files along: with them, nothing else is needed for a disk.
+pub const IN_MACHINE: &str = "/usr/lib/docker-to-linux/bootloader";
+
+/// Largest plausible size of a file, in bytes.
+pub(super) const LIMIT: u64 = 16 << 20;
 
 impl From<'_> {
     /// Finds the file `name` of the list above.
     fn find(&self, name: &str, file: &str) -> Option<Utf8PathBuf> {
         let dirs: Vec<&Utf8Path> = match self {
-            From::Dir(dir) => vec![dir],
+            From::Machine(rootfs) => {
+                let path = Utf8Path::new(IN_MACHINE).join(file);
+                let id = rootfs.tree.resolve(path.as_str())?;
+                let is_file = matches!(rootfs.tree.node(id).kind, Kind::File(_));
+                return is_file.then_some(path);
+            }
+            From::Dir(dir) => vec![dir.as_path()],
             From::Host => HOST
                 .iter()
                 .filter(|(n, _)| *n == name)
@@ -105,19 +120,39 @@ impl From<'_> {
             .collect()
     }
 
+    /// The names and contents of all files that this mode and architecture can use.
+    pub fn files(&self, boot: BootMode, arch: Arch) -> Result<Vec<(String, Vec<u8>)>, Report> {
+        let mut all = wanted(boot, arch);
+        if boot != BootMode::Bios && self.find("stub", stub_name(arch)).is_some() {
+            all.push(("stub", stub_name(arch)));
+        }
+        let read = |(name, file): (&str, &str)| Ok((file.to_owned(), self.read(name, file)?));
+        all.into_iter().map(read).collect()
+    }
+
+    /// Reads the file `name` of the list above.
+    fn read(&self, name: &str, file: &str) -> Result<Vec<u8>, Report> {
+        let path = self.find(name, file).ok_or_else(|| {
+            let place = match self {
+                From::Dir(dir) => format!("{dir} does not contain it"),
+                From::Host => "no package of this host contains it".to_owned(),
+                From::Machine(_) => "the machine does not contain it".to_owned(),
+            };
+            Report::failure(format!("reading the boot loader's file {file}: {place}"))
+                .hint("install the packages extlinux, syslinux-common and systemd-boot-efi, or give a folder that contains it with --bootloader-dir")
+        })?;
+        let bytes = match self {
+            From::Machine(rootfs) => rootfs
+                .read(path.as_str(), LIMIT)
+                .map(Option::unwrap_or_default),
+            From::Dir(_) | From::Host => fs::read(&path),
+        };
+        bytes.map_err(|e| Report::failure("reading a boot loader's file").because(e))
+    }
+
     /// Reads the files that this mode and architecture need.
     pub fn load(&self, boot: BootMode, arch: Arch) -> Result<Loaders, Report> {
-        let read = |name: &str, file: &str| -> Result<Vec<u8>, Report> {
-            let path = self.find(name, file).ok_or_else(|| {
-                let place = match self {
-                    From::Dir(dir) => format!("{dir} does not contain it"),
-                    From::Host => "no package of this host contains it".to_owned(),
-                };
-                Report::failure(format!("reading the boot loader's file {file}: {place}"))
-                    .hint("install the packages extlinux, syslinux-common and systemd-boot-efi, or give a folder that contains it with --bootloader-dir")
-            })?;
-            fs::read(&path).map_err(|e| Report::failure("reading a boot loader's file").because(e))
-        };
+        let read = |name: &str, file: &str| self.read(name, file);
         let code = |name: &str| -> Result<Vec<u8>, Report> {
             let bytes = read(name, name)?;
             if bytes.len() > crate::disk::mbr::BOOT_CODE {

@@ -1,7 +1,7 @@
 //! Gets the boot loaders' files: from a folder that the user names, the cache, the small container
 //! of recipes/bootloader, or this host's packages.
 
-use super::files::{From, Loaders};
+use super::files::{From, LIMIT, Loaders};
 use crate::engine::{self, Build, Engine};
 use crate::error::Report;
 use crate::model::{Arch, BootMode};
@@ -41,41 +41,44 @@ impl std::fmt::Debug for Wanted<'_> {
     }
 }
 
-/// Largest plausible size of a boot loader's file, in bytes.
-const LIMIT: u64 = 16 << 20;
-
 /// Whether the files are already in the folder that the user named or in the cache, so that no
 /// container engine is needed.
 pub fn at_hand(boot: BootMode, arch: Arch, dir: Option<&Utf8Path>, cache: &Utf8Path) -> bool {
     let cache = cache.join(arch.to_string());
-    dir.is_some() || From::Dir(&cache).missing(boot, arch).is_empty()
+    dir.is_some() || From::Dir(cache).missing(boot, arch).is_empty()
 }
 
-/// Gets the files. The container comes before the host's packages: it gives the same files, and so
-/// the same image, on every host.
+/// Gets the files.
 pub fn loaders(wanted: &Wanted<'_>) -> Result<Loaders, Report> {
+    place(wanted)?.load(wanted.boot, wanted.arch)
+}
+
+/// Gets the files, and tells where they are. The container comes before the host's packages: it
+/// gives the same files, and so the same image, on every host.
+pub fn place(wanted: &Wanted<'_>) -> Result<From<'static>, Report> {
     let &Wanted { boot, arch, .. } = wanted;
     if let Some(dir) = wanted.dir {
-        return From::Dir(dir).load(boot, arch);
+        return Ok(From::Dir(dir.to_owned()));
     }
     let cache = wanted.cache.join(arch.to_string());
-    if From::Dir(&cache).missing(boot, arch).is_empty() {
-        return From::Dir(&cache).load(boot, arch);
+    let cached = From::Dir(cache.clone());
+    if cached.missing(boot, arch).is_empty() {
+        return Ok(cached);
     }
     let building = match wanted.engine {
         Some(engine) => match build(engine, wanted, &cache) {
-            Ok(()) => return From::Dir(&cache).load(boot, arch),
+            Ok(()) => return Ok(cached),
             Err(e) => Some(e),
         },
         None => None,
     };
     let missing = From::Host.missing(boot, arch);
     match (missing.is_empty(), building) {
-        (true, None) => From::Host.load(boot, arch),
+        (true, None) => Ok(From::Host),
         (true, Some(e)) => {
             let (why, _) = crate::error::describe(&e.into());
             (wanted.say)(&format!("using this host's boot loader packages: {why}"));
-            From::Host.load(boot, arch)
+            Ok(From::Host)
         }
         (false, Some(e)) => Err(e),
         (false, None) => Err(Report::failure(format!(

@@ -1,12 +1,13 @@
 //! The boot loaders' files for a request.
 
 use super::{Request, loaders_folder};
-use crate::bootloader::files::Loaders;
+use crate::bootloader::files::{From, Loaders};
 use crate::bootloader::provide;
 use crate::engine::Engine;
 use crate::error::Report;
 use crate::model::{Arch, BootMode};
 use crate::progress::Progress;
+use crate::rootfs::Rootfs;
 
 /// Whether the boot loaders' files are available without an engine.
 pub(super) fn at_hand(request: &Request, boot: BootMode, arch: Arch) -> bool {
@@ -22,7 +23,18 @@ pub(super) fn get(
     engine: Option<&Engine>,
     progress: &dyn Progress,
 ) -> Result<Loaders, Report> {
-    provide::loaders(&provide::Wanted {
+    place(request, boot, arch, engine, progress)?.load(boot, arch)
+}
+
+/// Finds or fetches them, and tells where they are.
+pub(super) fn place(
+    request: &Request,
+    boot: BootMode,
+    arch: Arch,
+    engine: Option<&Engine>,
+    progress: &dyn Progress,
+) -> Result<From<'static>, Report> {
+    provide::place(&provide::Wanted {
         boot,
         arch,
         dir: request.bootloader_dir.as_deref(),
@@ -32,4 +44,16 @@ pub(super) fn get(
         say: &|text| progress.stage(text),
         show: &|line| progress.detail(line),
     })
+}
+
+/// The boot loaders' files that a machine brings along, unless the user names a folder with others.
+pub(super) fn of_machine(
+    machine: &Rootfs,
+    request: &Request,
+    boot: BootMode,
+    arch: Arch,
+) -> Result<Option<Loaders>, Report> {
+    let from = From::Machine(machine);
+    let usable = request.bootloader_dir.is_none() && from.missing(boot, arch).is_empty();
+    usable.then(|| from.load(boot, arch)).transpose()
 }

@@ -2,7 +2,8 @@
 //! store of machines.
 
 use super::source::{Origin, dockerfile, exported};
-use super::{Overrides, Request, Source};
+use super::{Overrides, Request, Source, loaders};
+use crate::bootloader::files::IN_MACHINE;
 use crate::bootloader::provide;
 use crate::engine::{self, Build, Engine};
 use crate::error::Report;
@@ -92,6 +93,18 @@ pub(super) fn machine_with(
     for note in guest::clean(&mut rootfs)? {
         progress.note(&note);
     }
+    let boot = boot_mode(arch);
+    // With them the machine becomes a disk where there is no engine.
+    let loaders = loaders::place(&plain, boot, arch, Some(engine), progress)?;
+    for (name, bytes) in loaders.files(boot, arch)? {
+        let path = format!("{IN_MACHINE}/{name}");
+        let failed = |e| Report::failure("adding the boot loaders to the machine").because(e);
+        let epoch = rootfs.epoch;
+        rootfs
+            .tree
+            .write(&path, bytes, 0o644, epoch)
+            .map_err(failed)?;
+    }
     let facts = facts(&rootfs, name, arch, &found.recipe)?;
     request.store.add(&rootfs, facts)
 }
@@ -125,6 +138,14 @@ fn add_program(
     engine::build(engine, &what, &|line| progress.detail(line))
 }
 
+/// All firmware that machines of this architecture can have.
+fn boot_mode(arch: Arch) -> BootMode {
+    match arch {
+        Arch::Amd64 => BootMode::Hybrid,
+        Arch::Arm64 => BootMode::Uefi,
+    }
+}
+
 /// What the machine's labels say. Fails if it could not boot.
 fn facts(
     rootfs: &Rootfs,
@@ -132,12 +153,8 @@ fn facts(
     arch: Arch,
     recipe: &recipe::Recipe,
 ) -> Result<Facts, Report> {
-    let boot = match arch {
-        Arch::Amd64 => BootMode::Hybrid,
-        Arch::Arm64 => BootMode::Uefi,
-    };
     guest::Init::of(rootfs, &recipe.kernel_arguments)?;
-    let found = kernels::find(rootfs, arch, boot)?;
+    let found = kernels::find(rootfs, arch, boot_mode(arch))?;
     let release = os_release::PATHS
         .into_iter()
         .find_map(|path| rootfs.read_text(path, 1 << 20).transpose())

@@ -31,6 +31,7 @@ pub use make_machine::{MachineRequest, machine as make_machine};
 pub use overrides::Overrides;
 pub use source::Source;
 
+use crate::bootloader::files::Loaders;
 use crate::deliver::manifest;
 use crate::deliver::sbom::Inventory;
 use crate::engine::{self, Engine};
@@ -222,8 +223,9 @@ struct Job<'a> {
     /// Whether there is a recipe, or only defaults.
     has_recipe: bool,
     given: guest::Given,
-    loaders: crate::bootloader::files::Loaders,
     kept: Option<kept::Kept>,
+    /// `None` for a machine, which may bring them along.
+    loaders: Option<Loaders>,
     progress: &'a dyn Progress,
 }
 
@@ -286,7 +288,17 @@ impl<'a> Job<'a> {
             None => None,
             Some(old) => Some(keep(old, request, &found, arch)?),
         };
-        let loaders = loaders::get(request, boot, arch, engine.as_ref(), progress)?;
+        // Most machines bring them along, which is seen when their tree is read.
+        let loaders = match hosted {
+            Some(_) => None,
+            None => Some(loaders::get(
+                request,
+                boot,
+                arch,
+                engine.as_ref(),
+                progress,
+            )?),
+        };
         Ok(Job {
             found,
             arch,
@@ -318,7 +330,11 @@ impl<'a> Job<'a> {
             container,
             unchecked,
         } = match self.hosted.take() {
-            Some(hosted) => hosted.fetch(&request, self.progress)?,
+            Some(hosted) => {
+                let fetched = hosted.fetch(&request, self.progress)?;
+                self.loaders = Some(self.loaders_with(&fetched.rootfs, &request)?);
+                fetched
+            }
             None => source::fetch(self, request)?,
         };
         if let Some(epoch) = epoch {
@@ -341,7 +357,10 @@ impl<'a> Job<'a> {
             container,
             kept: self.kept.clone(),
         };
-        let assembly = Assembly::joined(rootfs, hosted, &spec, &self.loaders)?;
+        let Some(loaders) = self.loaders.take() else {
+            return Err(Report::failure("finding the boot loaders (this is a bug)"));
+        };
+        let assembly = Assembly::joined(rootfs, hosted, &spec, &loaders)?;
         for note in &assembly.notes {
             self.progress.note(note);
         }
@@ -352,6 +371,21 @@ impl<'a> Job<'a> {
             unchecked,
         };
         Ok((assembly, origins))
+    }
+
+    /// The boot loaders' files of a machine, or else the usual ones.
+    fn loaders_with(&self, machine: &Rootfs, request: &Request) -> Result<Loaders, Report> {
+        let boot = plan::boot_mode(self.arch, &self.found.recipe)?;
+        if let Some(loaders) = loaders::of_machine(machine, request, boot, self.arch)? {
+            return Ok(loaders);
+        }
+        loaders::get(
+            request,
+            boot,
+            self.arch,
+            self.engine.as_ref(),
+            self.progress,
+        )
     }
 
     /// The packages of the root file system, and of a container in it.

@@ -11,7 +11,7 @@ pub(super) enum When {
 }
 
 /// The tests that need whole machines: their subject, the prefix of their names, and when they run.
-pub(super) const MACHINES: [(&str, &str, When); 19] = [
+pub(super) const MACHINES: [(&str, &str, When); 20] = [
     (
         "the same files from every form of an image",
         "oci::",
@@ -36,6 +36,11 @@ pub(super) const MACHINES: [(&str, &str, When); 19] = [
         "many kinds of containers in ready machines",
         "containers::table",
         When::Full,
+    ),
+    (
+        "the program alone, from a layout to a prompt",
+        "alone::",
+        When::Always,
     ),
     ("facts of an old home", "old_home::", When::Always),
     ("verdicts on whole machines", "smoke::", When::Always),
