@@ -244,6 +244,7 @@ fn neither_an_engine_nor_root_is_needed() {
     made(&mut make(&place, "oci:app", "out", &["-q"]));
     let first = sums(&place.out);
     let mut bare = make(&place, "oci:app", "bare", &["-q"]);
+    bare.args(["--machine", "oci:target/machines"]);
     bare.env_clear().env("PATH", "");
     assert_eq!(made(&mut bare), "bare/app.img\n");
     assert_eq!(sums(&place.dir.join("bare")), first);
