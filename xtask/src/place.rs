@@ -78,13 +78,14 @@ mod tests {
 
     #[test]
     fn folders_are_where_the_platform_has_them() {
-        let given = |known: &'static [(&str, &str)]| {
+        type Known = &'static [(&'static str, &'static str)];
+        let given = |known: Known| {
             move |name: &str| {
                 let found = known.iter().find(|(known, _)| *known == name);
                 found.map(|(_, value)| (*value).to_owned())
             }
         };
-        let cases: [(Kind, &'static [(&str, &str)], bool, &str); 7] = [
+        let cases: [(Kind, Known, bool, &str); 7] = [
             (
                 Kind::Cache,
                 &[("HOME", "/")],
