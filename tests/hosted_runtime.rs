@@ -200,24 +200,6 @@ fn limits_and_process_numbers_are_an_engines() {
     }
 }
 
-/// With all rights, all devices, and nothing hidden.
-#[test]
-#[ignore = "needs root and an engine"]
-fn privileged_is_what_an_engine_gives() {
-    let Some(mut place) = Place::new(module_path!(), "privileged_is_what_an_engine_gives") else {
-        return;
-    };
-    place.privileged = true;
-    let ran = place.both("scratch", "ENTRYPOINT [\"/probe\"]\n", &["--privileged"]);
-    // Engines copy the device files. Here they are those of the machine, also later ones.
-    let devices = ["file /dev/", "mount /dev", "make /dev/", "may /dev/"];
-    same_lines(&ran.ours, &ran.engine, |line| {
-        !is_expected(line) && !devices.iter().any(|begin| line.starts_with(begin))
-    });
-    assert!(ran.ours.contains("\nmay mount: yes\n"), "{}", ran.ours);
-    assert!(ran.ours.contains("\nmay /dev/shm/x: yes\n"), "{}", ran.ours);
-}
-
 /// The stop signal reaches the command through whatever is in front of it.
 #[test]
 #[ignore = "needs root and an engine"]

@@ -12,6 +12,7 @@ use docker_to_linux::tool::Tool;
 use std::io::Read;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const RUN: &str = "/usr/lib/docker-to-linux/container-run";
@@ -22,9 +23,12 @@ pub(super) struct Place {
     _guard: tempfile::TempDir,
     dir: Utf8PathBuf,
     engine: Engine,
-    /// Whether its containers may do everything.
-    pub privileged: bool,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// Containers of a machine have one control group, made anew at each start. So tests take turns: a
+/// group that another test keeps alive gathers the filters of all of them, up to the kernel's limit.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Numbers of images, whose names all tests of this process share.
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -60,6 +64,7 @@ impl Place {
                 "there is no image {base}: `cargo xtask image debian alpine` makes it"
             ));
         }
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let (guard, dir) = common::temp();
         let home = docker_to_linux::recipe::home();
         for (folder, tag) in [
@@ -82,7 +87,7 @@ impl Place {
             _guard: guard,
             dir,
             engine,
-            privileged: false,
+            _turn: turn,
         };
         let made = place.unpack("docker-to-linux/test-container-run", "machine");
         fs_err::rename(made.join(&RUN[1..]), place.dir.join("container-run")).unwrap();
@@ -150,7 +155,7 @@ impl Place {
             config: Some(self.engine.config(tag).unwrap()),
             given: true,
             join: Some(Join::Hosted),
-            privileged: self.privileged,
+            privileged: false,
         };
         let outline = Outline::decide(&MachineFacts {
             name: "box",

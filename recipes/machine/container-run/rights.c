@@ -58,10 +58,10 @@ void drop_rights(const struct run *run) {
             set |= UINT64_C(1) << kept[i];
     if (run->join && !(prctl(PR_CAPBSET_READ, CAP_MKNOD) > 0))
         set &= ~(UINT64_C(1) << CAP_MKNOD);
-    // The kernel says which ones it knows.
-    for (int which = 0; prctl(PR_CAPBSET_READ, which) >= 0; which++) {
+    // The kernel says which ones it knows, and which ones can be had here.
+    for (int which = 0, there; (there = prctl(PR_CAPBSET_READ, which)) >= 0; which++) {
         if (run->privileged)
-            set |= UINT64_C(1) << which;
+            set |= (uint64_t)there << which;
         else if (!(set >> which & 1) && prctl(PR_CAPBSET_DROP, which) != 0)
             fail("dropping a capability");
     }
