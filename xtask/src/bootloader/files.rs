@@ -152,9 +152,8 @@ impl From<'_> {
 
     /// Reads the files that this mode and architecture need.
     pub fn load(&self, boot: BootMode, arch: Arch) -> Result<Loaders, Report> {
-        let read = |name: &str, file: &str| self.read(name, file);
         let code = |name: &str| -> Result<Vec<u8>, Report> {
-            let bytes = read(name, name)?;
+            let bytes = self.read(name, name)?;
             if bytes.len() > crate::disk::mbr::BOOT_CODE {
                 return Err(Report::failure(format!(
                     "the boot code {name} has {} bytes, but only 440 fit",
@@ -167,7 +166,7 @@ impl From<'_> {
             bios: match boot {
                 BootMode::Uefi => None,
                 BootMode::Bios | BootMode::Hybrid => Some(Bios {
-                    extlinux: extlinux::Parts::from_installer(&read("extlinux", "extlinux")?)?,
+                    extlinux: extlinux::Parts::from_installer(&self.read("extlinux", "extlinux")?)?,
                     mbr: code("mbr.bin")?,
                     gptmbr: code("gptmbr.bin")?,
                 }),
@@ -176,14 +175,14 @@ impl From<'_> {
                 BootMode::Uefi | BootMode::Hybrid
                     if self.find("stub", stub_name(arch)).is_some() =>
                 {
-                    Some(read("stub", stub_name(arch))?.into())
+                    Some(self.read("stub", stub_name(arch))?.into())
                 }
                 _ => None,
             },
             systemd_boot: match boot {
                 BootMode::Bios => None,
                 BootMode::Uefi | BootMode::Hybrid => {
-                    Some(read("systemd-boot", systemd_boot_name(arch))?.into())
+                    Some(self.read("systemd-boot", systemd_boot_name(arch))?.into())
                 }
             },
         })

@@ -220,20 +220,27 @@ impl Assembly {
     /// The free ranges of its file systems, as byte offsets on the disk, ascending and disjoint.
     pub fn free(&self) -> std::io::Result<Vec<std::ops::Range<u64>>> {
         let mut all = Vec::new();
-        let disk = &self.plan.disk;
-        for (partition, layout) in [
-            (disk.esp(), self.esp.as_ref()),
-            (Some(disk.root()), Some(&self.root)),
-            (disk.volumes(), self.volumes.as_ref()),
-        ] {
-            let (Some(partition), Some(layout)) = (partition, layout) else {
-                continue;
-            };
-            let start = partition.start;
+        for Part { start, layout } in self.parts() {
             let free = layout.free()?;
             all.extend(free.into_iter().map(|r| start + r.start..start + r.end));
         }
         Ok(all)
+    }
+
+    /// The file systems and where they start, in the order of the disk.
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let disk = &self.plan.disk;
+        let all = [
+            (disk.esp(), self.esp.as_ref()),
+            (Some(disk.root()), Some(&self.root)),
+            (disk.volumes(), self.volumes.as_ref()),
+        ];
+        all.into_iter().filter_map(|(partition, layout)| {
+            Some(Part {
+                start: partition?.start,
+                layout: layout?,
+            })
+        })
     }
 
     /// Whether the disk contains what only its owner may read.
@@ -253,27 +260,10 @@ impl Assembly {
     /// Writes the disk into `sink`, once, in ascending order. `progress` gets the number of bytes
     /// of file contents as they are read.
     pub fn write(&self, sink: &mut dyn Sink, progress: &dyn Fn(u64)) -> std::io::Result<()> {
-        let disk = &self.plan.disk;
-        let mut parts = vec![Part {
-            start: disk.root().start,
-            layout: &self.root,
-        }];
-        if let (Some(partition), Some(layout)) = (disk.esp(), &self.esp) {
-            parts.push(Part {
-                start: partition.start,
-                layout,
-            });
-        }
-        if let (Some(partition), Some(layout)) = (disk.volumes(), &self.volumes) {
-            parts.push(Part {
-                start: partition.start,
-                layout,
-            });
-        }
         let whole = WholeDisk {
-            size: disk.size,
+            size: self.plan.disk.size,
             table: self.table.clone(),
-            parts,
+            parts: self.parts().collect(),
         };
         let mut checked = Checked::new(sink, self.plan.disk.size);
         whole.emit(&self.stores, &mut checked, progress)?;
@@ -333,7 +323,7 @@ fn settings(machine: &MachineSpec, outline: &Outline) -> guest::Settings {
 }
 
 /// `PRETTY_NAME` of os-release(5), or the image's name.
-fn os_name(rootfs: &Rootfs, name: &str) -> Result<String, Report> {
+pub(super) fn os_name(rootfs: &Rootfs, name: &str) -> Result<String, Report> {
     for path in os_release::PATHS {
         let text = rootfs
             .read_text(path, 1 << 20)

@@ -11,6 +11,7 @@ use crate::model::{Arch, Join, Transport};
 use crate::plan::ContainerFacts;
 use crate::progress::Progress;
 use crate::recipe::{self, Found, Labels, Recipe};
+use crate::rootfs::oci::Config;
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// A container, as the user gives it.
@@ -79,12 +80,7 @@ impl Container {
         let shown = self.shown(&name);
         let config = engine.config(&image.id)?;
         let mut family = family;
-        // A recipe that was named wins over labels.
-        if request.recipe.is_none() {
-            let labels = Labels::read(config.labels(), &shown)?;
-            labels.notes.iter().for_each(|text| progress.note(text));
-            labels.apply(&mut family.recipe);
-        }
+        labels(&config, request, &shown, progress)?.apply(&mut family.recipe);
         let facts = ContainerFacts {
             config: Some(overrides.started_by(config)),
             given: true,
@@ -214,6 +210,21 @@ fn stored_name(place: &Transport) -> String {
             stem.to_owned()
         }
     }
+}
+
+/// The settings in the image's labels. A recipe that was named wins over all of them.
+pub(super) fn labels(
+    config: &Config,
+    request: &Request,
+    shown: &str,
+    progress: &dyn Progress,
+) -> Result<Labels, Report> {
+    if request.recipe.is_some() {
+        return Ok(Labels::default());
+    }
+    let labels = Labels::read(config.labels(), shown)?;
+    labels.notes.iter().for_each(|text| progress.note(text));
+    Ok(labels)
 }
 
 /// Makes sure that the engine has the image, and pulls it if it is missing.

@@ -1,9 +1,13 @@
 //! A root file system or a container image that is read, not built.
 
+use super::input::{self, Read};
+use super::pulled;
 use crate::error::Report;
 use crate::model::{Arch, Transport, is_host};
+use crate::progress::Progress;
 use crate::rootfs::oci::Wanted;
-use camino::Utf8PathBuf;
+use crate::rootfs::{Budget, Limits};
+use camino::{Utf8Path, Utf8PathBuf};
 
 /// A root file system or a container image in files or in a registry.
 #[derive(Debug, Clone)]
@@ -33,13 +37,31 @@ impl Input {
     }
 
     /// Which image of it is meant, for a machine of this architecture.
-    pub(super) fn wanted(&self, arch: Arch) -> Wanted {
+    fn wanted(&self, arch: Arch) -> Wanted {
         let name = self.place.name().map(str::to_owned);
         Wanted {
             arch,
             variant: self.variant.clone(),
             name: self.image_name.clone().or(name),
             blob_dir: self.blob_dir.clone(),
+        }
+    }
+
+    /// Reads it for a machine of this architecture. `spool` is as for [`input::read`].
+    pub(super) fn read(
+        &self,
+        arch: Arch,
+        limits: Limits,
+        spool: &Utf8Path,
+        progress: &dyn Progress,
+    ) -> Result<Read, Report> {
+        let wanted = self.wanted(arch);
+        match &self.place {
+            Transport::Registry(reference) => {
+                let insecure = &self.insecure_registries;
+                pulled::read(reference, insecure, &wanted, limits, spool, progress)
+            }
+            place => input::read(place, &wanted, Budget::new(limits), spool, progress),
         }
     }
 

@@ -1,19 +1,19 @@
 //! A container that is put into a machine as it is: finds the machine, and reads both.
 
-use super::container::{Container, hostname};
+use super::Request;
+use super::container::{Container, hostname, labels};
 use super::from::Input;
 use super::input::{self, Read, Unchecked};
 use super::make_machine::{MachineRequest, machine_with};
 use super::source::Fetched;
-use super::{Request, pulled};
 use crate::deliver::manifest;
 use crate::engine::{self, Engine, Held};
 use crate::error::Report;
 use crate::machine::{Choice, Machine};
-use crate::model::{Arch, Join, Transport};
+use crate::model::{Arch, Join};
 use crate::plan::ContainerFacts;
 use crate::progress::{Counted, Progress};
-use crate::recipe::{self, Found, Labels, Recipe};
+use crate::recipe::{self, Found, Recipe};
 use crate::rootfs::oci::{self, Config, Wanted};
 use crate::rootfs::{Budget, Limits, Rootfs};
 use camino::Utf8PathBuf;
@@ -139,21 +139,6 @@ impl Hosted {
     }
 }
 
-/// The settings in the image's labels. A recipe that was named wins over all of them.
-pub(super) fn labels(
-    config: &Config,
-    request: &Request,
-    shown: &str,
-    progress: &dyn Progress,
-) -> Result<Labels, Report> {
-    if request.recipe.is_some() {
-        return Ok(Labels::default());
-    }
-    let labels = Labels::read(config.labels(), shown)?;
-    labels.notes.iter().for_each(|text| progress.note(text));
-    Ok(labels)
-}
-
 impl Origin {
     fn read(
         &self,
@@ -162,26 +147,16 @@ impl Origin {
         (request, arch): (&Request, Arch),
         progress: &dyn Progress,
     ) -> Result<Read, Report> {
-        let (limits, spool) = (request.limits, &request.output);
         match self {
-            Origin::Input(from) => {
-                let wanted = from.wanted(arch);
-                match &from.place {
-                    Transport::Registry(reference) => {
-                        let insecure = &from.insecure_registries;
-                        pulled::read(reference, insecure, &wanted, limits, spool, progress)
-                    }
-                    place => input::read(place, &wanted, Budget::new(limits), spool, progress),
-                }
-            }
+            Origin::Input(from) => from.read(arch, request.limits, &request.output, progress),
             Origin::Saved(image) => {
                 let engine = engine.ok_or_else(|| Report::failure("no container engine"))?;
                 progress.stage(&format!("reading {shown} from {}", engine.name()));
                 let stream = engine::save(engine, &image.id)?;
                 let stream = Counted::new(stream, progress.bytes("reading", None));
                 let wanted = Wanted::from(arch);
-                let budget = Budget::new(limits);
-                input::saved(stream, shown, &wanted, budget, spool)
+                let budget = Budget::new(request.limits);
+                input::saved(stream, shown, &wanted, budget, &request.output)
             }
         }
     }
@@ -210,11 +185,7 @@ fn choose(
         return match (store.find(choice, arch)?, choice) {
             (Some(machine), _) => Ok(machine),
             (None, Choice::Stored(name, None)) => build(name, request, engine, progress),
-            (None, _) => Err(Report::mistake(format!(
-                "there is no machine {choice} for {arch} in {}",
-                store.dir()
-            ))
-            .hint("`cargo xtask machine list` shows what there is")),
+            (None, _) => Err(store.has_none(choice, arch)),
         };
     }
     let default = recipe::default_machine()?;

@@ -6,7 +6,7 @@
 use super::Request;
 use super::container::{self, Container, Prepared};
 use super::from::Input;
-use super::hosted::{self, Hosted, Origin};
+use super::hosted::{Hosted, Origin};
 use crate::engine::{self, Engine, Files, Held};
 use crate::error::Report;
 use crate::model::{Join, Reference, Transport};
@@ -37,11 +37,10 @@ pub(super) fn decide(
             ))
             .hint("put it into the engine first (`docker load`, `docker pull`), and give its name; or use --as hosted")),
             Some(Join::Hosted) => put(&Origin::Input(input.clone()), None, ASKED),
-            None => put(
-                &Origin::Input(input.clone()),
-                None,
-                "the image does not come from a container engine",
-            ),
+            None => {
+                let why = "the image does not come from a container engine";
+                put(&Origin::Input(input.clone()), None, why)
+            }
         };
     }
     let engine = match Engine::find(request.engine) {
@@ -66,7 +65,7 @@ pub(super) fn decide(
         Some(join) => (Some(join), ASKED),
         None => {
             let config = engine.config(&image.id)?;
-            let labels = hosted::labels(&config, request, shown, &Silent)?;
+            let labels = container::labels(&config, request, shown, &Silent)?;
             (labels.join, "its label says so")
         }
     };

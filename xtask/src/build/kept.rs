@@ -1,18 +1,20 @@
 //! Volumes of an earlier image that are kept: they are copied from the disk that has them.
 
+use super::Request;
 use crate::disk::table;
 use crate::error::Report;
 use crate::format::raw;
-use crate::fs::ext4::Need;
+use crate::fs::ext4::{Need, Superblock};
 use crate::fs::{Layout, Piece, Source};
-use crate::model::MIB;
-use crate::plan::VolumesFacts;
+use crate::model::{Arch, MIB};
+use crate::plan::{self, VolumesFacts};
+use crate::recipe::Found;
 use crate::rootfs::{Content, Store, Stores};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -42,20 +44,23 @@ pub struct Kept {
     superblock: Superblock,
 }
 
-/// What the superblock of an ext4 says.
-#[derive(Debug, Clone, Copy)]
-struct Superblock {
-    uuid: Uuid,
-    /// Size of the file system, and its free space, in bytes.
-    size: u64,
-    free: u64,
-    unclean: bool,
-    damaged: bool,
-}
-
 impl Kept {
+    /// The volumes that the request keeps, if none of the new files would replace their disk.
+    pub(super) fn of(request: &Request, found: &Found, arch: Arch) -> Result<Option<Kept>, Report> {
+        let Some(old) = &request.keep_volumes else {
+            return Ok(None);
+        };
+        // The UUID of volumes does not depend on a root file system.
+        let uuid = plan::Ids::new(&found.name, arch, &[0; 32]).volumes;
+        let kept = Kept::open(old, uuid)?;
+        for format in &found.recipe.formats {
+            kept.is_not(&request.output.join(format.file_name(&found.name)))?;
+        }
+        Ok(Some(kept))
+    }
+
     /// Finds the volumes with this UUID on the disk `path`, a raw image. Changes nothing there.
-    pub(super) fn open(path: &Utf8Path, uuid: Uuid) -> Result<Kept, Report> {
+    fn open(path: &Utf8Path, uuid: Uuid) -> Result<Kept, Report> {
         let failed = |e: io::Error| {
             Report::mistake(format!("reading the old disk {path}"))
                 .because(e)
@@ -77,8 +82,9 @@ impl Kept {
         })?;
         let partitions = table.map(|table| table.partitions).unwrap_or_default();
         let found = partitions.iter().find_map(|partition| {
-            let superblock = Superblock::read(&file, partition.start)?;
-            (superblock.uuid == uuid).then_some((partition, superblock))
+            let superblock = Superblock::read(&file, partition.start).ok()?;
+            let found = superblock.is_ext4() && superblock.uuid() == uuid;
+            found.then_some((partition, superblock))
         });
         let Some((partition, superblock)) = found else {
             return Err(Report::mistake(format!(
@@ -92,13 +98,13 @@ impl Kept {
                 "the volumes on the old disk {path} cannot be kept: {why}"
             ))
         };
-        if superblock.size > partition.len || partition.end() > meta.len() {
+        if superblock.size() > partition.len || partition.end() > meta.len() {
             return Err(wrong(
                 "their file system is larger than their partition, or than the file",
             )
             .hint("copy the whole disk again"));
         }
-        if superblock.damaged {
+        if superblock.has_errors() {
             return Err(wrong("their file system has errors")
                 .hint("start the old machine, which repairs it, and shut it down"));
         }
@@ -113,7 +119,7 @@ impl Kept {
     }
 
     /// Refuses to write the file of a new image over the old disk.
-    pub(super) fn is_not(&self, file: &Utf8Path) -> Result<(), Report> {
+    fn is_not(&self, file: &Utf8Path) -> Result<(), Report> {
         match (file.canonicalize_utf8(), self.path.canonicalize_utf8()) {
             (Ok(new), Ok(old)) if new == old => Err(Report::mistake(format!(
                 "the new image would replace the old disk {}, whose volumes it keeps",
@@ -136,13 +142,13 @@ impl Kept {
 
     /// Free space in bytes.
     pub(super) fn free(&self) -> u64 {
-        self.superblock.free
+        self.superblock.free()
     }
 
     /// Notes for the user.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = vec![PRIVATE.to_owned()];
-        if self.superblock.unclean {
+        if self.superblock.needs_recovery() || !self.superblock.was_unmounted() {
             notes.push(format!(
                 "the machine of {} was not shut down: the new one recovers the volumes from their journal, as after a power cut",
                 self.path
@@ -194,35 +200,4 @@ impl Kept {
 fn state(file: &File) -> io::Result<(u64, i64, i64)> {
     let meta = file.metadata()?;
     Ok((meta.len(), meta.mtime(), meta.mtime_nsec()))
-}
-
-impl Superblock {
-    /// The superblock of the ext4 that begins at byte `start`; `None` if there is no such
-    /// (Linux, Documentation/filesystems/ext4/super.rst).
-    fn read(file: &File, start: u64) -> Option<Superblock> {
-        let mut sb = [0; 1024];
-        file.read_exact_at(&mut sb, start.checked_add(1024)?).ok()?;
-        let u16_at = |at: usize| u16::from_le_bytes([sb[at], sb[at + 1]]);
-        let u32_at = |at: usize| u32::from_le_bytes([sb[at], sb[at + 1], sb[at + 2], sb[at + 3]]);
-        let incompatible = u32_at(0x60);
-        // The largest block has 64 KiB.
-        let block = 1024_u64 << u32_at(0x18).min(6);
-        let bytes = |low: usize, high: usize| {
-            // `INCOMPAT_64BIT`: numbers of blocks have an upper half.
-            let high = match incompatible & 0x80 {
-                0 => 0,
-                _ => u64::from(u32_at(high)),
-            };
-            (high << 32 | u64::from(u32_at(low))).saturating_mul(block)
-        };
-        (u16_at(0x38) == 0xef53).then(|| Superblock {
-            uuid: Uuid::from_slice(&sb[0x68..0x78]).unwrap_or_default(),
-            size: bytes(0x4, 0x150),
-            free: bytes(0xc, 0x158),
-            // `INCOMPAT_RECOVER`, or not `EXT4_VALID_FS`.
-            unclean: incompatible & 4 != 0 || u16_at(0x3a) & 1 == 0,
-            // `EXT4_ERROR_FS`, or a number of errors.
-            damaged: u16_at(0x3a) & 2 != 0 || u32_at(0x194) != 0,
-        })
-    }
 }

@@ -9,10 +9,13 @@ use crate::model::{Arch, BootMode};
 use crate::progress::Progress;
 use crate::rootfs::Rootfs;
 
-/// Whether the boot loaders' files are available without an engine.
-pub(super) fn at_hand(request: &Request, boot: BootMode, arch: Arch) -> bool {
+/// The engine, if one answers and the boot loaders' files are not available without it.
+pub(super) fn engine(request: &Request, boot: BootMode, arch: Arch) -> Option<Engine> {
     let dir = request.bootloader_dir.as_deref();
-    provide::at_hand(boot, arch, dir, &loaders_folder())
+    match provide::at_hand(boot, arch, dir, &loaders_folder()) {
+        true => None,
+        false => Engine::find(request.engine).ok(),
+    }
 }
 
 /// Finds or fetches the boot loaders' files.

@@ -49,6 +49,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use hosted::Hosted;
 use input::Unchecked;
 use join::Way;
+use kept::Kept;
 use source::Fetched;
 
 /// Which image to make, and how.
@@ -223,26 +224,10 @@ struct Job<'a> {
     /// Whether there is a recipe, or only defaults.
     has_recipe: bool,
     given: guest::Given,
-    kept: Option<kept::Kept>,
+    kept: Option<Kept>,
     /// `None` for a machine, which may bring them along.
     loaders: Option<Loaders>,
     progress: &'a dyn Progress,
-}
-
-/// The volumes on the disk `old`, if none of the new files would replace it.
-fn keep(
-    old: &Utf8Path,
-    request: &Request,
-    found: &Found,
-    arch: Arch,
-) -> Result<kept::Kept, Report> {
-    // The UUID of volumes does not depend on a root file system.
-    let uuid = plan::Ids::new(&found.name, arch, &[0; 32]).volumes;
-    let kept = kept::Kept::open(old, uuid)?;
-    for format in &found.recipe.formats {
-        kept.is_not(&request.output.join(format.file_name(&found.name)))?;
-    }
-    Ok(kept)
 }
 
 /// Where an image comes from, for its metadata.
@@ -274,21 +259,16 @@ impl<'a> Job<'a> {
         // Checking for an engine takes as long as reading a tar, so it is done only if one is
         // needed.
         let engine = match &request.source {
-            Source::Recipe | Source::Container(_) if hosted.is_none() => {
-                Some(Engine::find(request.engine)?)
-            }
-            _ if loaders::at_hand(request, boot, arch) => None,
-            _ => Engine::find(request.engine).ok(),
+            // Most machines bring the boot loaders along, which is seen when their tree is read.
+            Source::Container(_) if hosted.is_some() => None,
+            Source::Recipe | Source::Container(_) => Some(Engine::find(request.engine)?),
+            _ => loaders::engine(request, boot, arch),
         };
         let given = match has_recipe {
             true => guest::Given::read(&found.recipe, &found.dir, &request.login)?,
             false => guest::Given::without_recipe(&request.login)?,
         };
-        let kept = match &request.keep_volumes {
-            None => None,
-            Some(old) => Some(keep(old, request, &found, arch)?),
-        };
-        // Most machines bring them along, which is seen when their tree is read.
+        let kept = Kept::of(request, &found, arch)?;
         let loaders = match hosted {
             Some(_) => None,
             None => Some(loaders::get(
@@ -379,13 +359,8 @@ impl<'a> Job<'a> {
         if let Some(loaders) = loaders::of_machine(machine, request, boot, self.arch)? {
             return Ok(loaders);
         }
-        loaders::get(
-            request,
-            boot,
-            self.arch,
-            self.engine.as_ref(),
-            self.progress,
-        )
+        let engine = loaders::engine(request, boot, self.arch);
+        loaders::get(request, boot, self.arch, engine.as_ref(), self.progress)
     }
 
     /// The packages of the root file system, and of a container in it.

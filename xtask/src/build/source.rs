@@ -3,11 +3,11 @@
 use super::container::{ARGUMENTS, Container};
 use super::from::Input;
 use super::input::Unchecked;
-use super::{Job, Request, input, pulled};
+use super::{Job, Request};
 use crate::deliver::manifest;
 use crate::engine::{self, Build, Engine, Starts};
 use crate::error::Report;
-use crate::model::{Arch, Transport};
+use crate::model::Arch;
 use crate::plan::ContainerFacts;
 use crate::progress::{Counted, Progress};
 use crate::recipe::Found;
@@ -58,16 +58,7 @@ pub(super) fn fetch(job: &Job<'_>, request: Request) -> Result<Fetched, Report> 
     match request.source {
         Source::Rootfs(rootfs, config) => Ok(plain(*rootfs, config, Vec::new())),
         Source::File(from) => {
-            let wanted = from.wanted(job.arch);
-            let (limits, spool) = (request.limits, &request.output);
-            let read = match &from.place {
-                Transport::Registry(reference) => {
-                    let insecure = &from.insecure_registries;
-                    pulled::read(reference, insecure, &wanted, limits, spool, job.progress)
-                }
-                place => input::read(place, &wanted, Budget::new(limits), spool, job.progress),
-            };
-            let read = read?;
+            let read = from.read(job.arch, request.limits, &request.output, job.progress)?;
             Ok(plain(read.rootfs, read.config, vec![read.unchecked]))
         }
         Source::Recipe | Source::Container(_) => from_engine(job, &request),

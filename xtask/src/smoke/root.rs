@@ -1,16 +1,10 @@
 //! Checks the root file system of an image that is not running: is it clean, was it mounted?
-//!
-//! Offsets and values are those of the ext4 superblock (Linux,
-//! Documentation/filesystems/ext4/super.rst).
 
 use crate::error::Report;
+use crate::fs::ext4::Superblock;
 use crate::tool::Tool;
 use camino::Utf8Path;
 use fs_err as fs;
-use std::os::unix::fs::FileExt;
-
-/// Offset of the superblock from the start of the file system, in bytes.
-const SUPERBLOCK: u64 = 1024;
 
 /// The relevant fields of a superblock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,38 +17,27 @@ pub struct State {
 
 /// Reads the superblock of the file system at byte `start` of `image`.
 pub fn state(image: &Utf8Path, start: u64) -> Result<State, Report> {
-    let mut sb = [0; 1024];
-    fs::File::open(image)
-        .and_then(|f| {
-            f.file()
-                .read_exact_at(&mut sb, start.saturating_add(SUPERBLOCK))
-        })
-        .map_err(|e| {
-            Report::failure(format!("reading the root file system of {image}")).because(e)
-        })?;
-    Ok(of_superblock(&sb))
+    let superblock = fs::File::open(image).and_then(|f| Superblock::read(f.file(), start));
+    let superblock = superblock.map_err(|e| {
+        Report::failure(format!("reading the root file system of {image}")).because(e)
+    })?;
+    Ok(of_superblock(&superblock))
 }
 
-fn of_superblock(sb: &[u8; 1024]) -> State {
-    let u16_at = |at: usize| u16::from_le_bytes([sb[at], sb[at + 1]]);
-    let u32_at = |at: usize| u32::from_le_bytes([sb[at], sb[at + 1], sb[at + 2], sb[at + 3]]);
-    let state = u16_at(0x3a);
-    // RO_COMPAT_METADATA_CSUM: a checksum of everything before it.
-    let summed = u32_at(0x64) & 0x400 != 0;
-    let wrong_sum = summed && u32_at(0x3fc) != !crc32c::crc32c(&sb[..0x3fc]);
-    let unclean = if u16_at(0x38) != 0xef53 || wrong_sum {
+fn of_superblock(sb: &Superblock) -> State {
+    let unclean = if !sb.is_ext4() || sb.has_wrong_sum() {
         Some("its superblock is damaged")
-    } else if state & 2 != 0 || u32_at(0x194) != 0 {
+    } else if sb.has_errors() {
         Some("the kernel found errors in it")
-    } else if u32_at(0x60) & 4 != 0 {
+    } else if sb.needs_recovery() {
         Some("its journal was not written back: it was not unmounted")
-    } else if state & 1 == 0 {
+    } else if !sb.was_unmounted() {
         Some("it was not unmounted")
     } else {
         None
     };
     State {
-        mounts: u16_at(0x34),
+        mounts: sb.mounts(),
         unclean,
     }
 }
@@ -89,7 +72,7 @@ mod tests {
             sb
         };
         assert_eq!(
-            of_superblock(&clean),
+            of_superblock(&clean.into()),
             State {
                 mounts: 3,
                 unclean: None
@@ -105,7 +88,7 @@ mod tests {
         ] {
             let mut sb = clean;
             sb[place] = value;
-            let why = of_superblock(&sb).unclean.unwrap_or_default();
+            let why = of_superblock(&sb.into()).unclean.unwrap_or_default();
             assert!(why.contains(word), "{place:#x}: {why}");
         }
     }

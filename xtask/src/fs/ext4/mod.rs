@@ -8,10 +8,12 @@
 mod declare;
 mod laid;
 mod need;
+mod superblock;
 pub mod writer;
 
 pub use laid::Laid;
 pub use need::{Need, split_links};
+pub use superblock::Superblock;
 
 use super::Layout;
 use crate::error::Report;
