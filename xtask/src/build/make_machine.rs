@@ -1,6 +1,7 @@
 //! Builds a machine: the root file system of a recipe, with the program that runs containers, in the
 //! store of machines.
 
+use super::assembly::os_name;
 use super::source::{Origin, dockerfile, exported};
 use super::{Overrides, Request, Source, loaders};
 use crate::bootloader::files::IN_MACHINE;
@@ -10,7 +11,6 @@ use crate::error::Report;
 use crate::guest;
 use crate::machine::{Added, Facts, Store};
 use crate::model::{Arch, BootMode};
-use crate::os_release;
 use crate::plan::kernels;
 use crate::progress::Progress;
 use crate::recipe::{self, Buildable};
@@ -155,16 +155,10 @@ fn facts(
 ) -> Result<Facts, Report> {
     guest::Init::of(rootfs, &recipe.kernel_arguments)?;
     let found = kernels::find(rootfs, arch, boot_mode(arch))?;
-    let release = os_release::PATHS
-        .into_iter()
-        .find_map(|path| rootfs.read_text(path, 1 << 20).transpose())
-        .transpose()
-        .map_err(|e| Report::failure("reading os-release of the machine").because(e))?;
-    let system = release.and_then(|text| os_release::value(&text, "PRETTY_NAME"));
     Ok(Facts {
         name: name.to_owned(),
         arch,
-        system: system.unwrap_or_else(|| name.to_owned()),
+        system: os_name(rootfs, name)?,
         kernels: found.kernels.into_iter().map(|k| k.version).collect(),
         recipe: recipe.clone(),
     })

@@ -107,13 +107,8 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
         } => {
             let arch = arch.unwrap_or_else(engine::host_arch);
             let choice: Choice = machine.parse()?;
-            let found = store.find(&choice, arch)?.ok_or_else(|| {
-                Report::mistake(format!(
-                    "there is no machine {machine} for {arch} in {}",
-                    store.dir()
-                ))
-                .hint("`cargo xtask machine list` shows what there is")
-            })?;
+            let found = store.find(&choice, arch)?;
+            let found = found.ok_or_else(|| store.has_none(&choice, arch))?;
             let file = file
                 .clone()
                 .unwrap_or_else(|| format!("{}-{}.oci.tar.zst", found.name, found.arch).into());

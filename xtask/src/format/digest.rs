@@ -41,6 +41,11 @@ impl<W: Write> Hashed<W> {
         hex(&self.hash.clone().finalize())
     }
 
+    /// The hash so far.
+    pub fn digest(&self) -> crate::model::Digest {
+        self.hash.clone().into()
+    }
+
     /// The inner writer.
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.out

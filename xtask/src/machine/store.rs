@@ -4,18 +4,17 @@
 //! and can be used by their digests until they are removed.
 
 use super::document::{self, Descriptor, Index, REF_NAME};
-use super::origin::{self, Found, Origin, Unread};
+use super::origin::{Found, Origin, Unread};
 use super::{Choice, Machine, folder, layer};
 use crate::error::Report;
+use crate::format::digest::Hashed;
 use crate::model::{Arch, Digest};
 use crate::output::{self, Folder, Pending};
 use crate::recipe::Recipe;
 use crate::rootfs::Rootfs;
 use camino::{Utf8Path, Utf8PathBuf};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 
 /// The file that says that a folder is a layout, and its content (image-layout.md).
 pub(super) const LAYOUT: (&str, &str) = ("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}");
@@ -100,6 +99,15 @@ impl Store {
                 Ok(found)
             }
         }
+    }
+
+    /// The error for a chosen machine that is not there.
+    pub fn has_none(&self, choice: &Choice, arch: Arch) -> Report {
+        Report::mistake(format!(
+            "there is no machine {choice} for {arch} in {}",
+            self.dir
+        ))
+        .hint("`cargo xtask machine list` shows what there is")
     }
 
     /// Stores a root file system as a machine. The same one always gets the same digest.
@@ -263,40 +271,13 @@ fn in_layout(dir: &Utf8Path, name: Option<&str>, arch: Arch) -> Result<Machine, 
 /// Writes the layer of a machine as a blob. Returns its digest and its length in bytes.
 fn write_layer(rootfs: &Rootfs, blobs: &Utf8Path) -> io::Result<(Digest, u64)> {
     let mut pending = Pending::create(&blobs.join("layer"))?;
-    let mut out = BufWriter::with_capacity(
-        1 << 20,
-        Hashed {
-            file: pending.file()?,
-            hash: Sha256::new(),
-            len: 0,
-        },
-    );
+    let mut out = BufWriter::with_capacity(1 << 20, Hashed::new(pending.file()?));
     layer::write(rootfs, &mut out)?;
     let done = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    let digest = Digest::from(done.hash);
+    let (digest, len) = (done.digest(), done.len());
     pending.rename(&digest.hex());
     pending.commit()?;
-    Ok((digest, done.len))
-}
-
-/// A file whose bytes are hashed as they are written.
-struct Hashed {
-    file: File,
-    hash: Sha256,
-    len: u64,
-}
-
-impl Write for Hashed {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(buf)?;
-        self.hash.update(&buf[..n]);
-        self.len += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
+    Ok((digest, len))
 }
 
 /// The error for a folder of machines that cannot be written.
@@ -308,10 +289,4 @@ pub(super) fn write_error(dir: &Utf8Path, error: io::Error) -> Report {
     Report::failure(format!("storing a machine in {dir}"))
         .because(error)
         .hint(hint)
-}
-
-/// The path of a blob in the folder of its blobs.
-pub(super) fn blob(blobs: &Utf8Path, digest: Digest) -> Utf8PathBuf {
-    let path = origin::path(digest);
-    blobs.join(path.rsplit('/').next().unwrap_or_default())
 }

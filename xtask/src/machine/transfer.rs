@@ -2,7 +2,7 @@
 
 use super::document::{Descriptor, Index};
 use super::origin::{Found, Origin, Unread, path};
-use super::store::{LAYOUT, blob, write_error};
+use super::store::{LAYOUT, write_error};
 use super::{Added, Machine, Store};
 use crate::error::Report;
 use crate::model::Digest;
@@ -25,8 +25,10 @@ impl Store {
         let doing = || format!("exporting the machine {} to {file}", machine.name);
         let origin = Origin::Dir(&machine.dir);
         let unread = |e: Unread| unread(doing(), e, &machine.name);
-        let index = Descriptor::of(machine, 0);
-        let found = origin.machine(&index).map_err(unread)?;
+        let found = origin
+            .len(&path(machine.digest))
+            .and_then(|len| origin.machine(&Descriptor::of(machine, len)))
+            .map_err(unread)?;
         let failed = |e: io::Error| Report::failure(doing()).because(e);
         let pending = Pending::create(file).map_err(failed)?;
         write(&origin, &found, pending.file().map_err(failed)?).map_err(|e| match e {
@@ -110,7 +112,7 @@ impl Store {
                 .digest
                 .parse()
                 .map_err(|e| mistake(Unread::Digests(e)))?;
-            let pending = Pending::create(&blob(blobs, digest)).map_err(failed)?;
+            let pending = Pending::create(&blobs.join(digest.hex())).map_err(failed)?;
             let mut to = pending.file().map_err(failed)?;
             origin.copy(part, &mut to).map_err(|e| match e {
                 Unread::Io(_, e) if e.kind() == io::ErrorKind::StorageFull => failed(e),
@@ -146,10 +148,8 @@ fn write(origin: &Origin<'_>, found: &Found, file: File) -> Result<(), Unread> {
     let threads = u32::try_from(crate::processors::count()).unwrap_or(1);
     packed.multithread(threads).map_err(failed)?;
     let mut tar = Builder::new(packed);
-    let manifest_len = origin.len(&path(found.machine.digest))?;
-    let entry = Descriptor::of(&found.machine, manifest_len);
     let index = Index {
-        manifests: vec![entry.clone()],
+        manifests: vec![found.entry.clone()],
         ..Index::default()
     };
     let index = serde_json::to_vec(&index).map_err(|e| Unread::Json("index.json".into(), e))?;
@@ -158,8 +158,7 @@ fn write(origin: &Origin<'_>, found: &Found, file: File) -> Result<(), Unread> {
         let header = header(name, bytes.len() as u64).map_err(failed)?;
         tar.append(&header, bytes).map_err(failed)?;
     }
-    let blobs = found.manifest.layers.iter();
-    for part in blobs.chain([&found.manifest.config, &entry]) {
+    for part in parts(found) {
         let digest: Digest = part.digest.parse()?;
         let header = header(&path(digest), part.size).map_err(failed)?;
         let out = tar.get_mut();
