@@ -3,6 +3,7 @@
 //! Every path is looked up *inside* the tree, as in a chroot: an absolute link starts at the tree's
 //! root, and `..` at the root stays there. No path can refer to a file of the host.
 
+mod last;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use super::budget::{Budget, Exceeded, MAX_PATH};
 use super::node::{Kind, Meta, Node, Time, boxed};
 use super::walk::Walk;
 use bstr::{BStr, BString, ByteSlice};
+use last::LastParent;
 use std::sync::Arc;
 
 /// Longest chain of symbolic links that a look-up follows (Linux: 40, path_resolution(7)).
@@ -139,33 +141,6 @@ pub struct Tree {
     last: LastParent,
 }
 
-/// The directory in which something was made last: entries of a directory usually follow each
-/// other, so most of their parents need not be looked up.
-#[derive(Debug, Clone)]
-struct LastParent {
-    /// Its path as it was written, up to the last slash. Empty if nothing is remembered.
-    path: Vec<u8>,
-    id: NodeId,
-    /// Length of its real path in bytes, with a slash before each name.
-    len: usize,
-}
-
-impl LastParent {
-    const NONE: LastParent = LastParent {
-        path: Vec::new(),
-        id: ROOT,
-        len: 0,
-    };
-
-    /// The last name of `path`, if its parent is this directory and nothing about it needs a check.
-    fn name<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
-        let name = path.strip_prefix(&self.path[..])?.strip_prefix(b"/")?;
-        let plain = !matches!(name, b"" | b"." | b"..") && name.find_byteset(b"/\0").is_none();
-        let fits = path.len() < MAX_PATH && self.len + 1 + name.len() <= MAX_PATH;
-        (!self.path.is_empty() && plain && fits && name.len() <= MAX_NAME).then_some(name)
-    }
-}
-
 impl Tree {
     /// A tree with only a root directory.
     pub fn new(root: Meta) -> Tree {
@@ -197,7 +172,7 @@ impl Tree {
     /// [`Tree::link`] and [`Tree::remove`].
     pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
         // A directory may become something else, or a link lead elsewhere.
-        self.last.path.clear();
+        self.last.forget();
         self.edit(id)
     }
 
@@ -505,7 +480,7 @@ impl Tree {
             return false;
         };
         if matches!(self.node(id).kind, Kind::Dir(_) | Kind::Symlink(_)) {
-            self.last.path.clear();
+            self.last.forget();
         }
         let mut gone = vec![id];
         while let Some(id) = gone.pop() {
@@ -525,8 +500,8 @@ impl Tree {
         path: &'p [u8],
         mtime: Time,
     ) -> Result<Option<(NodeId, &'p [u8])>, TreeError> {
-        if let Some(name) = self.last.name(path) {
-            return Ok(Some((self.last.id, name)));
+        if let Some(found) = self.last.parent_of(path) {
+            return Ok(Some(found));
         }
         let names: Vec<&[u8]> = components(path).collect();
         let too_long = |len: usize| match len > MAX_PATH {
@@ -605,11 +580,7 @@ impl Tree {
             };
         }
         too_long(len + name.len() + 1)?;
-        if let Some(written) = path.strip_suffix(*name).and_then(|p| p.strip_suffix(b"/")) {
-            self.last.path.clear();
-            self.last.path.extend_from_slice(written);
-            (self.last.id, self.last.len) = (here, len);
-        }
+        self.last.remember(path, name, here, len);
         Ok(Some((here, name)))
     }
 }
