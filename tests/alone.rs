@@ -2,7 +2,7 @@
 //! own file.
 
 use crate::common::oci::{Layout, Squeeze, tar_of};
-use crate::common::{Place, content, dir, file, is_root, said, skipped};
+use crate::common::{Place, content, dir, file, is_root, names, said, skipped};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 use std::os::unix::process::CommandExt;
@@ -55,13 +55,6 @@ impl Alone {
         assert!(out.status.success(), "{words:?}: {}", said(&out));
         String::from_utf8(out.stdout).unwrap()
     }
-}
-
-fn names(dir: &Utf8Path) -> Vec<String> {
-    let entries = dir.read_dir_utf8().unwrap();
-    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_owned()).collect();
-    names.sort();
-    names
 }
 
 #[test]

@@ -79,6 +79,9 @@ fn make(new: &New, console: Console) -> Result<(), Report> {
         }
         .because(e)
     };
+    if dir.exists() {
+        return Err(failed(io::ErrorKind::AlreadyExists.into()));
+    }
     // It appears whole: an error leaves nothing.
     let above = dir.parent().filter(|d| !d.as_str().is_empty());
     let above = above.unwrap_or(Utf8Path::new("."));
@@ -105,9 +108,6 @@ fn make(new: &New, console: Console) -> Result<(), Report> {
     };
     let text = yaml(name, &model.name, &model.recipe, &schema);
     std::fs::write(path.join("recipe.yaml"), text).map_err(failed)?;
-    if dir.exists() {
-        return Err(failed(io::ErrorKind::AlreadyExists.into()));
-    }
     std::fs::rename(path, &dir).map_err(failed)?;
     let _ = temp.keep();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);

@@ -7,9 +7,9 @@ use uuid::Uuid;
 /// claim a domain, so this one was generated once and never changes.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6d1c_8a52_9f0e_5b7b_a3a4_0d7f_5e21_c9b6);
 
-/// All IDs of an image. Each, except for those of the volumes, is a UUID v5 (RFC 9562, 5.5) of the image's name, its architecture and
-/// the digest of its root file system: the same rootfs gives the same IDs, and disks of machines
-/// from different builds can be attached to the same host.
+/// All IDs of an image. Each, except for those of the volumes, is a UUID v5 (RFC 9562, 5.5) of the
+/// image's name, its architecture and the digest of its root file system: the same rootfs gives the
+/// same IDs, and disks of machines from different builds can be attached to the same host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ids {
     /// ID of the image, for formats that have one.

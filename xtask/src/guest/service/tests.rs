@@ -16,6 +16,16 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+/// Fails if the file at `path` is no script that a POSIX shell can read.
+#[track_caller]
+fn is_script(rootfs: &Rootfs, path: &str) {
+    let out = Command::new("/bin/sh")
+        .args(["-n", "-c", &text(rootfs, path)])
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{path}: {out:?}");
+}
+
 fn container(command: &[&str], env: &[(&str, &str)]) -> Container {
     let owned = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
     Container {

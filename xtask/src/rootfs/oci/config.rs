@@ -56,11 +56,6 @@ pub struct Schedule {
 }
 
 impl Config {
-    /// The value of a label; `None` if the image does not have it.
-    pub fn label(&self, name: &str) -> Option<&str> {
-        self.labels.as_ref()?.get(name).map(String::as_str)
-    }
-
     /// Names and values of all labels.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
         let all = self.labels.iter().flatten();

@@ -81,11 +81,7 @@ fn the_container_has_its_own_users_and_programs() {
         HEALTHCHECK,
         LAUNCHER,
     ] {
-        let out = Command::new("/bin/sh")
-            .args(["-n", "-c", &text(&r, script)])
-            .output()
-            .unwrap();
-        assert!(out.status.success(), "{script}: {out:?}");
+        is_script(&r, script);
     }
 }
 

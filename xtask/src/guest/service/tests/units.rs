@@ -88,11 +88,7 @@ fn a_script_of_openrc() {
     // No port of root's, no change of who may listen.
     assert!(!r.tree.exists("/etc/sysctl.d/80-container.conf"));
     for script in ["/etc/init.d/container", CONSOLE, LAUNCHER] {
-        let out = Command::new("/bin/sh")
-            .args(["-n", "-c", &text(&r, script)])
-            .output()
-            .unwrap();
-        assert!(out.status.success(), "{script}: {out:?}");
+        is_script(&r, script);
     }
 }
 
