@@ -4,6 +4,7 @@
 //! with the files of real images; the engine runs the same images. Both start the same program,
 //! which prints all that a process can see. Needs root and Docker, so it runs on demand.
 
+mod group;
 mod place;
 
 use crate::common;

@@ -12,7 +12,6 @@ use docker_to_linux::tool::Tool;
 use std::io::Read;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const RUN: &str = "/usr/lib/docker-to-linux/container-run";
@@ -23,12 +22,7 @@ pub(super) struct Place {
     _guard: tempfile::TempDir,
     dir: Utf8PathBuf,
     engine: Engine,
-    _turn: MutexGuard<'static, ()>,
 }
-
-/// Containers of a machine have one control group, made anew at each start. So tests take turns: a
-/// group that another test keeps alive gathers the filters of all of them, up to the kernel's limit.
-static TURN: Mutex<()> = Mutex::new(());
 
 /// Numbers of images, whose names all tests of this process share.
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -64,7 +58,6 @@ impl Place {
                 "there is no image {base}: `cargo xtask image debian alpine` makes it"
             ));
         }
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let (guard, dir) = common::temp();
         let home = docker_to_linux::recipe::home();
         for (folder, tag) in [
@@ -87,7 +80,6 @@ impl Place {
             _guard: guard,
             dir,
             engine,
-            _turn: turn,
         };
         let made = place.unpack("docker-to-linux/test-container-run", "machine");
         fs_err::rename(made.join(&RUN[1..]), place.dir.join("container-run")).unwrap();
@@ -130,12 +122,18 @@ impl Place {
         let root = self.unpack(&tag, &format!("root-{number}"));
         let scripts = self.dir.join(format!("scripts-{number}"));
         fs_err::create_dir(&scripts).unwrap();
-        self.scripts(&tag, &root, &scripts);
-        Container { tag, scripts }
+        let group = Group::new(number);
+        self.scripts(&tag, &root, &scripts, &group.0);
+        Container {
+            tag,
+            scripts,
+            group,
+        }
     }
 
-    /// The scripts of a machine that hosts the image, with the places of this test in them.
-    fn scripts(&self, tag: &str, root: &Utf8Path, to: &Utf8Path) {
+    /// The scripts of a machine that hosts the image, with the places of this test in them. Like a
+    /// service manager, the first one starts the command in the control group `group`.
+    fn scripts(&self, tag: &str, root: &Utf8Path, to: &Utf8Path, group: &Utf8Path) {
         let spool = self.dir.join("spool");
         fs_err::create_dir_all(&spool).unwrap();
         let entries = [
@@ -173,7 +171,13 @@ impl Place {
                 continue;
             };
             let run = format!("{} --state {to}/state", self.dir.join("container-run"));
-            let text = text.replace(RUN, &run).replace(HOSTED_ROOT, root.as_str());
+            let mut text = text.replace(RUN, &run).replace(HOSTED_ROOT, root.as_str());
+            if name == "service" {
+                text.insert_str(
+                    text.find('\n').unwrap() + 1,
+                    &format!("echo 0 >{group}/cgroup.procs\n"),
+                );
+            }
             common::script(&to.join(name), &text);
         }
     }
@@ -181,7 +185,7 @@ impl Place {
     /// Runs the image's command to its end, with the engine and without it.
     pub(super) fn both(&self, base: &str, text: &str, options: &[&str]) -> Ran {
         let container = self.container(base, text);
-        let ours = output(&mut container.command("service"));
+        let ours = container.run();
         let name = content(Command::new("uname").arg("-n"));
         let mut run = docker();
         run.args(["run", "--rm", "-h", name.trim()]).args(options);
@@ -206,10 +210,38 @@ fn output(command: &mut Command) -> Output {
     command.output().unwrap()
 }
 
+/// A control group like that of a service, gone with all in it when this is dropped. Each container
+/// has its own, as on a machine.
+struct Group(Utf8PathBuf);
+
+impl Group {
+    fn new(number: u32) -> Group {
+        let tops = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Utf8Path::new);
+        let is_top = |top: &&Utf8Path| top.join("cgroup.procs").exists();
+        // Hosts with the older kind may have no control groups of version 2 at all.
+        let top = tops.into_iter().find(is_top);
+        let top = top.expect("no mount of control groups of version 2");
+        let name = format!("docker-to-linux-test-{}-{number}", std::process::id());
+        let path = top.join(name);
+        fs_err::create_dir(&path).unwrap();
+        Group(path)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut all = Command::new("find");
+        all.args([self.0.as_str(), "-depth", "-type", "d"]);
+        // Only what a failed test left.
+        let _ = all.args(["-exec", "rmdir", "{}", ";"]).output();
+    }
+}
+
 /// An image as a hosted container.
 pub(super) struct Container {
     tag: String,
     scripts: Utf8PathBuf,
+    group: Group,
 }
 
 impl Container {
@@ -235,7 +267,9 @@ impl Container {
     /// Waits until others may join.
     pub(super) fn wait(&self) {
         let begun = Instant::now();
-        while !self.scripts.join("state/main").exists() {
+        let main = self.scripts.join("state/main");
+        // The file is empty until all is ready.
+        while !fs_err::metadata(&main).is_ok_and(|file| file.len() > 0) {
             assert!(begun.elapsed() < PATIENCE, "it does not start");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -245,6 +279,16 @@ impl Container {
     pub(super) fn enter(&self, words: &[&str]) -> Output {
         std::thread::sleep(Duration::from_millis(300));
         output(self.command("enter").args(words))
+    }
+
+    /// Runs its service to its end.
+    pub(super) fn run(&self) -> Output {
+        output(&mut self.command("service"))
+    }
+
+    /// The folder of its control group, while it runs.
+    pub(super) fn group(&self) -> Utf8PathBuf {
+        self.group.0.join("container")
     }
 
     pub(super) fn healthcheck(&self) -> Output {

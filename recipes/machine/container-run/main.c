@@ -25,10 +25,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// The file with the number of process 1. It is locked as long as the container runs.
+// The file with the number of process 1, empty until it is ready. It is locked as long as the
+// container runs.
 #define MAIN_FILE "main"
 // How often the machine's files are looked at, in seconds.
 enum { LOOK = 5 };
+// How often the lock is tried. Between two tries is a twentieth of a second.
+enum { LOCK_TRIES = 20 };
 
 const char *const shared[SHARED] = {"hosts", "hostname", "resolv.conf"};
 
@@ -175,8 +178,10 @@ static int watch(const struct run *run, pid_t pid) {
         if (number == SIGCHLD && waitpid(pid, &status, WNOHANG) == pid)
             break;
     }
-    if (!run->join)
+    if (!run->join) {
         unlink(in(run, MAIN_FILE));
+        end_group();
+    }
     if (WIFEXITED(status))
         return WEXITSTATUS(status);
     // The service manager is to see the same as if it had started the command itself, but one core
@@ -194,12 +199,22 @@ static void end_with_parent(void) {
         fail("asking for the end of the parent");
 }
 
-static void announce(const struct run *run, pid_t pid) {
+// Locks the file, so that nobody starts the container a second time: the second one would take the
+// control group away from the first.
+static int lock_state(const struct run *run) {
     int fd = open(in(run, MAIN_FILE), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 || ftruncate(fd, 0) != 0 ||
-        dprintf(fd, "%d\n", (int)pid) < 0)
+    if (fd < 0)
+        fail("opening %s", in(run, MAIN_FILE));
+    // Whoever wants to join has the lock for a moment, too.
+    for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; tries++) {
+        if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+            fail("locking %s, because the container runs already", in(run, MAIN_FILE));
+        usleep(50000);
+    }
+    // What a start that was killed left in it.
+    if (ftruncate(fd, 0) != 0)
         fail("writing %s", in(run, MAIN_FILE));
-    // Stays open for its lock.
+    return fd;
 }
 
 static int run_container(struct run *run) {
@@ -207,6 +222,7 @@ static int run_container(struct run *run) {
     char byte;
     if (mkdir(run->state, 0755) != 0 && errno != EEXIST)
         fail("making the folder %s", run->state);
+    int lock = lock_state(run);
     refresh_shared(run, true);
     if (pipe2(ready, O_CLOEXEC) != 0)
         fail("making a pipe");
@@ -217,6 +233,8 @@ static int run_container(struct run *run) {
         fail("making namespaces");
     if (pid == 0) {
         close(ready[0]);
+        // It would last as long as this process, not as its parent.
+        close(lock);
         make_room(run);
         set_limits();
         drop_rights(run);
@@ -228,8 +246,9 @@ static int run_container(struct run *run) {
         return start_command(run);
     }
     close(ready[1]);
-    if (read(ready[0], &byte, 1) == 1)
-        announce(run, (pid_t)pid);
+    // The file stays open for its lock.
+    if (read(ready[0], &byte, 1) == 1 && dprintf(lock, "%ld\n", pid) < 0)
+        fail("writing %s", in(run, MAIN_FILE));
     close(ready[0]);
     return watch(run, (pid_t)pid);
 }
@@ -249,6 +268,10 @@ static int join(struct run *run) {
     if (!get(in(run, MAIN_FILE), text, sizeof text))
         fail("reading %s", in(run, MAIN_FILE));
     pid_t pid = (pid_t)atoi(text);
+    if (pid <= 0) {
+        note("the container is not ready yet");
+        return FAILED;
+    }
     for (size_t i = 0; i < COUNT; i++) {
         snprintf(path, sizeof path, "/proc/%d/ns/%s", (int)pid, spaces[i]);
         if ((fds[i] = open(path, O_RDONLY | O_CLOEXEC)) < 0)

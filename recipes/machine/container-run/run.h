@@ -64,6 +64,8 @@ void make_folder(const char *path);
 
 // Enters a control group of the container's own, below that of this process.
 void new_group(struct run *run);
+// Removes that group, if all in it have ended.
+void end_group(void);
 // Enters the control group of the process `pid`.
 void enter_group(pid_t pid);
 
