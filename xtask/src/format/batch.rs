@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 
 /// How many bytes are gathered before one write. File contents arrive in pieces of a few KiB;
 /// measured on a Debian rootfs, single writes of 1 MiB need a third of the time.
+///
+/// Writes end at multiples of it, so that the kernel can keep each in one piece of memory.
 const BATCH: usize = 1 << 20;
 
 /// Up to this many zeros between two writes are written as well: one write of a few more bytes is
@@ -59,6 +61,20 @@ struct Writer {
     full: SyncSender<Gathered>,
     empty: Receiver<Vec<u8>>,
     thread: JoinHandle<io::Result<()>>,
+}
+
+impl Gathered {
+    /// Offset in the file at which the next byte goes.
+    fn end(&self) -> u64 {
+        self.start + self.buf.len() as u64
+    }
+
+    /// How many bytes go into this write yet, at least 1.
+    fn room(&self) -> usize {
+        let size = BATCH as u64;
+        // At most the size of a batch.
+        usize::try_from(size - self.end() % size).unwrap_or(BATCH)
+    }
 }
 
 impl Writer {
@@ -116,24 +132,22 @@ impl Batch {
 
     /// Writes `bytes` at offset `at` of the file, now or later.
     pub(super) fn write(&mut self, at: u64, mut bytes: &[u8]) -> io::Result<()> {
-        let end = self.gathered.start + self.gathered.buf.len() as u64;
-        let gap = at.checked_sub(end).filter(|gap| *gap <= SHORT);
+        let gap = at.checked_sub(self.gathered.end());
+        let gap = gap.filter(|gap| *gap <= SHORT);
         match gap.and_then(|gap| usize::try_from(gap).ok()) {
-            Some(gap)
-                if !self.gathered.buf.is_empty() && self.gathered.buf.len() + gap <= BATCH =>
-            {
+            Some(gap) if !self.gathered.buf.is_empty() && gap < self.gathered.room() => {
                 let len = self.gathered.buf.len();
                 self.gathered.buf.resize(len + gap, 0);
             }
             _ => self.send(at)?,
         }
         while !bytes.is_empty() {
-            let room = BATCH - self.gathered.buf.len();
+            let room = self.gathered.room();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             self.gathered.buf.extend_from_slice(now);
             bytes = later;
-            if self.gathered.buf.len() == BATCH {
-                self.send(self.gathered.start + BATCH as u64)?;
+            if now.len() == room {
+                self.send(self.gathered.end())?;
             }
         }
         Ok(())
@@ -161,7 +175,7 @@ impl Batch {
 
     /// Writes the gathered bytes, and waits until everything is written.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.send(self.gathered.start + self.gathered.buf.len() as u64)?;
+        self.send(self.gathered.end())?;
         match self.writer.take() {
             Some(writer) => writer.stop(),
             None => Ok(()),

@@ -4,13 +4,15 @@
 pub mod ext4;
 pub mod fat;
 pub mod free;
+mod window;
 
 use crate::format::Sink;
 use crate::rootfs::{Content, Stores};
 use std::io;
 use std::ops::Range;
+use window::Window;
 
-/// Largest read from a store, in bytes.
+/// Largest read of a sparse content, in bytes.
 const CHUNK: usize = 1 << 20;
 
 /// Contents at one location of a file system.
@@ -269,56 +271,5 @@ fn emit_content(
             }
             Ok(())
         }
-    }
-}
-
-/// A window of a store in memory. Files are in a tar in nearly the same order in which they are
-/// written, with only a header between two of them: one large read serves hundreds of small files.
-#[derive(Default)]
-struct Window {
-    store: u32,
-    start: u64,
-    filled: usize,
-    buf: Vec<u8>,
-}
-
-/// A read that starts at most this many bytes after the last one counts as sequential.
-const NEAR: u64 = 64 << 10;
-
-impl Window {
-    /// At least one and at most `len` bytes of the store at offset `at`.
-    fn get(&mut self, stores: &Stores, store: u32, at: u64, len: u64) -> io::Result<&[u8]> {
-        let end = self.start + self.filled as u64;
-        let inside = self.store == store && at >= self.start && at < end;
-        if !inside {
-            // A sequential read fills the whole window. Any other read gets only what it asks
-            // for, so that contents in another order than in the tar do not cost a window each.
-            let sequential = self.store == store && at >= end && at - end <= NEAR;
-            let want = if sequential {
-                CHUNK
-            } else {
-                CHUNK
-                    .min(usize::try_from(len).unwrap_or(CHUNK))
-                    .max(16 << 10)
-            };
-            self.buf.resize(CHUNK, 0);
-            let mut filled = 0;
-            while (filled as u64) < len.min(want as u64) {
-                let n = stores
-                    .get(store)?
-                    .read_at(&mut self.buf[filled..want], at + filled as u64)?;
-                if n == 0 {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "the file contents end early: the tar was changed while it was read",
-                    ));
-                }
-                filled += n;
-            }
-            (self.store, self.start, self.filled) = (store, at, filled);
-        }
-        let skip = usize::try_from(at - self.start).map_err(io::Error::other)?;
-        let n = (self.filled - skip).min(usize::try_from(len).unwrap_or(CHUNK));
-        Ok(&self.buf[skip..skip + n])
     }
 }

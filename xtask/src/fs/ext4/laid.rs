@@ -2,7 +2,8 @@
 
 use super::writer::{NodeId, Out, Volume};
 use crate::format::Sink;
-use crate::fs::{Window, emit_content};
+use crate::fs::emit_content;
+use crate::fs::window::Window;
 use crate::rootfs::{Content, Stores};
 use std::io;
 use std::ops::Range;
