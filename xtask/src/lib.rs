@@ -21,6 +21,7 @@ pub mod github;
 pub mod guest;
 mod hex;
 pub mod host;
+pub mod inspect;
 pub mod machine;
 pub mod model;
 mod os_release;

@@ -15,6 +15,7 @@ mod files;
 mod forwards;
 mod from;
 mod image;
+mod inspect;
 mod list;
 mod live;
 mod login;
@@ -76,6 +77,8 @@ pub enum Verb {
     Convert(convert::Args),
     /// Check the images in a folder against their metadata files
     Verify(verify::Args),
+    /// Look into an image without booting it: what is there, and why it cannot boot
+    Inspect(inspect::Args),
     /// List the recipes
     List(list::Args),
     /// Build, list, export and import ready machines, which containers are put into
@@ -95,8 +98,11 @@ pub enum Verb {
     /// Print the JSON Schema of recipe.yaml
     Schema {
         /// Print the schema of an image's manifest instead
-        #[arg(long)]
+        #[arg(long, conflicts_with = "inspection")]
         manifest: bool,
+        /// Print the schema of `inspect --json` instead
+        #[arg(long)]
+        inspection: bool,
     },
     /// Print the completions for a shell
     Completions(completions::Args),
@@ -187,8 +193,12 @@ pub fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
         Verb::Clean(args) => clean::run(&args, console)?,
         Verb::Convert(args) => convert::run(&args, console)?,
         Verb::Verify(args) => verify::run(&args, console)?,
-        Verb::Schema { manifest: false } => print(&crate::recipe::schema())?,
-        Verb::Schema { manifest: true } => print(&deliver::manifest::schema())?,
+        Verb::Inspect(args) => inspect::run(&args)?,
+        Verb::Schema { manifest: true, .. } => print(&deliver::manifest::schema())?,
+        Verb::Schema {
+            inspection: true, ..
+        } => print(&crate::inspect::schema())?,
+        Verb::Schema { .. } => print(&crate::recipe::schema())?,
         Verb::Ext4ToTar(args) => ext4_to_tar::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

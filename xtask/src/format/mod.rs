@@ -10,6 +10,7 @@ pub mod pack;
 mod pool;
 pub mod qcow2;
 pub mod raw;
+pub mod source;
 mod squeeze;
 pub mod stream;
 pub mod target;

@@ -19,6 +19,7 @@
 
 mod device;
 mod geometry;
+pub mod read;
 #[cfg(test)]
 mod tests;
 mod tidy;

@@ -11,15 +11,15 @@ use crate::model::{Arch, BootMode};
 use crate::rootfs::program::{ELF, Machine, compressor, is_text};
 
 /// How much of a file [`kernel`] and [`initrd`] need, in bytes.
-pub(super) const HEAD: usize = 4096;
+pub(crate) const HEAD: usize = 4096;
 
 /// Why a file is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     /// What is wrong with it, e.g. `is empty`.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// What to do.
-    pub(super) cure: String,
+    pub(crate) cure: String,
 }
 
 impl Refusal {
@@ -48,7 +48,7 @@ pub fn machine(arch: Arch) -> Machine {
 
 /// Whether a file that starts with `head` (its first [`HEAD`] bytes) and has `len` bytes can be the
 /// machine's kernel. Returns the processor that it is for, if its header says so.
-pub(super) fn kernel(
+pub(crate) fn kernel(
     head: &[u8],
     len: u64,
     arch: Arch,
@@ -135,7 +135,7 @@ pub(super) fn kernel(
 }
 
 /// Whether a file that starts with `head` can be an initrd.
-pub(super) fn initrd(head: &[u8]) -> Result<(), Refusal> {
+pub(crate) fn initrd(head: &[u8]) -> Result<(), Refusal> {
     const MAKE: &str = "rebuild it in the Dockerfile, e.g. with `update-initramfs -c -k all`, `mkinitfs` or `dracut --regenerate-all`";
     if let Some(Refusal { what, .. }) = no_boot_file(head) {
         return Err(Refusal::new(what, MAKE));

@@ -10,7 +10,7 @@ mod esp;
 mod facts;
 mod file_name;
 mod ids;
-mod kernel_file;
+pub(crate) mod kernel_file;
 pub mod kernels;
 mod outline;
 mod rules;
