@@ -126,6 +126,8 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::rootfs::Store;
     use std::io::Write;
