@@ -6,14 +6,16 @@
 //! `cargo test --release --test integration -- --ignored containers::`. `IMAGES=redis,tini` runs
 //! only these, `KEEP=DIR` keeps their disks.
 
+mod inside;
 mod table;
 
-use crate::common::machine::{self, home};
+use crate::common::machine::{self, Guest, home};
 use crate::common::{self, content, skipped};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::model::Arch;
 use docker_to_linux::tool::Tool;
-use docker_to_linux::vm::{Firmware, Forward, Machine, Network, Session};
+use docker_to_linux::vm::{Firmware, Forward, Machine, Network, PROMPT, Session};
+use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
@@ -78,21 +80,19 @@ fn build(image: &Image, dir: &Utf8Path) -> String {
     tag
 }
 
-/// Makes a disk of it, as a user does.
-fn disk(image: &Image, tag: &str, machine: &str, dir: &Utf8Path) -> Utf8PathBuf {
-    let name = format!("{}-{machine}", image.name);
+/// Makes a disk of it, as a user does. Root may log in.
+fn disk(name: &str, tag: &str, machine: &str, dir: &Utf8Path, more: &[&str]) -> Utf8PathBuf {
+    let name = format!("{name}-{machine}");
+    let password = machine::root_by_password(dir).password_file.unwrap();
     let mut command = common::xtask();
-    command.args([
-        "image",
-        "--container",
-        tag,
-        "--as",
-        "hosted",
-        "--machine",
-        machine,
-    ]);
-    command.args(["--boot", "bios", "--name", &name, "--output", dir.as_str()]);
-    eprintln!("{}", content(command.current_dir(home())));
+    let words = "image --as hosted --boot bios --no-metadata --container";
+    command.args(words.split(' ')).arg(tag);
+    command.args(["--machine", machine, "--name", &name]);
+    command.args(["--root-password-file", password.as_str()]);
+    if !more.contains(&"--output") {
+        command.args(["--output", dir.as_str()]);
+    }
+    eprintln!("{}", content(command.args(more).current_dir(home())));
     dir.join(format!("{name}.img"))
 }
 
@@ -161,6 +161,19 @@ impl Running {
         }
     }
 
+    /// Root, logged in on the console.
+    #[track_caller]
+    fn root(&mut self) -> Guest<'_> {
+        let deadline = Instant::now() + PATIENCE;
+        // It may be anywhere in what the command says.
+        while !self.session.transcript().contains(PROMPT) {
+            let said = self.session.transcript();
+            assert!(Instant::now() < deadline, "no prompt\n{said}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Guest::open(&mut self.session, "root", machine::PASSWORD)
+    }
+
     /// Presses the power button; everything that the console said until the end.
     #[track_caller]
     fn off(mut self) -> String {
@@ -171,13 +184,95 @@ impl Running {
     }
 }
 
-/// One image, from its Dockerfile to the machine's end.
-fn whole(image: &Image, machine: &str, dir: &Utf8Path) {
-    let begun = Instant::now();
+/// Runs a program of the service manager, whichever the machine has.
+fn service(verb: &str) -> String {
+    format!(
+        "if [ -d /run/systemd/system ]; then systemctl {verb} container; \
+         else rc-service container {verb}; fi"
+    )
+}
+
+/// Waits for a result of the health check.
+fn is(health: &str) -> String {
+    format!(
+        "for n in $(seq 120); do grep -qx {health} /run/container/health && break; sleep 1; done; \
+         grep -x {health} /run/container/health"
+    )
+}
+
+/// Looks at the running command: its user and its environment are those of the image, and it is
+/// well if the image can tell. `uid` is the user's number. Returns what was checked.
+fn look(guest: &mut Guest<'_>, config: &Value) -> Vec<&'static str> {
+    let mut checked = vec!["user", "environment"];
+    let user = config["User"].as_str().unwrap_or_default();
+    let name = user.split(':').next().unwrap();
+    let uid = match name {
+        "" => "0".to_owned(),
+        _ if name.parse::<u32>().is_ok() => name.to_owned(),
+        _ => format!(
+            "$(awk -F: '$1 == \"{name}\" {{ print $3 }}' /var/lib/container/root/etc/passwd)"
+        ),
+    };
+    guest.run(&format!(
+        "grep \"^Uid:.{uid}.\" /proc/$(cat /run/container/main)/status"
+    ));
+    let all = config["Env"].as_array();
+    let all = all.into_iter().flatten().map(|line| line.as_str().unwrap());
+    // As numbers, because the console's line editor knows some characters.
+    let octal: String = all
+        .flat_map(|line| line.bytes().chain([b'\n']))
+        .map(|byte| format!("\\{byte:03o}"))
+        .collect();
+    guest.run(&format!(
+        "printf '{octal}' >/tmp/wanted; \
+         tr '\\0' '\\n' </proc/$(cat /run/container/main)/environ >/tmp/found; \
+         ! grep -vxF -f /tmp/found /tmp/wanted"
+    ));
+    if config["Healthcheck"].is_object() {
+        guest.run(&is("healthy"));
+        checked.push("health");
+    }
+    checked
+}
+
+/// What the engine knows about an image.
+fn config(tag: &str) -> Value {
+    let text =
+        content(
+            docker()
+                .unwrap()
+                .args(["image", "inspect", "--format", "{{json .Config}}", tag]),
+        );
+    serde_json::from_str(&text).unwrap()
+}
+
+/// One image, from its Dockerfile to the machine's end. Returns what was checked.
+fn whole(image: &Image, machine: &str, dir: &Utf8Path) -> String {
     let tag = build(image, dir);
-    let disk = disk(image, &tag, machine, dir);
-    let running = boot(&disk, image.port, image.says);
+    let disk = disk(image.name, &tag, machine, dir, image.options);
+    let mut running = boot(&disk, image.port, image.says);
     running.answers(image.ask);
+    let mut checked = vec!["answers"];
+    let begun = running.session.elapsed();
+    let config = config(&tag);
+    let is_told = matches!(image.ask, Ask::Http("serve: user="));
+    if is_told && !config["Healthcheck"].is_object() {
+        // It said so itself, in the words that were waited for.
+        checked.extend(["user", "environment"]);
+    } else {
+        let mut guest = running.root();
+        checked.extend(look(&mut guest, &config));
+        if image.stops.is_empty() {
+            // It would be killed after 30 seconds.
+            let stop = service("stop");
+            guest.run(&format!(
+                "b=$(cut -d. -f1 /proc/uptime); {stop}; \
+                 test $(($(cut -d. -f1 /proc/uptime) - b)) -lt 25"
+            ));
+        }
+    }
+    let looked = running.session.elapsed();
+    eprintln!("# answers after {begun:?}, looked at until {looked:?}");
     let said = running.off();
     assert!(
         said.contains(image.stops),
@@ -185,16 +280,19 @@ fn whole(image: &Image, machine: &str, dir: &Utf8Path) {
         image.name,
         image.stops
     );
+    checked.push(match image.stops {
+        "" => "ends at its signal",
+        _ => "hears its signal",
+    });
     if image.name == "writes" {
         let again = boot(&disk, image.port, "starts before=1");
         again.off();
+        checked.push("keeps what it wrote");
     }
     if std::env::var_os("KEEP").is_none() {
         fs_err::remove_file(disk).unwrap();
     }
-    let mut out = std::io::stderr();
-    let took = begun.elapsed().as_secs();
-    let _ = writeln!(out, "WORKS: {} on {machine} in {took} s", image.name);
+    checked.join(", ")
 }
 
 fn some(machine: &str, names: &[&str]) {
@@ -209,14 +307,20 @@ fn some(machine: &str, names: &[&str]) {
         None => names.to_vec(),
     };
     let wanted = |image: &&Image| chosen.is_empty() || chosen.contains(&image.name);
-    let mut failed = Vec::new();
+    let (mut failed, mut rows) = (Vec::new(), String::new());
     for image in IMAGES.iter().filter(wanted) {
+        let begun = Instant::now();
         let result = std::panic::catch_unwind(|| whole(image, machine, &dir));
         if result.is_err() {
-            let _ = writeln!(std::io::stderr(), "FAILS: {} on {machine}", image.name);
             failed.push(image.name);
         }
+        let took = begun.elapsed().as_secs();
+        let what = result.unwrap_or_else(|_| "FAILS".to_owned());
+        let row = format!("| {} | {machine} | {what} | {took} s |\n", image.name);
+        let _ = write!(std::io::stderr(), "{row}");
+        rows.push_str(&row);
     }
+    let _ = write!(std::io::stderr(), "{rows}");
     assert!(failed.is_empty(), "{failed:?} on {machine}");
 }
 

@@ -29,8 +29,11 @@ pub(super) struct Image {
     pub ask: Ask,
     /// What the console says before it can be asked.
     pub says: &'static str,
-    /// What the console says when the machine is turned off.
+    /// What the console says when the machine is turned off. If it says nothing, it is measured how
+    /// long the service takes to stop.
     pub stops: &'static str,
+    /// Options of the command line that makes the disk.
+    pub options: &'static [&'static str],
 }
 
 /// For images of the test's own service.
@@ -42,6 +45,7 @@ const fn serve(name: &'static str, text: &'static str, says: &'static str) -> Im
         ask: Ask::Http("serve: user="),
         says,
         stops: "serve: stopped by 15",
+        options: &[],
     }
 }
 
@@ -53,6 +57,7 @@ const fn folder(name: &'static str, ask: Ask, says: &'static str, stops: &'stati
         ask,
         says,
         stops,
+        options: &[],
     }
 }
 
@@ -171,7 +176,40 @@ pub(super) const IMAGES: &[Image] = &[
             "serve: user=0:0",
         )
     },
+    Image {
+        options: &["--cmd", "[\"of the option\", \"\"]"],
+        ..serve(
+            "cmd",
+            "FROM scratch\nCOPY --from=0 /serve /serve\nENTRYPOINT [\"/serve\"]\nCMD [\"of the image\"]\n",
+            "words=3 [/serve] [of the option] []",
+        )
+    },
+    Image {
+        options: &["--entrypoint", "/serve 'a  b'", "--cmd", "c d"],
+        ..serve(
+            "entrypoint",
+            "FROM scratch\nCOPY --from=0 /serve /serve\nENTRYPOINT [\"/serve\", \"x\"]\nCMD [\"y\"]\n",
+            "words=4 [/serve] [a  b] [c] [d]",
+        )
+    },
     // What they need of their surroundings.
+    Image {
+        options: &["--privileged"],
+        ..serve(
+            "privileged",
+            "FROM alpine:3.23\nCOPY --from=0 /serve /serve\n\
+             CMD test -b /dev/vda && dmesg >/dev/null && mount -t tmpfs none /mnt \\\n\
+             && echo 1 >/proc/sys/vm/drop_caches && export A=rights; exec /serve\n",
+            "A=[rights]",
+        )
+    },
+    serve(
+        "not-privileged",
+        "FROM alpine:3.23\nCOPY --from=0 /serve /serve\n\
+         CMD test -b /dev/vda || dmesg >/dev/null || mount -t tmpfs none /mnt \\\n\
+         || echo 1 >/proc/sys/vm/drop_caches || export A=none; exec /serve\n",
+        "A=[none]",
+    ),
     serve(
         "shared-memory",
         "FROM scratch\nCOPY --from=0 /serve /serve\nENV SHM=1\nUSER 5\nCMD [\"/serve\"]\n",
@@ -205,7 +243,12 @@ pub(super) const IMAGES: &[Image] = &[
         ..serve("layers", "", "serve: user=0:0")
     },
     // Several processes.
-    folder("services", Ask::Http("A=[first]"), "zombies=0", ""),
+    folder(
+        "services",
+        Ask::Http("A=[first]"),
+        "zombies=0",
+        "serve: stopped by 15",
+    ),
     folder(
         "tini",
         Ask::Http("A=[tini]"),
@@ -232,5 +275,10 @@ pub(super) const IMAGES: &[Image] = &[
         "A=[supervisor]",
         "serve: stopped by 15",
     ),
-    folder("systemd", Ask::Http("A=[systemd]"), "", ""),
+    folder(
+        "systemd",
+        Ask::Http("user=5:60 euid=5 groups=60 cwd=/ first=no A=[systemd]"),
+        "",
+        "",
+    ),
 ];

@@ -11,7 +11,7 @@ pub(super) enum When {
 }
 
 /// The tests that need whole machines: their subject, the prefix of their names, and when they run.
-pub(super) const MACHINES: [(&str, &str, When); 20] = [
+pub(super) const MACHINES: [(&str, &str, When); 21] = [
     (
         "the same files from every form of an image",
         "oci::",
@@ -35,6 +35,11 @@ pub(super) const MACHINES: [(&str, &str, When); 20] = [
     (
         "many kinds of containers in ready machines",
         "containers::table",
+        When::Full,
+    ),
+    (
+        "a look inside hosted containers",
+        "containers::inside",
         When::Full,
     ),
     (
