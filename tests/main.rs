@@ -27,6 +27,8 @@ mod boot;
 #[cfg(target_os = "linux")]
 mod boot_verb;
 #[cfg(target_os = "linux")]
+mod broken;
+#[cfg(target_os = "linux")]
 mod children;
 #[cfg(target_os = "linux")]
 mod cli;
