@@ -3,7 +3,7 @@
 
 use crate::{checked, parts, scratch};
 use docker_to_linux::vm::{ImageFormat, claims};
-use docker_to_linux::{fs, smoke};
+use docker_to_linux::{fs, inspect, smoke};
 use std::os::unix::fs::FileExt;
 
 /// Size of a sector in bytes.
@@ -83,6 +83,9 @@ pub(crate) fn readers(_: u8, data: &[u8]) {
         let _ = checked(smoke::root::state(path, *start));
     }
     starts.dedup();
+    if let Some(seen) = checked(inspect::inspect(path)) {
+        assert!(inspect::picture(&seen, Some(80)).lines().count() < 10_000);
+    }
     let read = |at: u64, buf: &mut [u8]| {
         buf.fill(0);
         let left = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX);

@@ -3,7 +3,7 @@
 use super::choices;
 use super::console::Console;
 use super::files::Files;
-use super::{live, print};
+use super::{inspect, live, print};
 use crate::build::{self, Conversion};
 use crate::model::{Compression, Format};
 use camino::Utf8PathBuf;
@@ -51,5 +51,6 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     for path in paths {
         print(path.as_str())?;
     }
+    inspect::tell(&args.image, &console);
     Ok(())
 }

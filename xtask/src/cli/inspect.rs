@@ -1,9 +1,10 @@
 //! `inspect`: looks into an image without booting it.
 
+use super::console::Console;
 use super::{print, print_json, table};
 use crate::error::Report;
 use crate::inspect::{self, Severity};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 /// Options of `inspect`.
 #[derive(Debug, clap::Args)]
@@ -44,4 +45,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let report = Report::failure(format!("{} cannot boot: {}{more}", args.image, first.cause));
     Err(report.hint(&first.cure).into())
+}
+
+/// Says what stops an image from booting, if anything does. For commands about other things: what
+/// cannot be looked into is their own business.
+pub(super) fn tell(image: &Utf8Path, console: &Console) {
+    let Ok(seen) = inspect::inspect(image) else {
+        return;
+    };
+    for finding in &seen.findings {
+        if finding.severity == Severity::Error {
+            console.note(&format!("{image} cannot boot: {}", finding.cause));
+        }
+    }
 }

@@ -20,7 +20,8 @@ use std::time::Duration;
 /// Options of `smoke`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Each image is booted with every firmware that it supports, from a private copy. With a login that
+    after_help = "First each image is looked into, as by `inspect`: what certainly stops it is told at once.
+Each image is booted with every firmware that it supports, from a private copy. With a login that
 exists only in the copy, the test checks for failed services, the root file system and the network,
 and runs the commands in the recipe's `smoke: run:`. Then it presses the power button, and the root
 file system must be clean after the shutdown.
@@ -43,6 +44,9 @@ pub(super) struct Args {
     /// Bus or controller that the disk is attached to; several are separated by commas
     #[arg(long, value_delimiter = ',', default_value = "virtio", value_parser = choices::of::<DiskBus>())]
     disk: Vec<DiskBus>,
+    /// Boot also an image that cannot boot by what is in it, as `inspect` says
+    #[arg(long)]
+    anyway: bool,
     /// Seconds within which the login prompt must appear [default: the recipe's, and five times as
     /// long if the machine is emulated]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -179,6 +183,8 @@ fn jobs_of(named: Named, args: &Args, login: Option<&Credentials>) -> Result<Vec
                 firmware: args.uefi.flags(),
                 smoke: smoke.clone(),
                 login: login.cloned(),
+                // What QEMU is told may be all that is missing, e.g. another disk.
+                look: !args.anyway && args.qemu_arg.is_empty(),
                 timeout: args.timeout.map(Duration::from_secs),
             });
         }

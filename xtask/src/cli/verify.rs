@@ -1,18 +1,21 @@
 //! `verify`: checks the images in a folder against their metadata files.
 
 use super::console::Console;
+use super::inspect;
 use crate::deliver::verify;
 use crate::error::Report;
 use crate::model::size::Size;
 use crate::place;
 use crate::progress::Progress;
-use camino::Utf8PathBuf;
+use crate::vm::ImageFormat;
+use camino::{Utf8Path, Utf8PathBuf};
 
 /// Options of `verify`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Checks SHA256SUMS, the manifests, the joined parts, the partition tables of
-raw images, and the lists of packages. The exit code is 1 if anything does not match.
+raw images, and the lists of packages. The exit code is 1 if anything does not match. It also says
+what `inspect` finds that stops an image from booting.
 
 Examples:
   cargo xtask verify target/images"
@@ -30,6 +33,9 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     drop(bar);
     for problem in &outcome.problems {
         console.note(problem);
+    }
+    for image in images(&args.dir) {
+        inspect::tell(&image, &console);
     }
     let Some(first) = outcome.problems.first() else {
         console.stage(&format!(
@@ -49,6 +55,19 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
             .hint("download the file again, or rebuild the image")
             .into(),
     )
+}
+
+/// The images in a folder that are not compressed, sorted.
+fn images(dir: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let Ok(entries) = dir.read_dir_utf8() else {
+        return Vec::new();
+    };
+    let paths = entries.filter_map(|e| e.ok().map(|e| e.into_path()));
+    let mut paths: Vec<Utf8PathBuf> = paths
+        .filter(|path| ImageFormat::known(path).is_some())
+        .collect();
+    paths.sort();
+    paths
 }
 
 /// A number of things: `1 file`, `2 files`.

@@ -2,9 +2,11 @@
 
 use super::checks::Inside;
 use super::evidence::{self, Evidence};
+use super::look::{self, Looked, look};
 use super::verdict::{Hung, Verdict};
 use super::{BootJob, BootOutcome, Credentials, StageTime, checks, root};
 use crate::error::Report;
+use crate::inspect::Severity;
 use crate::printable::plain;
 use crate::tool::Tool;
 use crate::vm::accel::{self, Accel};
@@ -26,6 +28,14 @@ const TAIL: usize = 12;
 /// Boots the job's image and returns the outcome. Fails only if it could not be tried: no QEMU, no
 /// such image, or no space for a copy.
 pub fn boot(job: &BootJob) -> Result<BootOutcome, Report> {
+    let looked = match job.look {
+        true => look(job)?,
+        false => Looked::Open(Vec::new()),
+    };
+    let found = match looked {
+        Looked::Stopped(outcome) => return Ok(*outcome),
+        Looked::Open(found) => found,
+    };
     let by_emulator = |done: &Result<_, _>| matches!(done, Ok((_, true)));
     let ((mut outcome, _), attempts) = vm::retried(|| attempt(job), by_emulator)?;
     outcome.attempts = attempts;
@@ -33,6 +43,11 @@ pub fn boot(job: &BootJob) -> Result<BootOutcome, Report> {
         outcome.findings.warnings.push(format!(
             "it needed {attempts} attempts: healthy kernels sometimes panic under emulation on a busy host"
         ));
+    }
+    if !outcome.passed {
+        // They may be the cause.
+        let warnings = found.iter().filter(|f| f.severity == Severity::Warning);
+        outcome.findings.notes.extend(warnings.map(look::text));
     }
     evidence::outcome(&outcome)?;
     Ok(outcome)

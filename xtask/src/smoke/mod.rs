@@ -1,18 +1,20 @@
 //! Boots images and gives a verdict on each: whether the login prompt appeared, and whether the
 //! machine behind it works.
 //!
-//! A [`BootJob`] is one boot of one image. [`boot()`] runs it and returns an [`BootOutcome`]; [`all`] runs
+//! A [`BootJob`] is one boot of one image. [`boot()`] runs it and returns a [`BootOutcome`]; [`all`] runs
 //! several, some in parallel. [`report`] formats outcomes.
 
 mod boot;
 mod checks;
 mod evidence;
+mod look;
 pub mod report;
 pub mod root;
 mod verdict;
 
 pub use boot::boot;
 pub use checks::Check;
+pub use look::NOT_BOOTED;
 pub use verdict::{Findings, Hung, Verdict};
 
 use crate::error::Report;
@@ -46,6 +48,8 @@ pub struct BootJob {
     /// The user who logs in. `None`: root, with a password that only a private copy of the image
     /// has.
     pub login: Option<Credentials>,
+    /// Whether to look into the image first, and not to boot what cannot boot.
+    pub look: bool,
     /// Time limit for the prompt. `None`: the recipe's limit, scaled by the accelerator.
     pub timeout: Option<Duration>,
     /// Folder for the logs and other files of the boot.
@@ -99,9 +103,10 @@ pub struct BootOutcome {
     pub passed: bool,
     /// What went wrong, and what to do about it.
     pub detail: Option<String>,
-    /// The accelerator (`kvm`, `tcg`, ...).
+    /// The accelerator (`kvm`, `tcg`, ...), or [`NOT_BOOTED`].
     pub accelerator: &'static str,
-    /// The number of starts: more than one if the emulator was at fault.
+    /// The number of starts: more than one if the emulator was at fault, none if a look at the image
+    /// was enough.
     pub attempts: u32,
     /// The duration of each stage.
     pub stages: Vec<StageTime>,

@@ -1,6 +1,6 @@
 //! Formats outcomes: a table for terminals, JUnit XML, and Markdown.
 
-use super::{BootOutcome, Verdict, title};
+use super::{BootOutcome, NOT_BOOTED, Verdict, title};
 use crate::error;
 use crate::github::commands::{code_block, markdown as cell};
 use crate::printable::{line, lines};
@@ -73,6 +73,18 @@ pub fn failure(outcomes: &[BootOutcome]) -> error::Report {
         .iter()
         .map(|o| format!("{} with {}: {}", o.name, o.firmware, result(o)))
         .collect();
+    if failed.iter().all(|o| o.accelerator == NOT_BOOTED) {
+        let first = failed.first().map(|o| reasons(o)).unwrap_or_default();
+        let why = first.first().map_or("", String::as_str);
+        let why = why.split("; hint: ").next().unwrap_or_default();
+        return error::Report::failure(format!(
+            "{} of {} boots failed: {}: {why}",
+            failed.len(),
+            outcomes.len(),
+            names.join("; ")
+        ))
+        .hint("`cargo xtask inspect IMAGE` shows what is in an image; --anyway boots it");
+    }
     let folders: Vec<&str> = failed.iter().map(|o| o.evidence.as_str()).collect();
     error::Report::failure(format!(
         "{} of {} boots failed: {}",
@@ -92,6 +104,17 @@ pub fn tell(outcome: &BootOutcome, progress: &dyn Progress) {
         0 => String::new(),
         n => format!(", {n} checks"),
     };
+    if outcome.accelerator == NOT_BOOTED {
+        let title = title(&outcome.name, outcome.firmware, outcome.disk);
+        progress.note(&format!(
+            "{title}: not booted, because it cannot: {}",
+            result(outcome)
+        ));
+        for reason in reasons(outcome) {
+            progress.note(&reason);
+        }
+        return;
+    }
     let what = format!(
         "{}: {} after {:.1} s ({}{inside})",
         title(&outcome.name, outcome.firmware, outcome.disk),

@@ -174,6 +174,7 @@ fn jobs(made: &Built, inputs: &Inputs) -> Result<Vec<BootJob>, Report> {
             firmware: firmware::Flags::default(),
             smoke: smoke.clone(),
             login: None,
+            look: true,
             timeout: inputs.smoke_timeout,
             evidence: smoke::evidence_dir(&evidence, name, firmware, DiskBus::Virtio),
         })

@@ -335,6 +335,7 @@ fn job(found: &Found, name: &str, image: Utf8PathBuf, machine: Machine) -> anyho
         firmware: Default::default(),
         smoke: found.recipe.smoke.clone(),
         login: None,
+        look: true,
         timeout: None,
         evidence: smoke::evidence_dir(&evidence, name, machine.firmware, machine.disk),
         image,

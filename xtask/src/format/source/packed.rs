@@ -4,7 +4,7 @@ use super::SourceError;
 use crate::format::zero;
 use crate::model::Packing;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::FileExt;
 
 /// Largest disk that is unpacked, in bytes.
@@ -35,8 +35,9 @@ pub(super) fn name(how: Packing) -> &'static str {
 }
 
 /// Unpacks all of `file`.
-pub(super) fn unpack(file: File, how: Packing) -> Result<File, SourceError> {
+pub(super) fn unpack(mut file: File, how: Packing) -> Result<File, SourceError> {
     let out = tempfile::tempfile()?;
+    file.rewind()?;
     let input = io::BufReader::with_capacity(1 << 20, file);
     let mut plain: Box<dyn Read> = match how {
         Packing::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
