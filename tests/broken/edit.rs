@@ -169,8 +169,8 @@ impl Broken {
         let mut name = String::new();
         self.on_esp(|root| {
             let dir = root.open_dir("loader/entries").unwrap();
-            let names = dir.iter().map(|e| e.unwrap().file_name());
-            name = names.filter(|n| n.ends_with(".conf")).next().unwrap();
+            let mut names = dir.iter().map(|e| e.unwrap().file_name());
+            name = names.find(|n| n.ends_with(".conf")).unwrap();
         });
         let path = format!("loader/entries/{name}");
         let text = String::from_utf8(self.of_esp(&path)).unwrap();
