@@ -1,7 +1,7 @@
 //! A root file system or a container image that is read, not built.
 
 use super::input::{self, Read};
-use super::pulled;
+use super::{checked, pulled};
 use crate::error::Report;
 use crate::model::{Arch, Transport, is_host};
 use crate::progress::Progress;
@@ -44,6 +44,7 @@ impl Input {
             variant: self.variant.clone(),
             name: self.image_name.clone().or(name),
             blob_dir: self.blob_dir.clone(),
+            known: checked::known(),
         }
     }
 

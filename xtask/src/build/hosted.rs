@@ -1,6 +1,7 @@
 //! A container that is put into a machine as it is: finds the machine, and reads both.
 
 use super::Request;
+use super::checked;
 use super::container::{Container, hostname, labels};
 use super::from::Input;
 use super::input::{self, Read, Unchecked};
@@ -111,7 +112,11 @@ impl Hosted {
         progress.stage(&format!("reading the machine {}", machine.name));
         let spool = &request.output;
         let trusted = Budget::new(Limits::default());
-        let own = oci::open_dir(&machine.dir, &machine.wanted(), trusted, spool);
+        let wanted = Wanted {
+            known: checked::known(),
+            ..machine.wanted()
+        };
+        let own = oci::open_dir(&machine.dir, &wanted, trusted, spool);
         let own = own.map_err(|e| damaged(machine, e.into()))?;
         let of_machine = Unchecked::new(own.checks, {
             let machine = machine.clone();

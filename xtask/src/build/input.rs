@@ -1,5 +1,6 @@
 //! Reads a root file system or a container image from files.
 
+use super::checked;
 use crate::error::{Class, Report};
 use crate::model::{Digest, Reference, Transport};
 use crate::progress::{Counted, Progress};
@@ -60,7 +61,9 @@ impl Unchecked {
     /// Waits for the digests. Fails if one is wrong; then nothing may be made of what was read.
     pub(super) fn finish(mut self) -> Result<(), Report> {
         let done = self.checks.wait();
-        done.map_err(|e| (self.error)(e.into()))
+        done.map_err(|e| (self.error)(e.into()))?;
+        checked::remember(self.checks.found());
+        Ok(())
     }
 }
 

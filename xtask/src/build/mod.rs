@@ -5,6 +5,7 @@
 //! [`image`]; each has its own file.
 
 mod assembly;
+mod checked;
 mod container;
 mod convert;
 mod deliver;

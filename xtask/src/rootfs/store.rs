@@ -25,6 +25,11 @@ impl Store {
         self.file.read_exact_at(buf, offset)
     }
 
+    /// What the system knows about the file.
+    pub(super) fn metadata(&self) -> io::Result<std::fs::Metadata> {
+        self.file.metadata()
+    }
+
     /// Reads at most `buf.len()` bytes at `offset`, as many as one call returns.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.file.read_at(buf, offset)

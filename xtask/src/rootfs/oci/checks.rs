@@ -1,6 +1,6 @@
 //! Checks digests of layers that are read in place, while the image is made of them.
 
-use super::OciError;
+use super::{Known, OciError};
 use crate::model::Digest;
 use crate::rootfs::Store;
 use sha2::{Digest as _, Sha256};
@@ -25,16 +25,36 @@ struct Check {
 /// Digests that are still being computed, in a thread. Nothing that was made from the layers may be
 /// used before [`Checks::wait`] says that they are right.
 #[derive(Debug, Default)]
-pub struct Checks(Option<Running>);
+pub struct Checks {
+    running: Option<Running>,
+    /// Files that are not hashed.
+    known: Known,
+    /// Files that were hashed, and were right.
+    found: Known,
+}
 
 #[derive(Debug)]
 struct Running {
     todo: Sender<Check>,
-    thread: JoinHandle<Result<(), OciError>>,
+    thread: JoinHandle<Result<Known, OciError>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Checks {
+    /// Checks everything but the files that are known.
+    pub(super) fn but(known: Known) -> Checks {
+        Checks {
+            running: None,
+            known,
+            found: Known::default(),
+        }
+    }
+
+    /// After [`Checks::wait`]: the files that were hashed. They need not be hashed another time.
+    pub fn found(&self) -> &Known {
+        &self.found
+    }
+
     /// Begins to check `len` bytes of a store.
     pub(super) fn add(
         &mut self,
@@ -43,7 +63,7 @@ impl Checks {
         wanted: Vec<Digest>,
     ) -> Result<(), OciError> {
         let path = path.to_owned();
-        if wanted.is_empty() {
+        if wanted.is_empty() || start == 0 && self.known.has(&store, len, &wanted) {
             return Ok(());
         }
         let check = Check {
@@ -53,16 +73,22 @@ impl Checks {
             len,
             wanted,
         };
-        if self.0.is_none() {
+        if self.running.is_none() {
             let (todo, checks) = mpsc::channel::<Check>();
             let stop = Arc::new(AtomicBool::new(false));
             let stopped = Arc::clone(&stop);
             let thread = std::thread::Builder::new()
-                .spawn(move || checks.into_iter().try_for_each(|c| c.run(&stopped)))
+                .spawn(move || {
+                    let mut found = Known::default();
+                    for check in checks {
+                        check.run(&stopped, &mut found)?;
+                    }
+                    Ok(found)
+                })
                 .map_err(|e| OciError::Read(path, e))?;
-            self.0 = Some(Running { todo, thread, stop });
+            self.running = Some(Running { todo, thread, stop });
         }
-        if let Some(running) = &self.0 {
+        if let Some(running) = &self.running {
             // If the thread has ended with an error, waiting for it tells.
             let _ = running.todo.send(check);
         }
@@ -71,7 +97,7 @@ impl Checks {
 
     /// Waits until all digests are computed. Fails with the first that is wrong.
     pub fn wait(&mut self) -> Result<(), OciError> {
-        let Some(Running { todo, thread, .. }) = self.0.take() else {
+        let Some(Running { todo, thread, .. }) = self.running.take() else {
             return Ok(());
         };
         drop(todo);
@@ -79,20 +105,22 @@ impl Checks {
             let e = io::Error::other("a thread that computes digests has panicked");
             Err(OciError::Read("a layer".to_owned(), e))
         };
-        thread.join().unwrap_or_else(died)
+        self.found.append(&thread.join().unwrap_or_else(died)?);
+        Ok(())
     }
 }
 
 impl Drop for Checks {
     fn drop(&mut self) {
-        if let Some(running) = &self.0 {
+        if let Some(running) = &self.running {
             running.stop.store(true, Relaxed);
         }
     }
 }
 
 impl Check {
-    fn run(self, stop: &AtomicBool) -> Result<(), OciError> {
+    fn run(self, stop: &AtomicBool, found: &mut Known) -> Result<(), OciError> {
+        let before = Known::before(&self.store, self.start + self.len);
         let mut hash = Sha256::new();
         let mut buf = vec![0; usize::try_from(self.len.min(CHUNK)).unwrap_or(0)];
         let mut at = 0;
@@ -109,7 +137,12 @@ impl Check {
         }
         let is = Digest::from(hash);
         match self.wanted.into_iter().find(|wanted| *wanted != is) {
-            None => Ok(()),
+            None => {
+                if self.start == 0 {
+                    found.add(before, &self.store, is);
+                }
+                Ok(())
+            }
             Some(wanted) => Err(OciError::Digest {
                 path: self.path,
                 is: is.to_string(),

@@ -54,6 +54,8 @@ impl Chosen {
         budget: impl Into<Budget>,
         spool_dir: &Utf8Path,
     ) -> Result<super::Image, OciError> {
-        read(&self.blobs, self.image, &budget.into(), spool_dir)
+        // Its layers are checked while they arrive.
+        let known = super::Known::default();
+        read(&self.blobs, self.image, &budget.into(), spool_dir, &known)
     }
 }

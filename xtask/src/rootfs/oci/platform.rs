@@ -1,4 +1,5 @@
 //! Selects one of several images: platforms with their variants, and names.
+use super::Known;
 use crate::model::Arch;
 use serde::Deserialize;
 
@@ -85,6 +86,8 @@ pub struct Wanted {
     pub name: Option<String>,
     /// Another folder that may contain blobs: links into it are followed.
     pub blob_dir: Option<camino::Utf8PathBuf>,
+    /// Layers that need not be hashed again.
+    pub known: Known,
 }
 
 impl From<Arch> for Wanted {
@@ -94,6 +97,7 @@ impl From<Arch> for Wanted {
             variant: None,
             name: None,
             blob_dir: None,
+            known: Known::default(),
         }
     }
 }
