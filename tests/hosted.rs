@@ -6,6 +6,7 @@ use crate::common::{
     self, Entry, Kind, Mounted, Place, dir, entry, file, link, names, pattern, said, sums,
 };
 use crate::machine;
+use crate::registry::{alone, one_image, real::Registry};
 use camino::{Utf8Path, Utf8PathBuf};
 use docker_to_linux::machine::Store;
 use serde_json::{Value, json};
@@ -235,6 +236,34 @@ fn the_same_digests_give_the_same_bytes() {
     // A machine that is somewhere else is the same machine.
     let machine = format!("oci:{}", place.dir.join("target/machines"));
     assert_eq!(disks("oci:app", "other", &["--machine", &machine]), first);
+}
+
+#[test]
+fn a_registry_gives_the_same_bytes_as_a_layout() {
+    let Some(place) = place() else { return };
+    let Some(registry) = Registry::start(&place, "") else {
+        return;
+    };
+    let (layout, digest) = one_image(&place.dir.join("image"));
+    registry.fill(&layout, "v1", &[]);
+    // Its own command is not in it.
+    let name = ["--name", "same", "--as", "hosted", "--cmd", "/sbin/init"];
+    made(&mut make(&place, "oci:image", "layout", &name));
+    let first = sums(&place.dir.join("layout"))["same.img"].clone();
+    let insecure = ["--insecure-registry", &registry.host];
+    // The second time it comes from the cache.
+    for (tag, output) in [(":v1", "new"), (&format!("@{digest}"), "cached")] {
+        let source = format!("docker://{}/team/box{tag}", registry.host);
+        let more = [&name[..], &insecure].concat();
+        let mut command = make(&place, &source, output, &more);
+        alone(&place, &mut command);
+        made(&mut command);
+        assert_eq!(sums(&place.dir.join(output))["same.img"], first, "{tag}");
+    }
+    let gone = format!("docker://{}/team/box:v2", registry.host);
+    let mut command = make(&place, &gone, "out", &insecure);
+    alone(&place, &mut command);
+    refused(&place, command, &["team/box:v2", "no image of that name"]);
 }
 
 /// With nothing in PATH, no engine can be looked for; and as a user who owns nothing.

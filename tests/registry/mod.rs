@@ -4,7 +4,7 @@
 mod fake;
 mod faults;
 mod logins;
-mod real;
+pub mod real;
 
 use crate::common::oci::{Layout, Squeeze, sha256, tar_of};
 use crate::common::{Place, dir, file, machine, names, said};
@@ -78,7 +78,7 @@ fn image(layout: &Layout, arch: &str, text: &str) -> Value {
 }
 
 /// A layout with one image called `v1`; returns its manifest's digest, too.
-fn one_image(at: &Utf8Path) -> (Layout, String) {
+pub fn one_image(at: &Utf8Path) -> (Layout, String) {
     let layout = Layout::new(at);
     let mut manifest = image(&layout, "amd64", "one");
     manifest["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
@@ -96,9 +96,14 @@ fn make(place: &Place, source: &str, more: &[&str]) -> Command {
     }
     command
         .args(["--bootloader-dir", "bootloader", "--no-metadata"])
-        .args(more)
-        .env("PATH", "")
-        .env("HOME", place.dir.join("home"));
+        .args(more);
+    alone(place, &mut command);
+    command
+}
+
+/// Lets a command find no engine, no login of whoever runs the tests, and no other program.
+pub fn alone(place: &Place, command: &mut Command) {
+    command.env("PATH", "").env("HOME", place.dir.join("home"));
     for name in [
         "DOCKER_CONFIG",
         "REGISTRY_AUTH_FILE",
@@ -112,7 +117,6 @@ fn make(place: &Place, source: &str, more: &[&str]) -> Command {
         command.env(name, "http://127.0.0.1:9");
         command.env_remove(name.to_lowercase());
     }
-    command
 }
 
 /// Runs a command that must succeed; returns the SHA-256 of the image.

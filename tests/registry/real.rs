@@ -9,14 +9,15 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 /// A running registry; it ends when this is dropped.
-struct Registry {
+pub struct Registry {
     child: Child,
-    host: String,
+    /// Its address and port.
+    pub host: String,
 }
 
 impl Registry {
     /// Starts one over plain HTTP with these lines in its configuration. `None` (said aloud) where it is missing.
-    fn start(place: &Place, more: &str) -> Option<Registry> {
+    pub fn start(place: &Place, more: &str) -> Option<Registry> {
         Registry::with(place, &format!("http: {{addr: 127.0.0.1:0}}\n{more}"))
     }
 
@@ -48,7 +49,7 @@ impl Registry {
     }
 
     /// Copies what is in the layout to the repository `team/box`.
-    fn fill(&self, layout: &Layout, name: &str, more: &[&str]) {
+    pub fn fill(&self, layout: &Layout, name: &str, more: &[&str]) {
         let mut skopeo = checker(Tool::Skopeo).unwrap();
         content(
             skopeo
