@@ -25,6 +25,8 @@ pub struct Parts {
     pub kernel: String,
     pub initrd: String,
     pub init: String,
+    /// The link to it that the kernel starts.
+    pub start: String,
     pub loader: String,
     pub libc: String,
 }

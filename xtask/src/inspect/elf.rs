@@ -99,15 +99,22 @@ pub(super) fn missing(root: &Root, path: &str, program: Program) -> Vec<(String,
         .as_ref()
         .is_some_and(|i| i.contains("musl"));
     let mut missing = Vec::new();
+    // What a program adds to them holds for its libraries, too.
+    let mut own: Vec<String> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut todo = VecDeque::from([(path.to_owned(), program)]);
     while let Some((user, program)) = todo.pop_front() {
         let home = user.rsplit_once('/').map_or("", |(home, _)| home);
-        let own = program
-            .paths
-            .iter()
-            .map(|p| p.replace("${ORIGIN}", home).replace("$ORIGIN", home));
-        let own: Vec<String> = own.filter(|p| p.starts_with('/')).collect();
+        let paths = program.paths.iter().take(MOST_NAMES).map(|p| {
+            p.replace("${ORIGIN}", home)
+                .replace("$ORIGIN", home)
+                .replace("$LIB", "lib")
+        });
+        for path in paths.filter(|p| p.starts_with('/')) {
+            if own.len() < MOST_NAMES && !own.contains(&path) {
+                own.push(path);
+            }
+        }
         for name in program.needed {
             if seen.len() >= MOST_LIBRARIES || !seen.insert(name.clone()) {
                 continue;

@@ -51,7 +51,7 @@ impl Esp {
 /// The loader in a FAT that no partition type announces.
 pub(super) fn undeclared(disk: &Disk, volumes: &[Volume], found: &mut Findings) {
     for volume in volumes.iter().filter(|v| v.content == "vfat") {
-        let fat = Fat::open(disk, volume.offset, volume.size);
+        let fat = Fat::open(disk, volume.offset);
         let has = |fat: Fat| {
             LOADERS
                 .iter()
@@ -78,7 +78,7 @@ const REBUILD: &str =
 pub(super) fn look(disk: &Disk, volume: &Volume, all: &[Volume], found: &mut Findings) -> Esp {
     let mut esp = Esp::default();
     let on = volume.name();
-    let Some(fat) = Fat::open(disk, volume.offset, volume.size) else {
+    let Some(fat) = Fat::open(disk, volume.offset) else {
         let what = match &*volume.content {
             "empty" => "is empty".to_owned(),
             "vfat" | "unknown" => "has no FAT file system that can be read".to_owned(),
@@ -254,7 +254,7 @@ fn systemd_boot(
     let elsewhere = all.iter().find(|v| v.kind == XBOOTLDR);
     if entries.is_empty() {
         match elsewhere {
-            Some(v) if Fat::open(disk, v.offset, v.size).is_none() => found.note(
+            Some(v) if Fat::open(disk, v.offset).is_none() => found.note(
                 Code::LoaderUnknown,
                 format!("systemd-boot's entries are on {}, which is not read here", v.name()),
                 "nothing; `cargo xtask smoke` boots the image",

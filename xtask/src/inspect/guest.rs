@@ -323,6 +323,11 @@ pub(super) fn is_elsewhere(arguments: &str) -> bool {
         "systemd.volatile",
         "rdinit",
         "nfsroot",
+        "ostree=",
+        "mount.usr",
+        "usrhash",
+        "roothash",
+        "subvol",
     ]
     .iter()
     .any(|word| arguments.contains(word))

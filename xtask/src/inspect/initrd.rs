@@ -27,7 +27,7 @@ pub(super) enum Whole {
 }
 
 /// Kinds of compressed archives.
-const KINDS: [(&[u8], &str); 8] = [
+const KINDS: [(&[u8], &str); 9] = [
     (b"\x1f\x8b", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\xfd7zXZ\0", "xz"),
@@ -36,6 +36,7 @@ const KINDS: [(&[u8], &str); 8] = [
     (b"\x02\x21\x4c\x18", "lz4"),
     (b"\x89LZO\0", "lzop"),
     (b"070701", "cpio"),
+    (b"070702", "cpio"),
 ];
 
 /// Reads an initrd.
@@ -131,12 +132,10 @@ fn whole(input: &mut Counted<impl Read>, mut limit: Limit) -> io::Result<Whole> 
 /// Reads all of an unpacked archive.
 fn packed(plain: impl Read, limit: &mut Limit) -> io::Result<()> {
     let mut plain = Counted::new(plain);
-    if plain.peek(6)? == b"070701" {
-        // There may be several archives, one after another, in one frame.
-        while plain.peek(6)? == b"070701" {
-            cpio(&mut plain, limit)?;
-            zeros(&mut plain)?;
-        }
+    // There may be several archives, one after another, in one frame.
+    while is_cpio(plain.peek(6)?) {
+        cpio(&mut plain, limit)?;
+        zeros(&mut plain)?;
     }
     // To the checksum at the end of the compressed data.
     loop {
@@ -169,15 +168,24 @@ impl Limit {
     }
 }
 
+/// Whether an archive in cpio's "newc" format begins so, with checksums or without.
+fn is_cpio(head: &[u8]) -> bool {
+    head.starts_with(b"070701") || head.starts_with(b"070702")
+}
+
 /// Reads one archive (cpio's "newc") to its trailer.
 fn cpio(input: &mut Counted<impl Read>, limit: &mut Limit) -> io::Result<()> {
     let begun = input.count;
     loop {
+        // Linux needs no trailer.
+        if input.count > begun && input.peek(1)?.is_empty() {
+            return Ok(());
+        }
         let mut header = [0; 110];
         input
             .read_exact(&mut header)
             .map_err(|_| early("in the header of a file"))?;
-        if !header.starts_with(b"070701") {
+        if !is_cpio(&header) {
             return Err(io::Error::other(
                 "the archive has no header where one must be",
             ));

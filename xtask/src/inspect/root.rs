@@ -27,6 +27,11 @@ pub(super) fn named(name: &str, volumes: &[Volume]) -> Named {
         None if volumes.iter().all(Volume::is_understood) => Named::Nothing,
         None => Named::Unknown,
     };
+    // Partitions inside another one are not read.
+    let nothing = match volumes.iter().any(|v| v.content == "extended") {
+        true => Named::Unknown,
+        false => Named::Nothing,
+    };
     let same = |a: &Option<String>, b: &str| a.as_ref().is_some_and(|a| a.eq_ignore_ascii_case(b));
     let by = |kind: &str| {
         let path = format!("/dev/disk/by-{}/", kind.to_ascii_lowercase());
@@ -57,7 +62,7 @@ pub(super) fn named(name: &str, volumes: &[Volume]) -> Named {
         }
         return match volumes.iter().position(|v| same(&v.id, id)) {
             Some(n) => Named::Volume(n),
-            None => Named::Nothing,
+            None => nothing,
         };
     }
     let Some(device) = name.strip_prefix("/dev/") else {
@@ -76,7 +81,7 @@ pub(super) fn named(name: &str, volumes: &[Volume]) -> Named {
     match number {
         Some(number) => match volumes.iter().position(|v: &Volume| v.number == number) {
             Some(n) => Named::Volume(n),
-            None => Named::Nothing,
+            None => nothing,
         },
         None => Named::Unknown,
     }
@@ -230,6 +235,9 @@ pub(super) fn open(disk: &Disk, volume: &Volume, found: &mut Findings) -> Option
             "shut the machine down before its disk is copied",
         );
     }
+    if !journal(disk, volume, &bytes, found) {
+        return None;
+    }
     let root = match Root::open(disk, volume.offset) {
         Ok(root) => root,
         Err(Unread::Feature(why)) => {
@@ -245,11 +253,12 @@ pub(super) fn open(disk: &Disk, volume: &Volume, found: &mut Findings) -> Option
                 true => (Code::JournalDamaged, "the journal"),
                 false => (Code::SuperblockDamaged, "the structure"),
             };
-            found.error(
-                code,
-                format!("{what} of the root file system on {name} is damaged: {why}"),
-                check,
-            );
+            let cause = format!("{what} of the root file system on {name} is damaged: {why}");
+            // Linux leaves out what was not written to the end.
+            match code == Code::JournalDamaged && sb.needs_recovery() {
+                true => found.warning(code, cause, check),
+                false => found.error(code, cause, check),
+            }
             return None;
         }
     };
@@ -261,14 +270,13 @@ pub(super) fn open(disk: &Disk, volume: &Volume, found: &mut Findings) -> Option
         );
         return None;
     }
-    journal(disk, volume, &bytes, found);
     full(&sb, &name, found);
     Some(root)
 }
 
 /// Checks the superblock of an internal journal without anything to recover: Linux loads it at
-/// every mount. `s_jnl_blocks` (0x10c) is a copy of the journal's inode: its first extent.
-fn journal(disk: &Disk, volume: &Volume, sb: &[u8; 1024], found: &mut Findings) {
+/// every mount. Returns whether it is one, or cannot be found. `s_jnl_blocks` (0x10c) is a copy of the journal's inode: its first extent.
+fn journal(disk: &Disk, volume: &Volume, sb: &[u8; 1024], found: &mut Findings) -> bool {
     let le = |at: usize, len: usize| {
         let bytes = sb.get(at..at + len).unwrap_or_default();
         bytes
@@ -280,7 +288,7 @@ fn journal(disk: &Disk, volume: &Volume, sb: &[u8; 1024], found: &mut Findings) 
     let has = le(0x5c, 4) & 4 != 0 && le(0xfd, 1) == 1 && le(0xe0, 4) != 0;
     // An extent header: magic, depth 0; then the first extent: block, length, start.
     if !has || le(0x10c, 2) != 0xf30a || le(0x10c + 6, 2) != 0 || le(0x10c + 12, 4) != 0 {
-        return;
+        return true;
     }
     let block = 1024_u64 << le(0x18, 4).min(6);
     let start = le(0x10c + 18, 2) << 32 | le(0x10c + 20, 4);
@@ -298,7 +306,9 @@ fn journal(disk: &Disk, volume: &Volume, sb: &[u8; 1024], found: &mut Findings) 
             format!("the journal of the root file system on {} has no superblock: Linux refuses to mount it", volume.name()),
             "make a new one: `tune2fs -O ^has_journal` and `tune2fs -j`, or rebuild the image",
         );
+        return false;
     }
+    true
 }
 
 /// Reports a file system without room.

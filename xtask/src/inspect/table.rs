@@ -49,11 +49,16 @@ pub(super) fn look(disk: &Disk, found: &mut Findings) -> Table {
     }
     let empty = sector.iter().all(|b| *b == 0);
     if !signed && (!empty || all.table.is_some()) {
+        // UEFI looks at the table only, and Linux, too, if its arguments have `gpt`.
+        if all.table.is_some() {
+            found.firmware = vec![Firmware::Bios];
+        }
         found.error(
             Code::BootSignature,
-            "the first sector does not end with 55 AA: no firmware takes it for a boot sector or a partition table",
+            "the first sector does not end with 55 AA: no BIOS takes it for a boot sector, and only a GPT can be read behind it",
             "write the bytes 55 AA at offset 510, or rebuild the image",
         );
+        found.firmware.clear();
     }
     all.sector = sector;
     let Some(table) = all.table.clone() else {
@@ -176,20 +181,29 @@ fn places(table: &PartitionTable, size: u64, found: &mut Findings) {
     by_start.sort_by_key(|p| p.start);
     let extended =
         |kind: &table::PartitionType| matches!(kind, table::PartitionType::Mbr(0x05 | 0x0f | 0x85));
+    let gpt = matches!(table.kind, TableIdentity::Gpt(_));
     for pair in by_start.windows(2) {
-        if pair[0].end() > pair[1].start && !pair.iter().any(|p| extended(&p.kind)) {
-            found.error(
-                Code::TableOverlap,
-                format!(
-                    "partition {} begins before partition {} ends",
-                    pair[1].number, pair[0].number
-                ),
-                "rebuild the image: one of them has overwritten the other",
-            );
+        if pair[0].end() <= pair[1].start || pair.iter().any(|p| extended(&p.kind)) {
+            continue;
+        }
+        let cause = format!(
+            "partition {} begins before partition {} ends",
+            pair[1].number, pair[0].number
+        );
+        let cure = "rebuild the image: one of them may have overwritten the other";
+        // Linux and BIOS do not mind, and disks that are also a CD are made so. EDK2 passes over
+        // such entries of a GPT.
+        if gpt && pair.iter().any(|p| p.is_esp()) {
+            found.firmware = vec![Firmware::Uefi];
+            let cause = format!("{cause}: UEFI passes over both, one of which has its boot loader");
+            found.error(Code::TableOverlap, cause, cure);
+            found.firmware.clear();
+        } else {
+            found.warning(Code::TableOverlap, cause, cure);
         }
     }
     if let Some(p) = by_start.first().filter(|p| p.start < head) {
-        found.error(
+        found.warning(
             Code::TableOverlap,
             format!("partition {} begins inside the partition table", p.number),
             "rebuild the image",

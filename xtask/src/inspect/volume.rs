@@ -2,7 +2,7 @@
 //!
 //! Sources of the magic numbers: Linux' own headers of each file system; blkid(8) uses the same.
 
-use crate::disk::table::{FoundPartition, PartitionTable, TableIdentity};
+use crate::disk::table::{FoundPartition, PartitionTable, PartitionType, TableIdentity};
 use crate::format::source::Disk;
 use crate::fs::ext4::Superblock;
 use crate::fs::fat::read::Fat;
@@ -101,6 +101,9 @@ fn of_partition(disk: &Disk, table: &PartitionTable, p: &FoundPartition) -> Volu
     if volume.kind == BIOS_BOOT.to_string() {
         volume.content = "bios-boot".into();
     }
+    if matches!(p.kind, PartitionType::Mbr(0x05 | 0x0f | 0x85)) {
+        volume.content = "extended".into();
+    }
     volume
 }
 
@@ -155,7 +158,7 @@ fn one(disk: &Disk, start: u64, len: u64) -> Volume {
             text(&sb[0x78..0x88]),
         );
         volume.free = Some(superblock.free());
-    } else if let Some(fat) = Fat::open(disk, start, len) {
+    } else if let Some(fat) = Fat::open(disk, start) {
         let label = Some(fat.label.clone()).filter(|l| !l.is_empty() && l != "NO NAME");
         let id = format!("{:04X}-{:04X}", fat.id >> 16, fat.id & 0xffff);
         is("vfat", Some(id), label);

@@ -118,7 +118,7 @@ fn by_bios(
     };
     let n = roots.volumes.iter().position(|v| v.number == number)?;
     let volume = &roots.volumes[n];
-    let fat = Fat::open(roots.disk, volume.offset, volume.size);
+    let fat = Fat::open(roots.disk, volume.offset);
     let files: &dyn Files = match &fat {
         Some(fat) => fat,
         None => roots.get(n, found)?,

@@ -5,13 +5,15 @@ use super::{Firmware, ImageFormat};
 use crate::disk::mbr::BOOT_CODE;
 use crate::disk::table::{self, FoundPartition};
 use crate::error::Report;
+use crate::format::source;
+use crate::fs::fat::read::Fat;
 use crate::model::Arch;
 use crate::model::partition::SECTOR;
 use crate::model::size::Size;
 use crate::tool::Tool;
 use camino::Utf8Path;
 use fs_err as fs;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 /// What an image's contents say about it.
@@ -168,57 +170,11 @@ fn is_ext(file: &std::fs::File, start: u64) -> bool {
 /// The architecture of the boot loader at the default path of UEFI firmware (UEFI Specification
 /// 2.10, 3.5.1.1). `None` if the partition cannot be read.
 fn arch_of(file: &std::fs::File, esp: &FoundPartition) -> Option<Arch> {
-    let window = Window {
-        file: file.try_clone().ok()?,
-        start: esp.start,
-        len: esp.len,
-        at: 0,
-    };
-    let fs = fatfs::FileSystem::new(window, fatfs::FsOptions::new()).ok()?;
-    let dir = fs.root_dir().open_dir("EFI/BOOT").ok()?;
+    let disk = source::raw(file.try_clone().ok()?).ok()?;
+    let fat = Fat::open(&disk, esp.start)?;
+    let has = |name: &str| matches!(fat.find(&format!("EFI/BOOT/{name}")), Ok(Some(_)));
     [(Arch::Amd64, "BOOTX64.EFI"), (Arch::Arm64, "BOOTAA64.EFI")]
         .into_iter()
-        .find(|(_, name)| dir.open_file(name).is_ok())
+        .find(|(_, name)| has(name))
         .map(|(arch, _)| arch)
-}
-
-/// A read-only view of a part of a file.
-struct Window {
-    file: std::fs::File,
-    start: u64,
-    len: u64,
-    at: u64,
-}
-
-impl Read for Window {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX);
-        let n = buf.len().min(left);
-        let n = self
-            .file
-            .read_at(&mut buf[..n], self.start.saturating_add(self.at))?;
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
-impl Write for Window {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seek for Window {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.len.checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
-    }
 }

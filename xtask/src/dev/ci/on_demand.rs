@@ -11,7 +11,7 @@ pub(super) enum When {
 }
 
 /// The tests that need whole machines: their subject, the prefix of their names, and when they run.
-pub(super) const MACHINES: [(&str, &str, When); 21] = [
+pub(super) const MACHINES: [(&str, &str, When); 22] = [
     (
         "the same files from every form of an image",
         "oci::",
@@ -49,6 +49,11 @@ pub(super) const MACHINES: [(&str, &str, When); 21] = [
     ),
     ("facts of an old home", "old_home::", When::Always),
     ("verdicts on whole machines", "smoke::", When::Always),
+    (
+        "what inspect says of broken machines",
+        "broken::real::",
+        When::Full,
+    ),
     ("a login for one boot", "boot_verb::", When::Always),
     (
         "logins, network and growth",

@@ -76,6 +76,11 @@ pub fn open(path: &Utf8Path) -> Result<Opened, SourceError> {
     of_file(file, true)
 }
 
+/// The contents of a raw image.
+pub fn raw(file: File) -> io::Result<Disk> {
+    Ok(Arc::new(Part::whole(file)?))
+}
+
 /// Opens the image in a file. `packed`: whether it may be compressed.
 fn of_file(file: File, packed: bool) -> Result<Opened, SourceError> {
     let part = Part::whole(file)?;

@@ -140,7 +140,8 @@ impl Source for Vhdx {
                 buf.fill(0);
                 return Ok(());
             }
-            self.part.read_exact((entry >> 20) * MIB + skip, buf)
+            self.part
+                .read_exact(((entry >> 20) * MIB).saturating_add(skip), buf)
         })
     }
 }

@@ -72,9 +72,9 @@ fn wrong(what: &str) -> io::Error {
 }
 
 impl Fat {
-    /// Opens the file system in the `len` bytes of `disk` from `start` on. `None` if its boot
+    /// Opens the file system that begins at byte `start` of `disk`. `None` if its boot
     /// sector is not that of a FAT.
-    pub fn open(disk: &Disk, start: u64, len: u64) -> Option<Fat> {
+    pub fn open(disk: &Disk, start: u64) -> Option<Fat> {
         let mut boot = [0; 512];
         disk.read_at(start, &mut boot).ok()?;
         let sector = le(&boot, 11, 2);
@@ -97,7 +97,7 @@ impl Fat {
         let data = reserved + tables * per_table + root_sectors;
         let clusters = sectors.checked_sub(data)? / per_cluster;
         let size = sectors * sector;
-        if clusters == 0 || per_table == 0 || size > len {
+        if clusters == 0 || per_table == 0 || start.checked_add(size).is_none() {
             return None;
         }
         let (bits, more) = match clusters {
