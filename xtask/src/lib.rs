@@ -19,6 +19,7 @@ pub mod format;
 pub mod fs;
 pub mod github;
 pub mod guest;
+mod hasher;
 mod hex;
 pub mod host;
 pub mod inspect;

@@ -2,8 +2,8 @@
 //! or into parts (a release asset must be smaller than 2 GiB), with the checksums of all of them.
 
 use super::batch::Batch;
-use super::digest::{Hasher, ZEROS};
 use super::pack::Packer;
+use crate::hasher::{Hasher, ZEROS};
 use crate::model::Packing;
 use crate::output::{Access, Pending};
 use crate::shell::quote;

@@ -361,11 +361,11 @@ fn apply(
     }
     let mut packed = match blob.checked {
         true => Hashed::unhashed(blob.bytes),
-        false => Hashed::new(blob.bytes),
+        false => Hashed::new(blob.bytes).map_err(failed)?,
     };
     let plain = tar::Unpacked::new(packed.clone()).map_err(failed)?;
     let left_over = plain.left_over();
-    let mut plain = Hashed::new(Box::new(budget.unpacked(plain)));
+    let mut plain = Hashed::new(Box::new(budget.unpacked(plain))).map_err(failed)?;
     let mut done = layers.apply(plain.clone());
     // If a limit is exceeded, nothing more is read, not even for the digest.
     if let Err(error) = &done

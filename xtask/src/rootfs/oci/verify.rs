@@ -1,7 +1,7 @@
 //! Checks digests and sizes while bytes are read.
 
+use crate::hasher::Hasher;
 use crate::model::Digest;
-use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
 use std::io::{self, Read};
 use std::rc::Rc;
@@ -11,22 +11,22 @@ pub(super) fn path(digest: Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// A stream that hashes what is read from it. Clones read the same stream: one can be passed on,
+/// A stream whose bytes are hashed in another thread while they are used. Clones read the same stream: one can be passed on,
 /// and another one asked for the digest.
 #[derive(Clone)]
 pub(super) struct Hashed(Rc<RefCell<Inner>>);
 
 struct Inner {
     stream: Box<dyn Read>,
-    hash: Option<Sha256>,
+    /// `None` for a stream that checks its digest itself.
+    hash: Option<Hasher>,
 }
 
 impl Hashed {
-    pub(super) fn new(stream: Box<dyn Read>) -> Hashed {
-        Hashed(Rc::new(RefCell::new(Inner {
-            stream,
-            hash: Some(Sha256::new()),
-        })))
+    /// Starts the thread.
+    pub(super) fn new(stream: Box<dyn Read>) -> io::Result<Hashed> {
+        let hash = Some(Hasher::new()?);
+        Ok(Hashed(Rc::new(RefCell::new(Inner { stream, hash }))))
     }
 
     /// A stream that checks its digest itself.
@@ -34,10 +34,14 @@ impl Hashed {
         Hashed(Rc::new(RefCell::new(Inner { stream, hash: None })))
     }
 
-    /// Reads to the end; returns the digest of everything, if it was computed.
+    /// Reads to the end; returns the digest of everything, if it was computed. The second call
+    /// returns none.
     pub(super) fn finish(&mut self) -> io::Result<Option<Digest>> {
         io::copy(self, &mut io::sink())?;
-        Ok(self.0.borrow().hash.clone().map(Digest::from))
+        let Some(hash) = self.0.borrow_mut().hash.take() else {
+            return Ok(None);
+        };
+        Ok(Digest::from_hex(&hash.finish()?))
     }
 }
 
@@ -46,7 +50,7 @@ impl Read for Hashed {
         let mut inner = self.0.borrow_mut();
         let n = inner.stream.read(buf)?;
         if let Some(hash) = &mut inner.hash {
-            hash.update(&buf[..n]);
+            hash.update(&buf[..n])?;
         }
         Ok(n)
     }
