@@ -94,6 +94,9 @@ pub(super) struct InFile {
 /// file, larger ones read contents that are not needed.
 const WINDOW: usize = 8 << 10;
 
+/// Bytes per read while the contents between the headers are small.
+const MANY: usize = 64 << 10;
+
 impl InFile {
     pub(super) fn new(file: File, budget: &Budget) -> io::Result<InFile> {
         let meta = file.metadata()?;
@@ -127,7 +130,15 @@ impl TarInput for InFile {
             let end = self.start + self.window.len() as u64;
             if self.at < self.start || self.at >= end {
                 let left = self.size.saturating_sub(self.at);
-                let most = usize::try_from(left).map_or(WINDOW, |left| left.min(WINDOW));
+                // Small files follow each other: then more is read at once.
+                let size = match self.at >= end
+                    && self.at - end < WINDOW as u64
+                    && !self.window.is_empty()
+                {
+                    true => MANY,
+                    false => WINDOW,
+                };
+                let most = usize::try_from(left).map_or(size, |left| left.min(size));
                 self.window.resize(most, 0);
                 let n = self.store.read_at(&mut self.window, self.base + self.at)?;
                 self.window.truncate(n);
