@@ -85,6 +85,8 @@ mod setup;
 #[cfg(target_os = "linux")]
 mod smoke;
 #[cfg(target_os = "linux")]
+mod targets;
+#[cfg(target_os = "linux")]
 mod tars;
 #[cfg(target_os = "linux")]
 mod terminal;

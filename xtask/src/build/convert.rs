@@ -310,6 +310,8 @@ fn metadata(
     let same =
         matches!((from.canonicalize_utf8(), to.canonicalize_utf8()), (Ok(a), Ok(b)) if a == b);
     if !same {
+        // Their pages name files that may not be there.
+        manifest.targets.clear();
         // Earlier conversions to that folder stay in its manifest.
         manifest.artifacts = manifest_in(to, &manifest.name)?
             .filter(|old| old.id == manifest.id)

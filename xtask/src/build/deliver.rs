@@ -5,7 +5,7 @@ use super::input::Unchecked;
 use crate::deliver::artifact;
 use crate::deliver::manifest::{self, Manifest};
 use crate::deliver::sbom::Inventory;
-use crate::deliver::{Delivery, Emit, Metadata, WriteJob};
+use crate::deliver::{Delivery, Emit, Metadata, WriteJob, pages};
 use crate::error::Report;
 use crate::format::{self, Sink};
 use crate::model::{Format, MIB, Packing, Size};
@@ -178,17 +178,21 @@ pub(super) fn image(
     };
     // Nothing gets its name before everything that it was made of is known to be right.
     unchecked.into_iter().try_for_each(Unchecked::finish)?;
+    let pages = match &metadata {
+        Some(_) => pages::write(plan, &artifacts, set.dir())?,
+        None => Vec::new(),
+    };
+    // The metadata files of an earlier image do not describe this one; nor do its pages, but for
+    // those that are replaced.
+    let mut stale: Vec<String> = pages::names(&plan.name).collect();
+    if metadata.is_none() {
+        stale.push(manifest::file_name(&plan.name));
+        stale.push(manifest::spdx_name(&plan.name));
+    }
     let delivery = Delivery {
         artifacts,
-        others: Vec::new(),
-        // The metadata files of an earlier image do not describe this one.
-        stale: match metadata {
-            Some(_) => Vec::new(),
-            None => vec![
-                manifest::file_name(&plan.name),
-                manifest::spdx_name(&plan.name),
-            ],
-        },
+        others: pages,
+        stale,
         metadata,
         sums: job.sums,
     };

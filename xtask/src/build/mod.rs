@@ -146,7 +146,10 @@ impl Request {
     fn complete(&self, found: Found) -> Result<Found, Report> {
         let found = self.overrides.apply(found)?;
         self.files.check(&found.recipe.formats)?;
-        plan::check(arch_of(&found), &found.recipe)?;
+        let arch = arch_of(&found);
+        plan::check(arch, &found.recipe)?;
+        let boot = plan::boot_mode(arch, &found.recipe)?;
+        plan::targets::check(&found.name, arch, boot, &found.recipe)?;
         Ok(found)
     }
 }

@@ -4,9 +4,10 @@ use crate::engine;
 use crate::error::Report;
 use crate::model::{
     Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, NamedVolume, SectorSize, Service,
-    TableKind, VolumesOn,
+    TableKind, Target, VolumesOn,
 };
-use crate::recipe::{self, Found};
+use crate::plan::targets::{self, FormatsBy, Platform};
+use crate::recipe::{self, Found, Recipe};
 use crate::rootfs::oci::Config;
 use std::collections::BTreeMap;
 
@@ -31,7 +32,9 @@ pub struct Overrides {
     pub sector_size: Option<SectorSize>,
     /// Size of the disk in bytes, or automatic.
     pub size: Option<DiskSize>,
-    /// Formats to write; if empty, the recipe's.
+    /// Platforms that the image is made for; if empty, the recipe's.
+    pub targets: Vec<Target>,
+    /// Formats to write; if empty, those of the targets, or else the recipe's.
     pub formats: Vec<Format>,
     /// How to compress the clusters of a qcow2 image.
     pub compression: Option<Compression>,
@@ -107,6 +110,7 @@ impl Overrides {
         if !self.formats.is_empty() {
             recipe.formats.clone_from(&self.formats);
         }
+        self.apply_targets(recipe);
         recipe.compression = self.compression.unwrap_or(recipe.compression);
         if let Some(host) = &self.hostname {
             recipe.hostname = Some(host.clone());
@@ -123,5 +127,27 @@ impl Overrides {
         recipe.named_volumes.retain(|old| !replaced(old));
         recipe.named_volumes.extend(given.iter().cloned());
         Ok(found)
+    }
+
+    /// What is given here wins: `targets` over the recipe's, and `formats` over the formats of the
+    /// recipe's targets. Those that import none of these formats then only shape the machine, so that
+    /// it is the same in every format.
+    fn apply_targets(&self, recipe: &mut Recipe) {
+        if !self.targets.is_empty() {
+            recipe.targets.clone_from(&self.targets);
+        }
+        let by = match (self.targets.is_empty(), self.formats.is_empty()) {
+            (_, false) => FormatsBy::Formats,
+            (false, true) => FormatsBy::Targets,
+            (true, true) => FormatsBy::Recipe,
+        };
+        targets::complete(recipe, by);
+        if by == FormatsBy::Formats && self.targets.is_empty() {
+            let formats = &recipe.formats;
+            let row = |target: &Target| Platform::of(*target);
+            recipe
+                .targets
+                .retain(|target| row(target).format_of(formats).is_some());
+        }
     }
 }

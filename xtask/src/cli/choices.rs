@@ -39,7 +39,7 @@ mod tests {
     use crate::engine;
     use crate::model::{
         Arch, BootEntryKind, BootMode, Compression, Format, Join, Packing, Service, TableKind,
-        VolumesOn,
+        Target, VolumesOn,
     };
     use crate::vm::{DiskBus, Firmware};
 
@@ -64,6 +64,7 @@ mod tests {
         check::<Join>(2);
         check::<Service>(3);
         check::<TableKind>(2);
+        check::<Target>(Target::ALL.len());
         check::<VolumesOn>(2);
         check::<DiskBus>(5);
         check::<Firmware>(2);

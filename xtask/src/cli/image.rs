@@ -10,7 +10,7 @@ use crate::engine;
 use crate::error::Report;
 use crate::machine::Store;
 use crate::model::{
-    Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, SectorSize, TableKind,
+    Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, SectorSize, TableKind, Target,
 };
 use crate::place;
 use crate::recipe::{self, Found};
@@ -24,6 +24,7 @@ use std::time::Instant;
   cargo xtask image debian alpine
   cargo xtask image debian --base debian:bookworm-slim --size 8G
   cargo xtask image debian --build-arg KERNEL=linux-image-cloud-amd64
+  cargo xtask image debian --target aws,azure
   cargo xtask image --container nginx:1.27
   cargo xtask image --dockerfile ./Dockerfile
   cargo xtask image --container oci:DIR:TAG
@@ -77,7 +78,11 @@ pub(super) struct Args {
     size: Option<DiskSize>,
     #[command(flatten)]
     volumes: super::volumes::Args,
-    /// Formats to write, separated by commas
+    /// Platforms to make the image for, separated by commas: they decide the formats, and a page next
+    /// to the image says how to import it there. `targets` lists what each accepts
+    #[arg(long, value_delimiter = ',', value_name = "TARGET", value_parser = choices::of::<Target>())]
+    target: Vec<Target>,
+    /// Formats to write, separated by commas, instead of the targets' or the recipe's
     #[arg(long, value_delimiter = ',', value_name = "FORMAT", value_parser = choices::of::<Format>())]
     format: Vec<Format>,
     /// How the clusters of qcow2 images are compressed, instead of the recipe's
@@ -212,6 +217,7 @@ fn overrides(args: &Args) -> Result<Overrides, Report> {
         table: args.table,
         sector_size: args.sector_size,
         size: args.size,
+        targets: args.target.clone(),
         formats: args.format.clone(),
         compression: args.compression,
         hostname: args.hostname.clone(),

@@ -26,6 +26,7 @@ mod setup;
 mod smoke;
 mod summary;
 mod table;
+mod targets;
 mod upload;
 mod verify;
 mod volumes;
@@ -81,6 +82,8 @@ pub enum Verb {
     Inspect(inspect::Args),
     /// List the recipes
     List(list::Args),
+    /// List the platforms that images can be made for, and what each accepts
+    Targets(targets::Args),
     /// Build, list, export and import ready machines, which containers are put into
     Machine(machine::Args),
     /// Write a recipe of your own to start from
@@ -182,6 +185,7 @@ pub fn run(verb: Verb, console: Console) -> anyhow::Result<ExitCode> {
             image::run(&args, console)?;
         }
         Verb::List(args) => list::run(&args)?,
+        Verb::Targets(args) => targets::run(&args)?,
         Verb::Machine(args) => machine::run(&args, console)?,
         Verb::Recipe(args) => recipe::run(&args, console)?,
         Verb::Completions(args) => completions::run(&args)?,

@@ -5,7 +5,7 @@ use crate::model::Size;
 use crate::place;
 use crate::shell;
 use crate::vm::ImageFormat;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use std::os::unix::fs::MetadataExt;
 
 /// A few lines about an image. `recipe` is the recipe's name as given by the user, if there was
@@ -38,10 +38,24 @@ pub(super) fn of(built: &Built, recipe: Option<&str>) -> Vec<String> {
         );
     }
     row("login", logins(&built.logins));
+    for page in pages(built) {
+        row("import", format!("see {page}"));
+    }
     if let Some(next) = next(built, recipe) {
         row("next", next);
     }
     lines
+}
+
+/// The pages that say how the image is imported, if they were written.
+pub(super) fn pages(built: &Built) -> Vec<Utf8PathBuf> {
+    let Some(dir) = built.files.first().and_then(|file| file.parent()) else {
+        return Vec::new();
+    };
+    let plan = &built.plan;
+    let pages = plan.targets.iter();
+    let pages = pages.map(|target| dir.join(target.page_name(&plan.name)));
+    pages.filter(|page| page.is_file()).collect()
 }
 
 fn file(path: &Utf8Path) -> String {

@@ -8,7 +8,7 @@ use crate::error::Report;
 use crate::format::digest::sha256;
 use crate::format::target::join_command;
 use crate::model::partition::SECTOR;
-use crate::model::{Arch, BootMode, Compression, Format, Packing};
+use crate::model::{Arch, BootMode, Compression, Format, Packing, Target};
 use crate::plain::{self, PlainName};
 use crate::plan::{self, Plan};
 use crate::recipe::{self, Found};
@@ -60,6 +60,9 @@ pub struct Manifest {
     /// Settings that the machine takes over from its container, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
+    /// Platforms that the image was made for. `<name>.<target>.md` says how it is imported on each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
     /// The list of installed packages.
     pub packages: Option<Packages>,
     /// The files of the image, one for each format.
@@ -316,6 +319,7 @@ impl Manifest {
                 volumes: c.volumes.clone(),
                 healthcheck: c.healthcheck.is_some(),
             }),
+            targets: plan.targets.clone(),
             packages: None,
             artifacts: Vec::new(),
         }

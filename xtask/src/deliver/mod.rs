@@ -5,6 +5,7 @@ pub mod artifact;
 pub mod free_space;
 mod job;
 pub mod manifest;
+pub mod pages;
 pub mod sbom;
 pub mod secret;
 pub mod sums;

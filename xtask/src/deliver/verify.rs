@@ -149,6 +149,12 @@ fn check_manifest(
             check_raw(dir, name, manifest, artifact, problems);
         }
     }
+    for target in &manifest.targets {
+        let page = target.page_name(&manifest.name);
+        if !said.contains_key(&page[..]) {
+            problems.push(format!("{page} has no checksum"));
+        }
+    }
     match &manifest.packages {
         None => problems.push(format!("{name} has no list of packages")),
         Some(packages) if !said.contains_key(&packages.file[..]) => {

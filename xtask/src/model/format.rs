@@ -44,6 +44,21 @@ impl Format {
         Format::Vhdx,
     ];
 
+    /// Its name, as recipes and `--format` write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Raw => "raw",
+            Format::Qcow2 => "qcow2",
+            Format::Vdi => "vdi",
+            Format::Vmdk => "vmdk",
+            Format::VmdkStream => "vmdk-stream",
+            Format::Ova => "ova",
+            Format::Vhd => "vhd",
+            Format::VhdFixed => "vhd-fixed",
+            Format::Vhdx => "vhdx",
+        }
+    }
+
     /// File name extension of an image, without the first dot.
     pub fn extension(self) -> &'static str {
         match self {

@@ -10,6 +10,7 @@ mod machine;
 pub mod partition;
 mod reference;
 pub mod size;
+mod target;
 mod transport;
 mod volume;
 
@@ -19,5 +20,6 @@ pub use format::{Compression, Format, Packing};
 pub use machine::{Arch, BootEntryKind, BootMode, Join, Service};
 pub use reference::{Reference, ReferenceError, is_host};
 pub use size::{GIB, MIB, Size};
+pub use target::Target;
 pub use transport::{Transport, TransportError};
 pub use volume::{NamedVolume, VolumeError, VolumesOn, volume_path};

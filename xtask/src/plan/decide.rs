@@ -1,8 +1,9 @@
 //! From a recipe and the facts of a root file system to a plan.
 
 use super::outline::EXTLINUX_DIR;
+use super::rules::{MBR_LIMIT, MBR_MOST, USE_GPT};
 use super::sizes::Sizes;
-use super::{BootEntry, Disk, Facts, Outline, Partition, Plan, Role, Root, Table, esp};
+use super::{BootEntry, Disk, Facts, Outline, Partition, Plan, Role, Root, Table, esp, targets};
 use crate::error::Report;
 use crate::fs::ext4;
 use crate::model::size::{MIB, Size};
@@ -16,9 +17,6 @@ const FIRST: u64 = MIB;
 /// Space after the last partition of a GPT disk, in bytes. The backup table needs 33 sectors; a
 /// full MiB keeps the disk a multiple of 1 MiB.
 const GPT_TAIL: u64 = MIB;
-
-/// Largest disk that an MBR can address: 2^32 sectors of 512 bytes.
-const MBR_MOST: u64 = (1 << 32) * 512;
 
 impl Plan {
     /// Makes all remaining decisions about a machine, once its root file system is complete.
@@ -61,6 +59,7 @@ impl Plan {
             entries: facts.entries,
             container: outline.container.clone(),
             formats: recipe.formats.clone(),
+            targets: recipe.targets.clone(),
         })
     }
 }
@@ -120,11 +119,7 @@ fn disk(outline: &Outline, recipe: &Recipe, facts: &Facts) -> Result<Disk, Repor
     } = Sizes::decide(recipe, facts, around)?;
     let around = around.saturating_add(volumes_len);
     let (most, why, cure) = match table {
-        TableKind::Mbr => (
-            MBR_MOST.saturating_sub(around),
-            "an MBR can address at most 2 TiB",
-            "use `table: gpt` (--table gpt), or a smaller size",
-        ),
+        TableKind::Mbr => (MBR_MOST.saturating_sub(around), MBR_LIMIT, USE_GPT),
         // systemd-boot cannot read ext4: the kernel must be able to read it by itself.
         TableKind::Gpt if boot == BootMode::Uefi => (
             ext4::LARGEST_64BIT,
@@ -198,6 +193,7 @@ fn disk(outline: &Outline, recipe: &Recipe, facts: &Facts) -> Result<Disk, Repor
         partitions,
     };
     disk.validate()?;
+    targets::check_size(recipe, disk.size)?;
     Ok(disk)
 }
 

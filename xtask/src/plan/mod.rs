@@ -16,6 +16,7 @@ mod outline;
 mod rules;
 mod signal;
 mod sizes;
+pub mod targets;
 #[cfg(test)]
 mod tests;
 mod volumes;
@@ -32,7 +33,7 @@ pub use signal::Signal;
 pub use volumes::{VOLUMES_DIR, Volume, Volumes, occupied};
 
 use crate::error::Report;
-use crate::model::{Arch, BootMode, Format, Size};
+use crate::model::{Arch, BootMode, Format, Size, Target};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -66,6 +67,9 @@ pub struct Plan {
     pub container: Option<Container>,
     /// Formats to write.
     pub formats: Vec<Format>,
+    /// The platforms that it is made for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
 }
 
 /// The disk and its partition table. All offsets and lengths are in bytes, multiples of 4096.

@@ -1,7 +1,8 @@
 //! Which settings of a recipe an architecture supports.
 
 use crate::error::Report;
-use crate::model::{Arch, BootEntryKind, BootMode, SectorSize, TableKind};
+use crate::model::size::Size;
+use crate::model::{Arch, BootEntryKind, BootMode, DiskSize, SectorSize, TableKind};
 use crate::recipe::Recipe;
 
 /// The boot mode for an architecture and a recipe, or why there is none.
@@ -26,7 +27,16 @@ pub fn check(arch: Arch, recipe: &Recipe) -> Result<(), Report> {
         )
         .hint("use `boot: hybrid` or `boot: uefi`, or remove `boot-entry: uki`"));
     }
-    table(boot, recipe.table)?;
+    let table = table(boot, recipe.table)?;
+    if let (TableKind::Mbr, DiskSize::Fixed(Size(size))) = (table, recipe.size)
+        && size > MBR_MOST
+    {
+        return Err(Report::mistake(format!(
+            "a disk of {} is too large: {MBR_LIMIT}",
+            Size(size)
+        ))
+        .hint(USE_GPT));
+    }
     if recipe.sector_size == SectorSize::B512 {
         return Ok(());
     }
@@ -46,6 +56,15 @@ pub fn check(arch: Arch, recipe: &Recipe) -> Result<(), Report> {
         Some(format) => Err(format.no_sectors_of(bytes)),
     }
 }
+
+/// Largest disk that an MBR can address: 2^32 sectors of 512 bytes.
+pub(super) const MBR_MOST: u64 = (1 << 32) * 512;
+
+/// Why a larger disk is refused.
+pub(super) const MBR_LIMIT: &str = "an MBR can address at most 2 TiB";
+
+/// What to do about it.
+pub(super) const USE_GPT: &str = "use `table: gpt` (--table gpt), or a smaller size";
 
 /// The partition table for a boot mode and a recipe, or why there is none.
 pub(super) fn table(mode: BootMode, wanted: Option<TableKind>) -> Result<TableKind, Report> {

@@ -1,6 +1,6 @@
 //! The sizes of the root file system and of the volumes.
 
-use super::{Facts, VolumesFacts};
+use super::{Facts, VolumesFacts, targets};
 use crate::error::Report;
 use crate::fs::ext4;
 use crate::model::DiskSize;
@@ -32,10 +32,13 @@ impl Sizes {
             Some(facts) => bounds(recipe.volumes_size, facts)?,
         };
         let sizes = match recipe.size {
-            DiskSize::Auto => Sizes {
-                root: usual(),
-                volumes: wanted,
-            },
+            DiskSize::Auto => {
+                let rest = targets::least(recipe).saturating_sub(around + wanted);
+                Sizes {
+                    root: usual().max(rest.next_multiple_of(MIB)),
+                    volumes: wanted,
+                }
+            }
             DiskSize::Fixed(Size(size)) => {
                 let size = size.checked_next_multiple_of(MIB).unwrap_or(u64::MAX);
                 let others = around.saturating_add(least);

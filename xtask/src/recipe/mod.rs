@@ -25,7 +25,7 @@ pub use smoke::{Policy, Smoke};
 
 use crate::model::{
     Arch, BootEntryKind, BootMode, Compression, DiskSize, Format, NamedVolume, SectorSize, Service,
-    Size, TableKind, VolumesOn,
+    Size, TableKind, Target, VolumesOn,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,7 +94,10 @@ pub struct Recipe {
     /// More volumes, as `NAME:/path`, or `NAME:/path:ro` if the machine may only read it. A path that
     /// is a `VOLUME` of the container gets this name.
     pub named_volumes: Vec<NamedVolume>,
-    /// Image formats to write.
+    /// Platforms that the image is made for. They decide the formats, and a page next to the image
+    /// says how it is imported there. `cargo xtask targets` lists them.
+    pub targets: Vec<Target>,
+    /// Image formats to write. Default: those of `targets`, or else raw.
     pub formats: Vec<Format>,
     /// How the clusters of a qcow2 image are compressed.
     pub compression: Compression,
@@ -132,6 +135,7 @@ impl Default for Recipe {
             volumes: VolumesOn::default(),
             volumes_size: DiskSize::Auto,
             named_volumes: Vec::new(),
+            targets: Vec::new(),
             formats: vec![Format::Raw],
             compression: Compression::None,
             smoke: Smoke::default(),
