@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Every input, in the order of `action.yml`; a test compares the two.
-pub(super) const NAMES: [&str; 19] = [
+pub(super) const NAMES: [&str; 20] = [
     "recipe",
     "dockerfile",
     "context",
@@ -20,6 +20,7 @@ pub(super) const NAMES: [&str; 19] = [
     "machine",
     "base",
     "boot",
+    "target",
     "format",
     "size",
     "sector-size",
@@ -146,6 +147,7 @@ pub(super) fn read(
         let same = [
             "base",
             "boot",
+            "target",
             "size",
             "sector-size",
             "volumes",
@@ -170,7 +172,12 @@ pub(super) fn read(
     let form = [("format", text("format")), ("compress", text("compress"))];
     let image = line(&output, &form);
     let trial = text("compress").map(|_| {
-        let mut trial = line(&format!("{output}/{SMOKE}"), &[("format", Some("raw"))]);
+        // Targets refuse formats that they do not import.
+        let format = match text("target") {
+            Some(_) => text("format"),
+            None => Some("raw"),
+        };
+        let mut trial = line(&format!("{output}/{SMOKE}"), &[("format", format)]);
         trial.insert(0, "--no-metadata".into());
         trial
     });

@@ -8,6 +8,7 @@ pub use outcome::RESULT;
 
 use super::console::Console;
 use super::image;
+use super::summary;
 use super::upload;
 use crate::build::Built;
 use crate::cleanup::Guard;
@@ -93,6 +94,7 @@ fn work(inputs: &Inputs, run: &mut Run, log: &Log, console: Console) -> anyhow::
     };
     run.manifest = metadata_file(manifest::file_name);
     run.sbom = metadata_file(manifest::spdx_name);
+    run.pages = made.iter().flat_map(summary::pages).collect();
     if inputs.smoke && inputs.trial.is_none() {
         test_boots(&made, inputs, run, log, console)?;
     }
@@ -197,6 +199,7 @@ fn bootable(made: &Built) -> Result<&Utf8Path, Report> {
 fn assets(run: &Run) -> Vec<Utf8PathBuf> {
     let images = run.images.iter().map(|i| &i.path);
     let all = images.chain(&run.manifest).chain(&run.sbom);
+    let all = all.chain(&run.pages);
     all.cloned().collect()
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Run {
     pub(super) images: Vec<ImageFile>,
     pub(super) manifest: Option<Utf8PathBuf>,
     pub(super) sbom: Option<Utf8PathBuf>,
+    /// The pages that say how the images are imported.
+    pub(super) pages: Vec<Utf8PathBuf>,
     pub(super) boots: Vec<Boot>,
     /// Whether a boot was requested.
     pub(super) smoke: bool,
