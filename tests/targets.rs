@@ -2,7 +2,7 @@
 
 use crate::common::{self, Place, content, names, sums};
 use docker_to_linux::deliver::manifest::Manifest;
-use docker_to_linux::model::{Format, MIB, Size, Target};
+use docker_to_linux::model::{Format, GIB, Size, Target};
 use docker_to_linux::plan::targets::{ALL, Platform};
 use docker_to_linux::tool::Tool;
 use docker_to_linux::vm::ImageFormat;
@@ -50,12 +50,15 @@ impl Place {
     }
 }
 
-/// Asks qemu-img whether `file` is in `format` and holds a disk of `size` bytes. Not for an OVA, which
-/// tar reads.
+/// Asks qemu-img whether `file` is in `format` and holds a disk of `size` bytes. Archives are for tar.
 fn check_format(file: &camino::Utf8Path, format: Format, size: u64) {
     let Some(qemu) = ImageFormat::written(format) else {
         let list = content(Command::new("tar").arg("-tf").arg(file));
-        assert_eq!(list.lines().next(), Some("box.ovf"), "{list}");
+        let first = match format {
+            Format::Gcp => "disk.raw",
+            _ => "box.ovf",
+        };
+        assert_eq!(list.lines().next(), Some(first), "{list}");
         return;
     };
     let Some(mut checker) = common::checker(Tool::QemuImg) else {
@@ -96,7 +99,7 @@ fn every_target_makes_an_image_with_its_page() {
         assert_eq!(manifest.targets, [target]);
         let size = manifest.disk.size;
         assert!(
-            size.is_multiple_of(MIB) && size >= row.least,
+            size.is_multiple_of(format.unit()) && size >= row.least,
             "{target}: {size}"
         );
         let [artifact] = &manifest.artifacts[..] else {
@@ -183,6 +186,51 @@ fn several_targets_share_files_and_are_reproducible() {
 }
 
 #[test]
+fn google_gets_the_disk_in_a_tar() {
+    let Some(p) = Place::new() else { return };
+    p.for_targets("gcp", &["--format", "raw,gcp"]);
+    let packed = p.out.join("box.gcp.tar.gz");
+    content(
+        Command::new("tar")
+            .arg("-xSf")
+            .arg(&packed)
+            .current_dir(&p.tmp),
+    );
+    assert_eq!(names(&p.tmp), ["disk.raw"]);
+    let disk = p.tmp.join("disk.raw");
+    assert_eq!(fs::metadata(&disk).unwrap().len(), GIB);
+    content(Command::new("cmp").arg(&disk).arg(p.out.join("box.img")));
+    // The magic of the old GNU format.
+    let script = "gzip -dc box.gcp.tar.gz | dd bs=1 skip=257 count=8 status=none";
+    let magic = content(Command::new("sh").args(["-c", script]).current_dir(&p.out));
+    assert_eq!(magic, "ustar  \0");
+    // `inspect` finds the same in both, but for the name of the format.
+    let look = |file: &str| -> serde_json::Value {
+        let out = p
+            .xtask(&["-q", "inspect", "--json", file])
+            .output()
+            .unwrap();
+        serde_json::from_slice(&out.stdout).unwrap()
+    };
+    let (raw, tar) = (look("out/box.img"), look("out/box.gcp.tar.gz"));
+    assert!(raw["partitions"].is_array(), "{raw}");
+    assert_eq!(raw["partitions"], tar["partitions"]);
+    // A size of one's own is rounded up, and a raw image that is not whole GiB is refused.
+    p.for_targets("gcp", &["--size", "1100M"]);
+    assert_eq!(p.box_manifest().disk.size, 2 * GIB);
+    p.for_targets("usb", &[]);
+    let out = p
+        .xtask(&["-q", "convert", "out/box.img", "--format", "gcp"])
+        .output()
+        .unwrap();
+    let said = common::said(&out);
+    assert!(
+        !out.status.success() && said.contains("whole GiB only"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_missing_page_is_found() {
     let Some(p) = Place::new() else { return };
     p.for_targets("usb", &[]);
@@ -250,6 +298,11 @@ fn what_a_target_cannot_run_is_refused_in_one_line() {
             "box",
             "--target proxmox --name my_box",
             "Proxmox VE refuses the name \"my_box\"",
+        ),
+        (
+            "box",
+            "--target gcp --name my_box",
+            "Google Cloud refuses the name \"my_box\"",
         ),
         ("box", "--target azure --size 19M", "needs at least 20 MiB"),
         ("box", "--target azure --size 3T", "needs at most 2040 GiB"),

@@ -92,7 +92,7 @@ fn need(job: &WriteJob<'_>, content: u64) -> (u64, bool) {
     let mut need = 0;
     let mut most = job.packing.is_some();
     for format in job.formats {
-        most |= matches!(format, Format::VmdkStream | Format::Ova)
+        most |= matches!(format, Format::VmdkStream | Format::Ova | Format::Gcp)
             || (*format == Format::Qcow2 && job.options.compression != Compression::None);
         let detour = (job.packing.is_some() || job.split.is_some())
             && !crate::format::stream::ascends(*format);

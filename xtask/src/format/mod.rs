@@ -5,6 +5,7 @@ mod batch;
 mod blocks;
 pub mod bmap;
 pub mod digest;
+pub mod gcp;
 pub mod ova;
 pub mod pack;
 mod pool;
@@ -115,6 +116,7 @@ pub fn open(format: Format, file: File, size: u64, options: &Options) -> io::Res
         Format::Vhd => Box::new(vhd::Vhd::new(file, size, options)?),
         Format::VhdFixed => Box::new(vhd::VhdFixed::new(file, size, options)?),
         Format::Vhdx => Box::new(vhdx::Vhdx::new(file, size, options)?),
+        Format::Gcp => Box::new(gcp::Gcp::new(file, size, options)?),
     })
 }
 

@@ -40,7 +40,13 @@ pub fn open(
             let inner = VmdkStream::new(out, size, options)?;
             Box::new(Stream { inner, result })
         }
-        Format::Qcow2 | Format::Vdi | Format::Vmdk | Format::Ova | Format::Vhd | Format::Vhdx => {
+        Format::Qcow2
+        | Format::Vdi
+        | Format::Vmdk
+        | Format::Ova
+        | Format::Vhd
+        | Format::Vhdx
+        | Format::Gcp => {
             return Err(io::Error::other(format!(
                 "{format:?} cannot be written front to back"
             )));

@@ -1,5 +1,6 @@
 //! Types for the image files: their formats and their compression.
 
+use super::size::{GIB, MIB};
 use crate::error::Report;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,11 +29,13 @@ pub enum Format {
     VhdFixed,
     /// For Hyper-V; a dynamic image.
     Vhdx,
+    /// For Google Cloud: a compressed tar with the disk, in whole GiB.
+    Gcp,
 }
 
 impl Format {
     /// All formats, in the order in which they are listed.
-    pub const ALL: [Format; 9] = [
+    pub const ALL: [Format; 10] = [
         Format::Raw,
         Format::Qcow2,
         Format::Vdi,
@@ -42,6 +45,7 @@ impl Format {
         Format::Vhd,
         Format::VhdFixed,
         Format::Vhdx,
+        Format::Gcp,
     ];
 
     /// Its name, as recipes and `--format` write it.
@@ -56,6 +60,7 @@ impl Format {
             Format::Vhd => "vhd",
             Format::VhdFixed => "vhd-fixed",
             Format::Vhdx => "vhdx",
+            Format::Gcp => "gcp",
         }
     }
 
@@ -72,6 +77,16 @@ impl Format {
             // Azure requires the extension `.vhd`.
             Format::VhdFixed => "fixed.vhd",
             Format::Vhdx => "vhdx",
+            // Google requires the extension `.tar.gz`.
+            Format::Gcp => "gcp.tar.gz",
+        }
+    }
+
+    /// Disks in this format are whole multiples of this many bytes.
+    pub fn unit(self) -> u64 {
+        match self {
+            Format::Gcp => GIB,
+            _ => MIB,
         }
     }
 

@@ -17,6 +17,8 @@ pub enum Target {
     AzureGen1,
     /// DigitalOcean.
     Digitalocean,
+    /// Google Cloud (Compute Engine).
+    Gcp,
     /// Hetzner Cloud.
     Hetzner,
     /// Hyper-V, generation 2 (UEFI).
@@ -45,11 +47,12 @@ pub enum Target {
 
 impl Target {
     /// All targets, in the order in which they are listed.
-    pub const ALL: [Target; 16] = [
+    pub const ALL: [Target; 17] = [
         Target::Aws,
         Target::Azure,
         Target::AzureGen1,
         Target::Digitalocean,
+        Target::Gcp,
         Target::Hetzner,
         Target::Hyperv,
         Target::HypervGen1,
@@ -71,6 +74,7 @@ impl Target {
             Target::Azure => "azure",
             Target::AzureGen1 => "azure-gen1",
             Target::Digitalocean => "digitalocean",
+            Target::Gcp => "gcp",
             Target::Hetzner => "hetzner",
             Target::Hyperv => "hyperv",
             Target::HypervGen1 => "hyperv-gen1",

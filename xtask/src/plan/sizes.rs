@@ -31,16 +31,23 @@ impl Sizes {
             None => (0, 0),
             Some(facts) => bounds(recipe.volumes_size, facts)?,
         };
+        let units = recipe.formats.iter().map(|format| format.unit());
+        let unit = units.max().unwrap_or(MIB);
         let sizes = match recipe.size {
             DiskSize::Auto => {
-                let rest = targets::least(recipe).saturating_sub(around + wanted);
+                let others = around.saturating_add(wanted);
+                let disk = usual()
+                    .saturating_add(others)
+                    .max(targets::least(recipe))
+                    .checked_next_multiple_of(unit)
+                    .unwrap_or(u64::MAX);
                 Sizes {
-                    root: usual().max(rest.next_multiple_of(MIB)),
+                    root: disk - others,
                     volumes: wanted,
                 }
             }
             DiskSize::Fixed(Size(size)) => {
-                let size = size.checked_next_multiple_of(MIB).unwrap_or(u64::MAX);
+                let size = size.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
                 let others = around.saturating_add(least);
                 if size < smallest.saturating_add(others) {
                     return Err(ext4::too_small(&facts.need, size, others));

@@ -29,7 +29,7 @@ impl ImageFormat {
             Format::Vdi => ImageFormat::Vdi,
             Format::Vmdk | Format::VmdkStream => ImageFormat::Vmdk,
             // A tar of several files.
-            Format::Ova => return None,
+            Format::Ova | Format::Gcp => return None,
             Format::Vhd | Format::VhdFixed => ImageFormat::Vpc,
             Format::Vhdx => ImageFormat::Vhdx,
         })

@@ -10,6 +10,8 @@ mod vhd;
 mod vhdx;
 mod vmdk;
 
+use super::gcp;
+use crate::model::Format;
 use camino::Utf8Path;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -125,6 +127,13 @@ fn of_file(file: File, packed: bool) -> Result<Opened, SourceError> {
         && let Some(part) = vmdk::in_ova(&part)?
     {
         return Ok(plain("ova", Arc::new(vmdk::Vmdk::open(part)?)));
+    }
+    // Google Cloud's tar, whose compression was undone above.
+    if head.starts_with(b"disk.raw\0") && head[257..262] == *b"ustar" {
+        let wrong = |e: io::Error| damaged("tar", e.to_string());
+        let size = tar::Header::from_byte_slice(&head).entry_size();
+        let disk = part.part(gcp::BLOCK, size.map_err(wrong)?)?;
+        return Ok(plain(Format::Gcp.extension(), Arc::new(disk)));
     }
     Ok(plain("img", Arc::new(part)))
 }

@@ -112,6 +112,31 @@ pub const ALL: &[Platform] = &[
         names: None,
         import: include_str!("pages/digitalocean.md"),
     },
+    // Google Cloud documentation, "Import boot disk images to Compute Engine manually": `disk.raw`,
+    // whole GB, gzip, the old GNU format of tar; an MBR or a GPT. gcloud reference, "compute images
+    // create": UEFI_COMPATIBLE and ARM64. Compute Engine API, `images.name`: 1 to 63 characters of
+    // RFC 1035.
+    Platform {
+        target: Target::Gcp,
+        title: "Google Cloud",
+        formats: &[Format::Gcp],
+        firmware: BootMode::Hybrid,
+        archs: BOTH,
+        kernel_arguments: &[],
+        least: GIB,
+        most: ANY,
+        names: Some(Names {
+            rule: "have at most 63 lower-case letters, digits and `-`, begin with a letter, and do not end with `-`",
+            fits: |name| {
+                let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+                name.len() <= 63
+                    && name.starts_with(|c: char| c.is_ascii_lowercase())
+                    && !name.ends_with('-')
+                    && name.chars().all(fits)
+            },
+        }),
+        import: include_str!("pages/gcp.md"),
+    },
     // Hetzner has no upload: "hcloud-upload-image upload", reference of the command line: a raw image
     // (or a qcow2 of at most 960 MB), for x86 or arm, is written to the disk of a server, which
     // becomes a snapshot.
