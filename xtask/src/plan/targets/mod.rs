@@ -94,10 +94,15 @@ pub fn complete(recipe: &mut Recipe, formats: FormatsBy) {
     if replace {
         recipe.formats.clear();
     }
+    // What another target brings is not taken instead of a target's usual format: else the files
+    // would depend on the order of the targets.
+    let own = recipe.formats.clone();
     for target in &recipe.targets {
         let row = Platform::of(*target);
-        if formats != FormatsBy::Formats && row.format_of(&recipe.formats).is_none() {
-            recipe.formats.extend(row.formats.first());
+        let usual = row.formats.first();
+        let usual = usual.filter(|usual| !recipe.formats.contains(usual));
+        if formats != FormatsBy::Formats && row.format_of(&own).is_none() {
+            recipe.formats.extend(usual);
         }
         for argument in row.kernel_arguments {
             let key = |text: &str| text.split('=').next().map(str::to_owned);

@@ -187,12 +187,18 @@ fn formats_are_those_of_the_targets() {
     let both = recipe(&[Target::Azure, Target::AzureGen1, Target::Qemu]);
     assert_eq!(both.formats, [Format::VhdFixed, Format::Qcow2]);
     assert_eq!(both.kernel_arguments, ["rootdelay=300"]);
+    // Each has its usual format, in any order.
+    let usual = [Format::Raw, Format::Qcow2];
+    assert_eq!(recipe(&[Target::Aws, Target::Proxmox]).formats, usual);
+    let turned = recipe(&[Target::Proxmox, Target::Aws]);
+    assert_eq!(turned.formats, [Format::Qcow2, Format::Raw]);
     let again = |recipe: &Recipe| {
         let mut again = recipe.clone();
         complete(&mut again, FormatsBy::Recipe);
         again
     };
     assert_eq!(again(&both), both);
+    assert_eq!(again(&turned), turned);
     // More formats, one of which suits the target, and an argument of the user's own.
     let mut more = Recipe {
         targets: vec![Target::Azure, Target::Virtualbox],
@@ -250,6 +256,8 @@ fn what_cannot_be_imported_is_refused() {
     let arm = checked(&recipe(&[Target::Virtualbox]), Arch::Arm64).unwrap_err();
     assert!(arm.contains("virtualbox does not support arm64"), "{arm}");
     for (target, name) in [
+        (Target::Gcp, "Box"),
+        (Target::Gcp, "0box"),
         (Target::Aws, "ab"),
         (Target::Azure, "box-"),
         (Target::Proxmox, "my_box"),
