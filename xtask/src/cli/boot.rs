@@ -3,7 +3,7 @@
 use super::choices;
 use super::console::Console;
 use crate::error::Report;
-use crate::model::Arch;
+use crate::model::{Arch, Format};
 use crate::place;
 use crate::recipe::{self, Found};
 use crate::vm::claims::{self, Claims};
@@ -182,13 +182,8 @@ pub(super) fn named(word: &str) -> Result<Named, Report> {
     }
     let found = recipe::find(word)?;
     let dir = place::images();
-    // The recipe's first format that exists. A raw image may have been written with `--format`.
-    let formats = found.recipe.formats.iter().copied();
-    let files = formats
-        .chain([crate::model::Format::Raw])
-        .map(|f| dir.join(f.file_name(&found.name)));
-    let Some(image) = files.into_iter().find(|f| f.is_file()) else {
-        let path = dir.join(crate::model::Format::Raw.file_name(&found.name));
+    let Some(image) = image_in(&dir, &found) else {
+        let path = dir.join(Format::Raw.file_name(&found.name));
         return Err(
             Report::mistake(format!("the recipe {word} has no image yet: no {path}"))
                 .hint(format!("run `cargo xtask image {word}` first")),
@@ -201,6 +196,17 @@ pub(super) fn named(word: &str) -> Result<Named, Report> {
     })
 }
 
+/// The image of a recipe in a folder: its first format that exists. Others may have been written for
+/// targets or with `--format`.
+fn image_in(dir: &Utf8Path, found: &Found) -> Option<Utf8PathBuf> {
+    let formats = found.recipe.formats.iter().copied();
+    formats
+        .chain(Format::ALL)
+        .filter(|f| ImageFormat::written(*f).is_some())
+        .map(|f| dir.join(f.file_name(&found.name)))
+        .find(|f| f.is_file())
+}
+
 fn forward(text: &str) -> Result<Forward, String> {
     let parsed = text.split_once(':').and_then(|(host, guest)| {
         Some(Forward {
@@ -209,4 +215,33 @@ fn forward(text: &str) -> Result<Forward, String> {
         })
     });
     parsed.ok_or_else(|| "write two ports separated by a colon, e.g. 2222:22".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::recipe::Recipe;
+
+    #[test]
+    fn the_image_of_a_recipe_may_be_in_a_format_of_its_targets() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(temp.path()).unwrap();
+        let found = Found {
+            name: "box".into(),
+            dir: "recipes/box".into(),
+            recipe: Recipe::default(),
+        };
+        let there = |name: &str| fs_err::write(dir.join(name), "").unwrap();
+        let name = || image_in(dir, &found).map(|path| path.file_name().unwrap().to_owned());
+        // QEMU opens no archive.
+        there("box.ova");
+        there("box.gcp.tar.gz");
+        assert_eq!(name(), None);
+        there("box.fixed.vhd");
+        assert_eq!(name().as_deref(), Some("box.fixed.vhd"));
+        there("box.img");
+        assert_eq!(name().as_deref(), Some("box.img"));
+    }
 }

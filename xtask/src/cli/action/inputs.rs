@@ -421,6 +421,21 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_is_for_the_same_targets() {
+        let inputs = read_pairs(&[("recipe", "r"), ("target", "azure"), ("compress", "xz")]);
+        let inputs = inputs.unwrap();
+        let image = ["--output=target/images", "--target=azure", "--compress=xz"];
+        assert_eq!(inputs.image[..3], image);
+        let trial = inputs.trial.unwrap();
+        assert!(trial.contains(&"--target=azure".to_owned()), "{trial:?}");
+        // Azure would refuse raw.
+        assert!(
+            !trial.iter().any(|a| a.starts_with("--format")),
+            "{trial:?}"
+        );
+    }
+
+    #[test]
     fn a_source_is_required() {
         assert!(read_pairs(&[]).unwrap_err().contains("is required"));
         assert!(read_pairs(&[("recipe", " \n")]).is_err());
