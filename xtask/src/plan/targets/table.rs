@@ -1,5 +1,5 @@
-//! The table of targets. A row has only the rules that the platform's own documents state; each
-//! names the document and the section.
+//! The table of targets. A row has only the rules that the platform's own documents state, and names
+//! the document; where it names none, there is no rule.
 
 use super::{Names, Platform};
 use crate::model::size::{GIB, MIB};
@@ -181,7 +181,8 @@ pub const ALL: &[Platform] = &[
         names: None,
         import: include_str!("pages/hyperv.md"),
     },
-    // virt-install(1), --import, --disk and --boot uefi.
+    // virt-install's --import, --disk and --boot uefi. No rule of libvirt's own is used: no document was
+    // looked up.
     Platform {
         target: Target::Libvirt,
         title: "libvirt",
@@ -216,7 +217,8 @@ pub const ALL: &[Platform] = &[
         import: include_str!("pages/openstack.md"),
     },
     // Proxmox VE Administration Guide, "QEMU/KVM Virtual Machines": machines are PC clones, with
-    // SeaBIOS or OVMF; qm(1), `create`: `import-from`, `efidisk0`, and `name`, a DNS name.
+    // SeaBIOS or OVMF; qm(1), `create`: `efidisk0`, `serial0`; the schema of its API gives `name`
+    // the format dns-name.
     Platform {
         target: Target::Proxmox,
         title: "Proxmox VE",
@@ -232,7 +234,7 @@ pub const ALL: &[Platform] = &[
         }),
         import: include_str!("pages/proxmox.md"),
     },
-    // QEMU documentation, "Invocation": -drive, -device virtio-net-pci, -nographic.
+    // The options are those that this program itself starts QEMU with (`vm::machine`), shortened.
     Platform {
         target: Target::Qemu,
         title: "QEMU",
@@ -245,7 +247,7 @@ pub const ALL: &[Platform] = &[
         names: None,
         import: include_str!("pages/qemu.md"),
     },
-    // dd(1), bmaptool(1). What the machine's firmware is, its owner knows.
+    // dd(1). What the machine's firmware is, its owner knows.
     Platform {
         target: Target::Usb,
         title: "a USB stick",
@@ -258,7 +260,8 @@ pub const ALL: &[Platform] = &[
         names: None,
         import: include_str!("pages/usb.md"),
     },
-    // UTM documentation, "Settings", "QEMU", "Drives" (Import) and "QEMU" (UEFI Boot).
+    // UTM runs QEMU, and its own drives are qcow2. No document of its own was looked up: no rule of UTM
+    // is used, and the page only names its settings.
     Platform {
         target: Target::Utm,
         title: "UTM",
@@ -271,8 +274,8 @@ pub const ALL: &[Platform] = &[
         names: None,
         import: include_str!("pages/utm.md"),
     },
-    // Oracle VirtualBox User Manual, "Importing an Appliance in OVF Format", "VBoxManage import" and
-    // "VBoxManage modifyvm", `--firmware`. The OVA of this program describes a PC, and so do the
+    // Oracle VirtualBox User Manual, "Importing an Appliance in OVF Format". No other rule of
+    // VirtualBox is used. The OVA of this program describes a PC, and so do the
     // commands for a VDI.
     Platform {
         target: Target::Virtualbox,
