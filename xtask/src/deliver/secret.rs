@@ -1,30 +1,12 @@
 //! Decides who may read the files of an existing image on the host.
 
+use crate::fs::ext4::Placed;
 use crate::guest::hashes;
 use crate::output::Access;
-use ext4_view::{Ext4, Ext4Read};
+use ext4_view::Ext4;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-
-/// A file system in an image.
-struct Part {
-    file: File,
-    /// Where it begins, in bytes.
-    start: u64,
-}
-
-impl Ext4Read for Part {
-    fn read(
-        &mut self,
-        start_byte: u64,
-        dst: &mut [u8],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
-        let at = self.start.checked_add(start_byte);
-        let at = at.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-        Ok(self.file.read_exact_at(dst, at)?)
-    }
-}
 
 /// Who may read the files that are made from the raw image `file`: only their owner, if only the
 /// owner may read the image itself or if a file system at one of `starts` (in bytes) contains
@@ -45,7 +27,8 @@ fn has_hashes(file: &File, start: u64) -> bool {
     let Ok(file) = file.try_clone() else {
         return true;
     };
-    let Ok(fs) = Ext4::load(Box::new(Part { file, start })) else {
+    let place = Placed::new(start, move |at, dst: &mut [u8]| file.read_exact_at(dst, at));
+    let Ok(fs) = Ext4::load(Box::new(place)) else {
         return false;
     };
     let passwords = hashes::find(|path| {

@@ -4,8 +4,9 @@
 //! there, except where a function returns an error.
 
 use crate::format::source::Disk;
+use crate::fs::ext4::Placed;
 use crate::fs::fat::read::Fat;
-use ext4_view::{Ext4, Ext4Read, FileType};
+use ext4_view::{Ext4, FileType};
 use std::io::{self, Read};
 
 /// Longest text that is read, in bytes.
@@ -92,23 +93,6 @@ pub(super) struct Root {
     fs: Ext4,
 }
 
-struct Place {
-    disk: Disk,
-    start: u64,
-}
-
-impl Ext4Read for Place {
-    fn read(
-        &mut self,
-        start_byte: u64,
-        dst: &mut [u8],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
-        let at = self.start.checked_add(start_byte);
-        let at = at.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-        Ok(self.disk.read_at(at, dst)?)
-    }
-}
-
 /// Why an ext4 cannot be read.
 pub(super) enum Unread {
     /// This program does not know one of its features.
@@ -120,10 +104,8 @@ pub(super) enum Unread {
 impl Root {
     /// Opens the file system that begins at byte `start`.
     pub(super) fn open(disk: &Disk, start: u64) -> Result<Root, Unread> {
-        let place = Place {
-            disk: disk.clone(),
-            start,
-        };
+        let disk = disk.clone();
+        let place = Placed::new(start, move |at, dst: &mut [u8]| disk.read_at(at, dst));
         let fs = Ext4::load(Box::new(place)).map_err(|e| match e {
             ext4_view::Ext4Error::Incompatible(_) => Unread::Feature(e.to_string()),
             _ => Unread::Damaged(e.to_string()),

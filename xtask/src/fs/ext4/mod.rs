@@ -9,11 +9,13 @@ mod declare;
 mod laid;
 mod need;
 mod superblock;
+mod view;
 pub mod writer;
 
 pub use laid::Laid;
 pub use need::{Need, split_links};
 pub use superblock::Superblock;
+pub use view::Placed;
 
 use super::Layout;
 use crate::error::Report;
