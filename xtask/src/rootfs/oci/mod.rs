@@ -359,13 +359,12 @@ fn apply(
         let place = (store.clone(), *start, blob.len);
         return apply_in_place(layers, layer, place, budget, checks);
     }
-    let mut packed = match blob.checked {
-        true => Hashed::unhashed(blob.bytes),
-        false => Hashed::new(blob.bytes).map_err(failed)?,
-    };
+    let of_blob = layer.blob.is_some() && !blob.checked;
+    let mut packed = Hashed::new(blob.bytes, of_blob).map_err(failed)?;
     let plain = tar::Unpacked::new(packed.clone()).map_err(failed)?;
     let left_over = plain.left_over();
-    let mut plain = Hashed::new(Box::new(budget.unpacked(plain))).map_err(failed)?;
+    let plain = Box::new(budget.unpacked(plain));
+    let mut plain = Hashed::new(plain, layer.diff_id.is_some()).map_err(failed)?;
     let mut done = layers.apply(plain.clone());
     // If a limit is exceeded, nothing more is read, not even for the digest.
     if let Err(error) = &done

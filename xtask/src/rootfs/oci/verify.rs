@@ -11,27 +11,22 @@ pub(super) fn path(digest: Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// A stream whose bytes are hashed in another thread while they are used. Clones read the same stream: one can be passed on,
-/// and another one asked for the digest.
+/// A stream whose bytes are hashed in another thread while they are used. Clones read the same
+/// stream: one can be passed on, and another one asked for the digest.
 #[derive(Clone)]
 pub(super) struct Hashed(Rc<RefCell<Inner>>);
 
 struct Inner {
     stream: Box<dyn Read>,
-    /// `None` for a stream that checks its digest itself.
+    /// `None` for a stream whose digest nobody compares, or that checks it itself.
     hash: Option<Hasher>,
 }
 
 impl Hashed {
-    /// Starts the thread.
-    pub(super) fn new(stream: Box<dyn Read>) -> io::Result<Hashed> {
-        let hash = Some(Hasher::new()?);
+    /// `wanted`: whether anybody compares the digest. Otherwise nothing is hashed.
+    pub(super) fn new(stream: Box<dyn Read>, wanted: bool) -> io::Result<Hashed> {
+        let hash = wanted.then(Hasher::new).transpose()?;
         Ok(Hashed(Rc::new(RefCell::new(Inner { stream, hash }))))
-    }
-
-    /// A stream that checks its digest itself.
-    pub(super) fn unhashed(stream: Box<dyn Read>) -> Hashed {
-        Hashed(Rc::new(RefCell::new(Inner { stream, hash: None })))
     }
 
     /// Reads to the end; returns the digest of everything, if it was computed. The second call
