@@ -8,6 +8,7 @@ mod signals;
 
 use running::*;
 
+use crate::common::engine::listed;
 use crate::common::{self, Entry, Kind, Place, dir, file, link, names};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -20,7 +21,13 @@ impl Place {
     /// `cargo xtask image` with these arguments, in this place.
     fn image<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         // tests/metadata.rs looks at the metadata files.
-        let mut command = self.xtask(&["image", "--no-metadata", "--output", self.out.as_str()]);
+        let mut command = self.xtask(&[
+            "image",
+            "--force",
+            "--no-metadata",
+            "--output",
+            self.out.as_str(),
+        ]);
         command
             .args(["--bootloader-dir", self.dir.join("bootloader").as_str()])
             .args(arguments);
@@ -32,9 +39,11 @@ impl Place {
     fn is_clean(&self, pid: u32) {
         assert_eq!(names(&self.out), [""; 0], "left in the output folder");
         assert_eq!(names(&self.tmp), [""; 0], "left in TMPDIR");
-        // The log of a failed run stays.
+        // The log of a failed run stays, and what later runs use.
         let mut target = names(&self.dir.join("target"));
-        target.retain(|name| name != "logs");
+        target.retain(|name| !["logs", "made", "exports"].contains(&name.as_str()));
+        let exports = names(&self.dir.join("target/exports"));
+        assert!(exports.iter().all(|n| n.ends_with(".tar")), "{exports:?}");
         assert_eq!(target, [""; 0], "left in target");
         containers_of(pid);
     }
@@ -99,15 +108,6 @@ fn containers_of(pid: u32) {
     let ours =
         |name: &&String| name.starts_with("docker-to-linux-") && name.contains(&format!("-{pid}-"));
     assert_eq!(left.iter().find(ours), None, "left in the engine");
-}
-
-/// Lines that docker prints. Empty if docker is not installed.
-fn listed(arguments: &[&str]) -> Vec<String> {
-    let Ok(out) = Command::new("docker").args(arguments).output() else {
-        return Vec::new();
-    };
-    let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    text.lines().map(str::to_owned).collect()
 }
 
 // What is wrong with what was asked for.

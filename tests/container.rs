@@ -61,7 +61,7 @@ fn machine_of(dir: &Utf8Path, name: &str, arguments: &[&str]) -> Utf8PathBuf {
     let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut command = common::xtask();
     command
-        .arg("image")
+        .args(["image", "--force"])
         .args(["--boot", "bios", "--name", name, "--output", dir.as_str()])
         .args(arguments)
         .current_dir(root);

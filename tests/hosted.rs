@@ -100,7 +100,14 @@ fn place() -> Option<Place> {
 }
 
 fn make(place: &Place, container: &str, output: &str, more: &[&str]) -> Command {
-    let mut command = place.xtask(&["image", "--container", container, "--output", output]);
+    let mut command = place.xtask(&[
+        "image",
+        "--force",
+        "--container",
+        container,
+        "--output",
+        output,
+    ]);
     command.args(["--bootloader-dir", "bootloader"]).args(more);
     command
 }

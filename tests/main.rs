@@ -93,6 +93,8 @@ mod terminal;
 #[cfg(target_os = "linux")]
 mod uki;
 #[cfg(target_os = "linux")]
+mod up_to_date;
+#[cfg(target_os = "linux")]
 mod update_boot;
 #[cfg(target_os = "linux")]
 mod upgrade;

@@ -132,7 +132,7 @@ fn peak(dir: &Utf8Path, from: &str, stdin: Option<File>, more: &[&str]) -> u64 {
     let output = Utf8Path::from_path(output.path()).unwrap();
     let begun = Instant::now();
     let mut child = common::xtask()
-        .args(["image", "--from", from, "--output"])
+        .args(["image", "--force", "--from", from, "--output"])
         .args([output, &recipe])
         .arg("--bootloader-dir")
         .arg(loaders)

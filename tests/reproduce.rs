@@ -52,7 +52,9 @@ impl World {
             .args(["-c", &script, "sh"])
             .args(self.wrapper)
             .arg(xtask.get_program())
-            .args(["-q", "image", "./box", "--output", "out", "--from"])
+            .args([
+                "-q", "image", "--force", "./box", "--output", "out", "--from",
+            ])
             .arg(at.join("rootfs.tar"))
             .arg("--bootloader-dir")
             .arg(at.join("bootloader"))

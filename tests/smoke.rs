@@ -95,7 +95,7 @@ impl Disk {
         let dockerfile = format!("FROM {tag}\n{dockerfile}");
         place.write(&format!("{name}/Dockerfile"), dockerfile);
         let mut make = xtask();
-        make.args(["image", "--no-metadata", recipe.as_str()])
+        make.args(["image", "--force", "--no-metadata", recipe.as_str()])
             .args(["--output", place.dir.join("target/images").as_str()]);
         content(&mut make);
         Disk::new(place, &format!("target/images/{name}.img"))

@@ -2,6 +2,7 @@
 
 mod checkers;
 mod efi;
+pub mod engine;
 mod entries;
 pub mod ext4;
 pub mod github;

@@ -177,7 +177,9 @@ impl Place {
     /// Makes an image of a recipe and the tar `tar.tar`.
     pub fn make(&self, recipe: &str, tar: &str, more: &[&str]) -> Command {
         let (recipe, tar) = (format!("./{recipe}"), format!("{tar}.tar"));
-        let mut command = self.xtask(&["image", &recipe, "--from", &tar, "--output", "out"]);
+        let mut command = self.xtask(&[
+            "image", "--force", &recipe, "--from", &tar, "--output", "out",
+        ]);
         command.args(["--bootloader-dir", "bootloader"]).args(more);
         command
     }

@@ -52,7 +52,7 @@ fn the_same_bytes_every_time() {
         let out = dir.join(format!("out-{number}"));
         let mut command = common::xtask();
         command
-            .args(["image", "-q", "--from", from])
+            .args(["image", "--force", "-q", "--from", from])
             .arg(dir.join("test"))
             .arg("--bootloader-dir")
             .arg(&loaders)

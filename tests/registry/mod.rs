@@ -90,7 +90,7 @@ pub fn one_image(at: &Utf8Path) -> (Layout, String) {
 /// The program that makes the image `box` from `source`. It finds no engine, no login of whoever
 /// runs the tests, and no other program.
 fn make(place: &Place, source: &str, more: &[&str]) -> Command {
-    let mut command = place.xtask(&["image", "./box", "--from", source]);
+    let mut command = place.xtask(&["image", "--force", "./box", "--from", source]);
     if !more.contains(&"--output") {
         command.args(["--output", "out"]);
     }

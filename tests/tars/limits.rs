@@ -163,6 +163,7 @@ fn sparse_giants_where_nothing_may_be_sparse() {
         let out = common::xtask()
             .args([
                 "image",
+                "--force",
                 "debian",
                 "--plan",
                 "--boot",

@@ -40,5 +40,6 @@ pub mod shell;
 
 pub mod small;
 pub mod smoke;
+mod stamp;
 pub mod tool;
 pub mod vm;

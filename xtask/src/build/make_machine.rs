@@ -3,7 +3,7 @@
 
 use super::assembly::os_name;
 use super::source::{Origin, dockerfile, exported};
-use super::{Overrides, Request, Source, loaders};
+use super::{Overrides, Request, Reuse, Source, loaders};
 use crate::bootloader::files::IN_MACHINE;
 use crate::bootloader::provide;
 use crate::engine::{self, Build, Engine};
@@ -85,6 +85,8 @@ pub(super) fn machine_with(
         created: engine.created(&image.id)?,
         spool: request.store.dir(),
         limits: plain.limits,
+        // A machine is built once.
+        reuse: Reuse::Nothing,
     };
     let mut rootfs = exported(engine, &image.id, &origin, progress)?;
     if let Some(epoch) = request.epoch {

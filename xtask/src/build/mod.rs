@@ -10,6 +10,7 @@ mod container;
 mod convert;
 mod deliver;
 mod esp;
+mod exports;
 mod extlinux;
 mod from;
 mod hosted;
@@ -21,6 +22,7 @@ mod make_machine;
 mod overrides;
 mod pulled;
 mod source;
+mod unchanged;
 mod volumes;
 
 pub use assembly::{Assembly, HAS_PASSWORDS, MachineSpec};
@@ -31,6 +33,7 @@ pub use from::Input;
 pub use make_machine::{MachineRequest, machine as make_machine};
 pub use overrides::Overrides;
 pub use source::Source;
+pub use unchanged::{UpToDate, up_to_date};
 
 use crate::bootloader::files::Loaders;
 use crate::deliver::manifest;
@@ -52,6 +55,7 @@ use input::Unchecked;
 use join::Way;
 use kept::Kept;
 use source::Fetched;
+use unchanged::Watch;
 
 /// Which image to make, and how.
 #[derive(Debug)]
@@ -89,6 +93,19 @@ pub struct Request {
     pub output: Utf8PathBuf,
     /// Which files to write.
     pub files: Files,
+    /// What is kept of this run, and used of earlier ones.
+    pub reuse: Reuse,
+}
+
+/// What a run uses of earlier ones. The image is the same in every case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// Nothing is used, nor kept.
+    Nothing,
+    /// Nothing is used, but kept for later runs.
+    Renew,
+    /// What a container engine exported is used again.
+    Everything,
 }
 
 /// Folder for the boot loaders' files that were fetched.
@@ -115,6 +132,7 @@ impl Request {
             keep_volumes: None,
             output: output.to_owned(),
             files: Files::default(),
+            reuse: Reuse::Nothing,
         }
     }
 
@@ -179,20 +197,21 @@ pub struct Built {
 }
 
 /// Plans an image without writing it.
-pub fn plan(request: Request, progress: &dyn Progress) -> Result<Plan, Report> {
+pub fn plan(mut request: Request, progress: &dyn Progress) -> Result<Plan, Report> {
     let mut job = Job::new(&request, progress)?;
-    let (assembly, more) = job.assemble(request, false)?;
+    let (assembly, more) = job.assemble(&mut request, false)?;
     more.unchecked.into_iter().try_for_each(Unchecked::finish)?;
     Ok(assembly.plan)
 }
 
-/// Makes an image.
-pub fn image(request: Request, progress: &dyn Progress) -> Result<Built, Report> {
+/// Makes an image. What it was made from is remembered for [`up_to_date`].
+pub fn image(mut request: Request, progress: &dyn Progress) -> Result<Built, Report> {
+    let watch = (request.reuse != Reuse::Nothing).then(|| Watch::begin(&request));
     let mut job = Job::new(&request, progress)?;
     let files = request.files.clone();
     // Check this before the build, which may take minutes.
     let set = open(&request.output, &job.found.name, progress)?;
-    let (assembly, more) = job.assemble(request, true)?;
+    let (assembly, more) = job.assemble(&mut request, true)?;
     progress.stage(&assembly.plan.summary());
     let contents = deliver::Contents {
         found: &job.found,
@@ -204,6 +223,9 @@ pub fn image(request: Request, progress: &dyn Progress) -> Result<Built, Report>
         unchecked: more.unchecked,
     };
     let files = deliver::image(contents, &files, &set, progress)?;
+    if let Some(watch) = watch {
+        watch.end(&request, &assembly.plan.name, &files);
+    }
     Ok(Built {
         logins: assembly.logins,
         plan: assembly.plan,
@@ -301,7 +323,7 @@ impl<'a> Job<'a> {
     /// written, because then its packages may be needed.
     fn assemble(
         &mut self,
-        request: Request,
+        request: &mut Request,
         metadata: bool,
     ) -> Result<(Assembly, Origins), Report> {
         let wants_packages = metadata && request.files.metadata;
@@ -315,8 +337,8 @@ impl<'a> Job<'a> {
             unchecked,
         } = match self.hosted.take() {
             Some(hosted) => {
-                let fetched = hosted.fetch(&request, self.progress)?;
-                self.loaders = Some(self.loaders_with(&fetched.rootfs, &request)?);
+                let fetched = hosted.fetch(request, self.progress)?;
+                self.loaders = Some(self.loaders_with(&fetched.rootfs, request)?);
                 fetched
             }
             None => source::fetch(self, request)?,

@@ -1,19 +1,22 @@
 //! Where the root file system comes from.
 
 use super::container::{ARGUMENTS, Container};
+use super::exports::{Exports, Unkept};
 use super::from::Input;
 use super::input::Unchecked;
-use super::{Job, Request};
+use super::{Job, Request, Reuse};
 use crate::deliver::manifest;
 use crate::engine::{self, Build, Engine, Starts};
 use crate::error::Report;
 use crate::model::Arch;
+use crate::output;
 use crate::plan::ContainerFacts;
 use crate::progress::{Counted, Progress};
 use crate::recipe::Found;
 use crate::rootfs::oci::Config;
 use crate::rootfs::{Budget, Limits, Rootfs, tar};
 use camino::Utf8Path;
+use std::mem;
 
 /// Where the root file system comes from.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ pub(super) struct Fetched {
 }
 
 /// Gets the root file system of a request.
-pub(super) fn fetch(job: &Job<'_>, request: Request) -> Result<Fetched, Report> {
+pub(super) fn fetch(job: &Job<'_>, request: &mut Request) -> Result<Fetched, Report> {
     let plain = |rootfs, config: Option<Config>, unchecked| Fetched {
         rootfs,
         hosted: None,
@@ -55,13 +58,18 @@ pub(super) fn fetch(job: &Job<'_>, request: Request) -> Result<Fetched, Report> 
             config,
         },
     };
-    match request.source {
-        Source::Rootfs(rootfs, config) => Ok(plain(*rootfs, config, Vec::new())),
+    // A root file system in memory is used up.
+    if let Source::Rootfs(..) = request.source
+        && let Source::Rootfs(rootfs, config) = mem::replace(&mut request.source, Source::Recipe)
+    {
+        return Ok(plain(*rootfs, config, Vec::new()));
+    }
+    match &request.source {
         Source::File(from) => {
             let read = from.read(job.arch, request.limits, &request.output, job.progress)?;
             Ok(plain(read.rootfs, read.config, vec![read.unchecked]))
         }
-        Source::Recipe | Source::Container(_) => from_engine(job, &request),
+        Source::Recipe | Source::Container(_) | Source::Rootfs(..) => from_engine(job, request),
     }
 }
 
@@ -88,6 +96,7 @@ fn from_engine(job: &Job<'_>, request: &Request) -> Result<Fetched, Report> {
         created,
         spool: &request.output,
         limits: request.limits,
+        reuse: request.reuse,
     };
     let rootfs = exported(engine, &image.id, &origin, *progress)?;
     let container = match &job.container {
@@ -116,6 +125,7 @@ pub(super) struct Origin<'a> {
     /// Folder for contents while the image is made.
     pub(super) spool: &'a Utf8Path,
     pub(super) limits: Limits,
+    pub(super) reuse: Reuse,
 }
 
 /// The root file system of an image of the engine.
@@ -125,15 +135,40 @@ pub(super) fn exported(
     origin: &Origin<'_>,
     progress: &dyn Progress,
 ) -> Result<Rootfs, Report> {
-    let stream = engine::export(engine, image)?;
-    let stream = Counted::new(stream, progress.bytes("exporting", None));
+    let exports = Exports::beside(origin.spool, origin.reuse);
+    let may_use = origin.reuse == Reuse::Everything;
+    let kept = exports.as_ref().filter(|_| may_use);
     let budget = Budget::new(origin.limits);
-    let mut rootfs = tar::from_stream_within(stream, origin.spool, &budget)?;
+    let mut rootfs = match kept.and_then(|exports| exports.find(image)) {
+        Some(file) => {
+            progress.detail("this image was exported before: its files are still here");
+            tar::from_file_within(file, origin.spool, &budget)?
+        }
+        None => export(engine, image, exports.as_ref(), (origin, &budget), progress)?,
+    };
     // The container was created just now, so the time of its image or of its files is used.
     let made_up = !rootfs.may_be_of(origin.created);
     let newest = rootfs.newest_file().filter(|_| made_up);
     rootfs.set_epoch(newest.unwrap_or(origin.created));
     Ok(rootfs)
+}
+
+/// Exports an image, and keeps its tar if that is possible.
+fn export(
+    engine: &Engine,
+    image: &str,
+    exports: Option<&Exports>,
+    (origin, budget): (&Origin<'_>, &Budget),
+    progress: &dyn Progress,
+) -> Result<Rootfs, Report> {
+    let stream = engine::export(engine, image)?;
+    let mut stream = Counted::new(stream, progress.bytes("exporting", None));
+    match exports.map(|exports| exports.keep(image, &mut stream)) {
+        Some(Ok(file)) => Ok(tar::from_file_within(file, origin.spool, budget)?),
+        None | Some(Err(Unkept::Id)) => Ok(tar::from_stream_within(stream, origin.spool, budget)?),
+        Some(Err(Unkept::Read(e))) => Err(Report::failure(format!("exporting {image}")).because(e)),
+        Some(Err(Unkept::Write(e))) => Err(output::write_error(origin.spool, e)),
+    }
 }
 
 /// The base without settings that would disturb the recipe's build, if it has any. For a container

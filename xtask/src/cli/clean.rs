@@ -27,7 +27,15 @@ pub(super) struct Args {
 /// The folders that belong to this program. In a checkout, images are among them, and the other
 /// folders in `target` belong to cargo.
 fn folders() -> Vec<Utf8PathBuf> {
-    let caches = ["bootloader", "recipes", "registry", "bench", "checked"];
+    let caches = [
+        "bootloader",
+        "recipes",
+        "registry",
+        "bench",
+        "checked",
+        "exports",
+        "made",
+    ];
     let mut folders: Vec<_> = caches.into_iter().map(place::cache).collect();
     folders.push(place::state("smoke"));
     if place::in_checkout() {

@@ -5,7 +5,7 @@ use super::console::Console;
 use super::files::Files;
 use super::from;
 use super::{live, print, print_json, summary};
-use crate::build::{self, Built, Overrides, Request, Source};
+use crate::build::{self, Built, Overrides, Request, Reuse, Source};
 use crate::engine;
 use crate::error::Report;
 use crate::machine::Store;
@@ -102,6 +102,10 @@ pub(super) struct Args {
     /// the usual ones
     #[arg(long, value_name = "DIR")]
     bootloader_dir: Option<Utf8PathBuf>,
+    /// Make the image even if nothing that it is made from has changed, and export its container
+    /// again
+    #[arg(long)]
+    pub(super) force: bool,
     /// Print the plan as JSON without writing a disk
     #[arg(long)]
     pub(super) plan: bool,
@@ -130,6 +134,21 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<Vec<Built>> {
         if args.plan {
             let plan = live::show(console, "plan", |progress| build::plan(request, progress))?;
             print_json(&plan)?;
+            continue;
+        }
+        if !args.force
+            && let Some(found) = live::show(console, "up-to-date", |progress| {
+                build::up_to_date(&request, progress)
+            })?
+        {
+            console.stage(&format!(
+                "{}: up to date (--force makes it again)",
+                found.name
+            ));
+            found
+                .files
+                .iter()
+                .try_for_each(|path| print(path.as_str()))?;
             continue;
         }
         let recipe = request.recipe.as_ref().map(|found| found.name.clone());
@@ -202,6 +221,10 @@ fn request(args: &Args, recipe: Option<Found>, source: Source) -> Result<Request
         keep_volumes: args.volumes.keep_volumes.clone(),
         output: args.output.clone(),
         files: args.files.wanted(),
+        reuse: match args.force {
+            true => Reuse::Renew,
+            false => Reuse::Everything,
+        },
     })
 }
 

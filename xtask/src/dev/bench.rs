@@ -1,6 +1,7 @@
 //! `bench`: measures how long it takes to make an image, compared to other ways. All are measured
 //! in one run, because machines are noisy: the ratios count, not the seconds.
 
+mod daily;
 mod formats;
 mod rivals;
 mod synthetic;
@@ -25,7 +26,8 @@ use std::time::{Duration, Instant};
 #[command(after_help = "Examples:
   cargo xtask image debian && cargo xtask bench
   cargo xtask bench --from rootfs.tar --runs 7
-  cargo xtask bench --only ways --files 300000")]
+  cargo xtask bench --only ways --files 300000
+  cargo xtask bench --only loop --runs 3")]
 pub(crate) struct Args {
     /// Recipe to make an image of
     #[arg(default_value = "debian")]
@@ -39,7 +41,7 @@ pub(crate) struct Args {
     /// Number of measurements of each way; the median counts
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// Measure only the ways to make an image, or only the formats
+    /// Measure only one of the tables
     #[arg(long)]
     only: Option<Table>,
     /// Folder with the boot loaders' files, like `image --bootloader-dir`
@@ -52,6 +54,8 @@ pub(crate) struct Args {
 enum Table {
     Ways,
     Formats,
+    /// An image that is made again after a change
+    Loop,
 }
 
 /// Folder for all files, on the same file system as images would be.
@@ -116,6 +120,11 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     });
     let found = recipe::find(&args.recipe)?;
     let engine = Engine::find(None).ok();
+    if args.only == Some(Table::Loop) {
+        let engine = engine.context("a container engine is needed for this table")?;
+        let table = daily::run(&found, &engine, args.runs, dir, console)?;
+        return print(&table);
+    }
     let image = engine::tag(&found.name, engine::host_arch());
     let tar = tar_of(args, engine.as_ref(), &image, dir, console)?;
     // What the engine exports lacks the files that were added.
@@ -127,7 +136,8 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     match args.only {
         Some(Table::Ways) => formats.clear(),
         Some(Table::Formats) => ways.clear(),
-        None => {}
+        // It was measured alone.
+        Some(Table::Loop) | None => {}
     }
     for round in 0..args.runs {
         console.stage(&format!("round {} of {}", round + 1, args.runs));
@@ -223,12 +233,12 @@ fn ways(
     let own = quote(own.as_str());
     let make = |from: &str, boot: &str| {
         format!(
-            "{own} --quiet image {recipe} --from {from} --max-entries {most} --boot {boot} --output {DIR}/work --no-metadata {loaders} >/dev/null"
+            "{own} --quiet image --force {recipe} --from {from} --max-entries {most} --boot {boot} --output {DIR}/work --no-metadata {loaders} >/dev/null"
         )
     };
     let formats = formats::ways(&own, |options| {
         format!(
-            "{own} --quiet image {recipe} --from {q} --max-entries {most} {options} --output {DIR}/work {loaders} >/dev/null"
+            "{own} --quiet image --force {recipe} --from {q} --max-entries {most} {options} --output {DIR}/work {loaders} >/dev/null"
         )
     });
     let mut ways = vec![

@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args, console: Console) -> anyhow::Result<()> {
     let own = own.to_str().context("this program's path is not UTF-8")?;
     let recipe = shlex::try_quote(&args.recipe)?;
     let command = format!(
-        "stty cols {COLUMNS}; exec {} image {recipe}",
+        "stty cols {COLUMNS}; exec {} image --force {recipe}",
         shlex::try_quote(own)?
     );
     let out = tool::command("script")

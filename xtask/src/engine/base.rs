@@ -88,7 +88,7 @@ pub fn ensure_base(
 }
 
 /// The name of a bootstrapped base image: `base` itself for the host's architecture.
-fn own_name(base: &str, arch: Arch) -> String {
+pub fn own_name(base: &str, arch: Arch) -> String {
     if arch == host_arch() {
         return base.to_owned();
     }

@@ -12,7 +12,7 @@ mod names;
 mod neutral;
 mod owner;
 
-pub use base::{Base, ensure_base};
+pub use base::{Base, ensure_base, own_name};
 pub use build::{Build, build, host_arch};
 pub use export::{Exported, Saved, export, save};
 pub use held::Held;
@@ -150,6 +150,13 @@ impl Engine {
     pub fn has_image(&self, image: &str) -> bool {
         self.run(["image", "inspect", image], "looking for an image")
             .is_ok()
+    }
+
+    /// The engine's own ID of an image that it has.
+    pub fn id(&self, image: &str) -> Option<String> {
+        let ask = ["image", "inspect", "--format", "{{.Id}}", image];
+        let id = self.run(ask, "asking for the ID of an image").ok()?;
+        (!id.is_empty()).then_some(id)
     }
 
     /// Identifies exactly this image: its digest in its registry, or the engine's own ID of it if

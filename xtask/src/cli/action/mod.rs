@@ -110,12 +110,14 @@ fn work(inputs: &Inputs, run: &mut Run, log: &Log, console: Console) -> anyhow::
 
 /// Makes the images for a command line of `image`.
 fn make(line: &[String], title: &str, log: &Log, console: Console) -> anyhow::Result<Vec<Built>> {
-    let line = ImageLine::try_parse_from(line).map_err(|e| {
+    let mut line = ImageLine::try_parse_from(line).map_err(|e| {
         Report::mistake(format!(
             "the inputs do not make a valid command line for `image`: {}",
             super::one_line(&e.to_string())
         ))
     })?;
+    // What is published was made by this run.
+    line.args.force = true;
     log.group(title, || image::run(&line.args, console))
 }
 

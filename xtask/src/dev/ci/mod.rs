@@ -240,7 +240,7 @@ fn build_other(
     let given = build_args(found, Arch::Amd64);
     cmd!(
         sh,
-        "{own} --quiet image {recipe} {options...} {given...} --output {dir}"
+        "{own} --quiet image --force {recipe} {options...} {given...} --output {dir}"
     )
     .ignore_stdout()
     .run()?;
@@ -255,7 +255,7 @@ fn build_arm64(sh: &Shell, own: &std::path::Path, found: &Found) -> anyhow::Resu
     let (recipe, given) = (&found.dir, build_args(found, Arch::Arm64));
     cmd!(
         sh,
-        "{own} image {recipe} --arch arm64 {given...} --output {ARM64}"
+        "{own} image --force {recipe} --arch arm64 {given...} --output {ARM64}"
     )
     .ignore_stdout()
     .run()?;
@@ -275,7 +275,7 @@ fn arm64_job(found: &Found) -> anyhow::Result<BootJob> {
 fn build(sh: &Shell, own: &std::path::Path, found: &Found) -> anyhow::Result<()> {
     let recipe = &found.dir;
     let given = &build_args(found, Arch::Amd64);
-    cmd!(sh, "{own} image {recipe} {given...} --output {DIR}")
+    cmd!(sh, "{own} image --force {recipe} {given...} --output {DIR}")
         .ignore_stdout()
         .run()?;
     let image = image(found);
@@ -284,7 +284,7 @@ fn build(sh: &Shell, own: &std::path::Path, found: &Found) -> anyhow::Result<()>
     let again = format!("{DIR}/again");
     cmd!(
         sh,
-        "{own} --quiet image {recipe} {given...} --output {again}"
+        "{own} --quiet image --force {recipe} {given...} --output {again}"
     )
     .ignore_stdout()
     .run()?;

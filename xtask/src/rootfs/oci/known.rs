@@ -1,59 +1,22 @@
 //! Layers whose digests were right before. A file that did not change since need not be hashed
-//! again, as git does not read files whose inodes did not change (Documentation/technical/
-//! racy-git.txt).
+//! again.
 
 use crate::model::Digest;
 use crate::rootfs::Store;
+use crate::stamp::Stamp;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// Most files that are remembered. The oldest are forgotten first.
 const MOST: usize = 512;
-
-/// A file that changed less than this before it was looked at is not remembered: it may change once
-/// more without another time of change.
-const SETTLED: Duration = Duration::from_secs(2);
-
-/// The state of a file. Every write to it changes `changed`, which programs cannot set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
-    device: u64,
-    inode: u64,
-    /// Length in bytes.
-    len: u64,
-    /// Last change of its content or of its inode, in seconds and nanoseconds since 1970.
-    changed: (i64, i64),
-}
-
-impl State {
-    /// The state of a store that is a whole file of `len` bytes.
-    fn of(store: &Store, len: u64) -> io::Result<Option<State>> {
-        let meta = store.metadata()?;
-        let whole = meta.is_file() && meta.len() == len;
-        Ok(whole.then(|| State {
-            device: meta.dev(),
-            inode: meta.ino(),
-            len,
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }))
-    }
-
-    /// Whether its last change is long enough ago.
-    fn is_settled(&self, now: SystemTime) -> bool {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let changed = u64::try_from(self.changed.0).unwrap_or(0);
-        Duration::from_secs(changed) + SETTLED < now
-    }
-}
 
 /// A file and its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Right {
     #[serde(flatten)]
-    state: State,
+    state: Stamp,
     /// SHA-256 in 64 digits.
     sha256: String,
 }
@@ -64,7 +27,14 @@ pub struct Known(VecDeque<Right>);
 
 /// What a file was like before it was hashed.
 #[derive(Debug)]
-pub(super) struct Before(Option<State>);
+pub(super) struct Before(Option<Stamp>);
+
+/// The state of a store that is a whole file of `len` bytes.
+fn state(store: &Store, len: u64) -> io::Result<Option<Stamp>> {
+    let meta = store.metadata()?;
+    let whole = meta.is_file() && meta.len() == len;
+    Ok(whole.then(|| Stamp::of(&meta)))
+}
 
 impl Known {
     /// Reads what [`Known::to_json`] wrote. Anything else counts as nothing known.
@@ -87,9 +57,7 @@ impl Known {
     /// Adds what `others` knows.
     pub fn append(&mut self, others: &Known) {
         self.0.retain(|old| {
-            let same = |new: &Right| {
-                (new.state.device, new.state.inode) == (old.state.device, old.state.inode)
-            };
+            let same = |new: &Right| new.state.is_of_same_file(&old.state);
             !others.0.iter().any(same)
         });
         self.0.extend(others.0.iter().cloned());
@@ -103,7 +71,7 @@ impl Known {
     /// Whether a file of `len` bytes has all these digests, and did not change since they were
     /// computed.
     pub(super) fn has(&self, store: &Store, len: u64, wanted: &[Digest]) -> bool {
-        let Ok(Some(state)) = State::of(store, len) else {
+        let Ok(Some(state)) = state(store, len) else {
             return false;
         };
         let found = self.0.iter().rev().find(|known| known.state == state);
@@ -112,13 +80,13 @@ impl Known {
 
     /// Looks at a file of `len` bytes before it is hashed.
     pub(super) fn before(store: &Store, len: u64) -> Before {
-        Before(State::of(store, len).ok().flatten())
+        Before(state(store, len).ok().flatten())
     }
 
     /// Remembers the digest of a file, if it did not change while it was hashed.
     pub(super) fn add(&mut self, before: Before, store: &Store, digest: Digest) {
         let Some(state) = before.0 else { return };
-        let after = State::of(store, state.len).ok().flatten();
+        let after = self::state(store, state.len).ok().flatten();
         if after.as_ref() == Some(&state) && state.is_settled(SystemTime::now()) {
             let sha256 = digest.hex();
             self.append(&Known([Right { state, sha256 }].into()));
@@ -133,13 +101,13 @@ mod tests {
     use super::*;
     use std::fs::File;
     use std::os::unix::fs::FileExt;
+    use std::time::Duration;
 
     /// A store whose file changed a while ago, as far as `known` can tell.
     fn known(file: &File, digest: Digest) -> (Known, Store) {
         let store = Store::new(file.try_clone().unwrap());
-        let state = State::of(&store, file.metadata().unwrap().len())
-            .unwrap()
-            .unwrap();
+        let len = file.metadata().unwrap().len();
+        let state = state(&store, len).unwrap().unwrap();
         let sha256 = digest.hex();
         (Known([Right { state, sha256 }].into()), store)
     }
@@ -169,21 +137,15 @@ mod tests {
         let mut known = Known::default();
         known.add(Known::before(&store, 1), &store, Digest::of(b"a"));
         assert!(known.is_empty());
-        let state = State::of(&store, 1).unwrap().unwrap();
-        let then = UNIX_EPOCH + Duration::from_secs(state.changed.0 as u64);
-        assert!(!state.is_settled(then + SETTLED));
-        assert!(state.is_settled(then + SETTLED + Duration::from_secs(1)));
     }
 
     #[test]
     fn few_files_are_remembered_and_each_once() {
         let right = |inode, sha256: &str| Right {
-            state: State {
-                device: 1,
-                inode,
-                len: 5,
-                changed: (7, 8),
-            },
+            state: serde_json::from_value(serde_json::json!({
+                "device": 1, "inode": inode, "len": 5, "changed": [7, 8]
+            }))
+            .unwrap(),
             sha256: sha256.to_owned(),
         };
         let mut known = Known::default();
