@@ -7,6 +7,7 @@ mod accounts;
 pub mod boot;
 mod clean;
 mod console;
+mod deptree;
 mod dhcp;
 mod fstab;
 mod grow;
@@ -201,6 +202,10 @@ pub fn prepare(rootfs: &mut Rootfs, settings: &Settings) -> Result<Vec<String>, 
     notes.extend(sshd::prepare(rootfs, init, settings)?);
     settings.given.overlay.give(rootfs)?;
     accounts::hide_passwords(rootfs)?;
+    // Last, because all services must be known.
+    if init == Init::OpenRc {
+        deptree::add(rootfs)?;
+    }
     Ok(notes)
 }
 

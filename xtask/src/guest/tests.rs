@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clean;
+mod deptree;
 mod disks;
 mod fit;
 mod init;
