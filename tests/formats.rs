@@ -70,6 +70,7 @@ fn options() -> Options {
         compression: Compression::None,
         threads: 2,
         machine: Machine::default(),
+        root: None,
     }
 }
 

@@ -7,7 +7,9 @@ use docker_to_linux::plan::targets::{ALL, Platform};
 use docker_to_linux::tool::Tool;
 use docker_to_linux::vm::ImageFormat;
 use fs_err as fs;
-use std::process::Command;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 impl Place {
     /// Makes the image `box` for targets, with these options more.
@@ -50,8 +52,19 @@ impl Place {
     }
 }
 
-/// Asks qemu-img whether `file` is in `format` and holds a disk of `size` bytes. Archives are for tar.
+/// e2fsck finds nothing wrong in the file system in `file`.
+fn check_ext4(file: &camino::Utf8Path) {
+    if let Some(mut e2fsck) = common::checker(Tool::E2fsck) {
+        content(e2fsck.arg("-fn").arg(file));
+    }
+}
+
+/// Asks qemu-img whether `file` is in `format` and holds a disk of `size` bytes. Archives are for tar,
+/// and a file system for e2fsck.
 fn check_format(file: &camino::Utf8Path, format: Format, size: u64) {
+    if format == Format::Rootfs {
+        return check_ext4(file);
+    }
     let Some(qemu) = ImageFormat::written(format) else {
         let list = content(Command::new("tar").arg("-tf").arg(file));
         let first = match format {
@@ -91,6 +104,9 @@ fn every_target_makes_an_image_with_its_page() {
             &file,
             &page,
         ];
+        if format == Format::Rootfs {
+            wanted.extend(["box.initrd", "box.vmlinuz"]);
+        }
         wanted.sort_unstable();
         assert_eq!(names(&p.out), wanted, "{target}");
         content(&mut p.xtask(&["-q", "verify", "out"]));
@@ -119,11 +135,14 @@ fn every_target_makes_an_image_with_its_page() {
         }
         // The page has the names and sizes of what is there.
         let text = p.page(target);
-        let head = format!(
-            "`{file}` ({}) holds a disk of {} that boots with BIOS and UEFI (amd64).",
-            Size(artifact.size),
-            Size(size)
-        );
+        let holds = match format {
+            Format::Rootfs => "the root file system; `box.vmlinuz` and `box.initrd` are its kernel and its initrd (amd64)".to_owned(),
+            _ => format!(
+                "a disk of {} that boots with BIOS and UEFI (amd64)",
+                Size(size)
+            ),
+        };
+        let head = format!("`{file}` ({}) holds {holds}.", Size(artifact.size));
         assert!(text.contains(&head), "{text}");
         let commands: Vec<&str> = text.split("```").skip(1).step_by(2).collect();
         let rest = text.replacen(&head, "", 1);
@@ -230,6 +249,74 @@ fn google_gets_the_disk_in_a_tar() {
     );
 }
 
+/// The root file system alone is the partition of the disk, byte for byte, whoever writes it and
+/// however it is compressed; kernel and initrd are those in it, and go when they are out of date.
+#[test]
+fn the_root_file_system_alone() {
+    let Some(p) = Place::new() else { return };
+    p.for_targets("qemu-microvm", &["--format", "raw,rootfs"]);
+    let manifest = p.box_manifest();
+    let partitions = &manifest.disk.partitions;
+    let root = partitions.iter().find(|p| p.role == "root").unwrap();
+    let alone = p.out.join("box.rootfs.ext4");
+    assert_eq!(fs::metadata(&alone).unwrap().len(), root.size);
+    let skip = format!("--ignore-initial={}:0", root.offset);
+    let bytes = format!("--bytes={}", root.size);
+    content(
+        Command::new("cmp")
+            .args([skip, bytes])
+            .arg(p.out.join("box.img"))
+            .arg(&alone),
+    );
+    check_ext4(&alone);
+    let entry = &manifest.boot_entries[0];
+    for (file, at) in [("box.vmlinuz", &entry.linux), ("box.initrd", &entry.initrd)] {
+        let wanted = common::machine();
+        let wanted = wanted.iter().find(|e| format!("/{}", e.path) == *at);
+        let common::Kind::File(wanted) = &wanted.unwrap().kind else {
+            panic!("{at} is no file")
+        };
+        assert!(fs::read(p.out.join(file)).unwrap() == *wanted, "{file}");
+    }
+    let listed = fs::read_to_string(p.out.join("SHA256SUMS")).unwrap();
+    assert!(listed.contains("  box.vmlinuz\n") && listed.contains("  box.initrd\n"));
+    let sum = common::sha256(&alone);
+    // The same from the raw image, and through a compressor.
+    content(&mut p.xtask(&[
+        "-q",
+        "convert",
+        "out/box.img",
+        "--format",
+        "rootfs",
+        "--output",
+        "other",
+    ]));
+    assert_eq!(common::sha256(&p.dir.join("other/box.rootfs.ext4")), sum);
+    p.for_targets("qemu-microvm", &["--compress", "gzip"]);
+    content(
+        Command::new("gzip")
+            .args(["-d", "-k", "-f"])
+            .arg(p.out.join("box.rootfs.ext4.gz")),
+    );
+    assert_eq!(common::sha256(&alone), sum);
+    // A disk without a partition table has no partition for it.
+    let out = p
+        .xtask(&["-q", "convert", "out/box.rootfs.ext4", "--format", "rootfs"])
+        .output()
+        .unwrap();
+    let said = common::said(&out);
+    assert!(
+        !out.status.success() && said.contains("cannot be written alone"),
+        "{said}"
+    );
+    p.for_targets("usb", &[]);
+    let left = names(&p.out);
+    assert!(
+        !left.iter().any(|n| n == "box.vmlinuz" || n == "box.initrd"),
+        "{left:?}"
+    );
+}
+
 #[test]
 fn a_missing_page_is_found() {
     let Some(p) = Place::new() else { return };
@@ -260,6 +347,7 @@ fn a_page_tells_how_to_unpack() {
 fn what_a_target_cannot_run_is_refused_in_one_line() {
     let Some(p) = Place::new() else { return };
     p.recipe("arm", "architectures: [arm64]\n");
+    p.recipe("stored", "named-volumes: ['data:/srv/data']\n");
     p.recipe("gen2", "boot: bios\ntargets: [azure]\n");
     for (recipe, options, words) in [
         (
@@ -304,6 +392,11 @@ fn what_a_target_cannot_run_is_refused_in_one_line() {
             "--target gcp --name my_box",
             "Google Cloud refuses the name \"my_box\"",
         ),
+        (
+            "arm",
+            "--target qemu-microvm",
+            "the target qemu-microvm does not support arm64",
+        ),
         ("box", "--target azure --size 19M", "needs at least 20 MiB"),
         ("box", "--target azure --size 3T", "needs at most 2040 GiB"),
         (
@@ -327,6 +420,15 @@ fn what_a_target_cannot_run_is_refused_in_one_line() {
         let said = p.cannot_run(recipe, &options);
         assert!(said.contains(words), "{options:?}: {said}");
     }
+    // What the volumes are is only known once the container is read.
+    let mut plan = p.make("stored", "good", &["--plan", "--target", "qemu-microvm"]);
+    let out = plan.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("the format rootfs has the root file system only"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -401,4 +503,59 @@ fn the_table_is_printed_and_documented() {
         );
     }
     assert_eq!(Platform::of(Target::Aws).target, Target::Aws);
+}
+
+/// The command on the page of an image starts it, in this QEMU, as far as the prompt.
+#[test]
+#[ignore = "boots a machine, which takes minutes without KVM"]
+fn a_microvm_starts_by_the_command_of_its_page() {
+    if common::machine::container("alpine").is_none() {
+        return;
+    }
+    let (_keep, dir) = common::temp();
+    content(common::xtask().args([
+        "-q",
+        "image",
+        "alpine",
+        "--target",
+        "qemu-microvm",
+        "--output",
+        dir.as_str(),
+    ]));
+    let page = fs::read_to_string(dir.join("alpine.qemu-microvm.md")).unwrap();
+    let command = page.split("```").nth(1).unwrap();
+    let command = command.strip_prefix("sh\n").unwrap();
+    // As the page says, for a machine without KVM.
+    let command = command.replace("-append '", "-append 'tsc_early_khz=1000000 ");
+    // `exec`, so that what is ended is QEMU.
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("exec {command}")])
+        .current_dir(&dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut serial = child.stdout.take().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut seen = String::new();
+        let mut buf = [0; 4096];
+        while let Ok(n @ 1..) = serial.read(&mut buf) {
+            seen.push_str(&String::from_utf8_lossy(&buf[..n]));
+            let _ = tell.send(seen.clone());
+        }
+    });
+    let end = Instant::now() + Duration::from_secs(300);
+    let mut seen = String::new();
+    while !seen.contains("alpine login:") {
+        match told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(all) => seen = all,
+            Err(_) => break,
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(seen.contains("alpine login:"), "{seen}");
+    // The root is the bare file system, and the firmware is none that a PC has.
+    assert!(!seen.contains("SeaBIOS"), "{seen}");
 }

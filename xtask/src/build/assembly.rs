@@ -4,19 +4,23 @@
 use super::kept::{self, Kept};
 use super::{esp, extlinux, volumes};
 use crate::bootloader::files::Loaders;
+use crate::deliver::MetadataFile;
+use crate::deliver::direct::Direct;
 use crate::disk::{Part, WholeDisk, gpt, mbr};
 use crate::error::Report;
 use crate::format::{self, Checked, Sink};
 use crate::fs::ext4::Wishes;
 use crate::fs::{Layout, Source, ext4};
 use crate::guest;
-use crate::model::{Arch, BootMode, Compression};
+use crate::model::{Arch, BootMode, Compression, Format};
+use crate::output::Access;
 use crate::plan::{
     self, ContainerFacts, Facts, MachineFacts, Outline, Plan, Table, VolumesFacts, kernels,
 };
 use crate::recipe::Recipe;
-use crate::rootfs::{Rootfs, Stores, Tree};
+use crate::rootfs::{Kind, Rootfs, Stores, Tree};
 use crate::{os_release, processors};
+use camino::Utf8Path;
 
 /// The note about every image that contains password hashes.
 pub const HAS_PASSWORDS: &str =
@@ -51,12 +55,32 @@ pub struct Assembly {
     pub has_password_hashes: bool,
     /// Who can log in and how, e.g. `root by password`.
     pub logins: Vec<String>,
+    direct: Option<Direct>,
     stores: Stores,
     table: Vec<(u64, Vec<u8>)>,
     esp: Option<Layout>,
     root: Layout,
     volumes: Option<Layout>,
     kept: Option<Kept>,
+}
+
+/// What the first boot entry loads.
+fn default_entry(plan: &Plan, rootfs: &Rootfs) -> Result<Direct, Report> {
+    let content = |path: &str| {
+        let id = rootfs.tree.lookup(path);
+        match id.map(|id| &rootfs.tree.node(id).kind) {
+            Some(Kind::File(content)) => Ok(content.clone()),
+            _ => Err(Report::failure(format!(
+                "copying the kernel and the initrd: the root file system has no file {path}"
+            ))),
+        }
+    };
+    let entry = plan.entries.first();
+    let entry = entry.ok_or_else(|| Report::failure("the plan has no boot entry"))?;
+    Ok(Direct {
+        linux: content(&entry.linux.path)?,
+        initrd: content(&entry.initrd.path)?,
+    })
 }
 
 impl Assembly {
@@ -159,6 +183,8 @@ impl Assembly {
             Some(esp) => Some(esp::files(esp, arch, &rootfs, loaders)?),
             None => None,
         };
+        let direct = recipe.formats.contains(&Format::Rootfs);
+        let direct = direct.then(|| default_entry(&plan, &rootfs)).transpose()?;
         // From here on only the contents are needed.
         let Rootfs {
             tree, mut stores, ..
@@ -191,6 +217,7 @@ impl Assembly {
             notes,
             has_password_hashes: passwords.hashes,
             logins,
+            direct,
             stores,
             table,
             esp,
@@ -200,9 +227,23 @@ impl Assembly {
         })
     }
 
+    /// Writes the kernel and the initrd as files of their own, if one of the formats needs them. They
+    /// do not have their names yet.
+    pub(super) fn direct(
+        &self,
+        dir: &Utf8Path,
+        access: Access,
+    ) -> Result<Vec<MetadataFile>, Report> {
+        match &self.direct {
+            Some(direct) => direct.write(&self.plan.name, dir, access, &self.stores),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Options for the image formats: no compression, all cores.
     pub fn options(&self) -> format::Options {
         let plan = &self.plan;
+        let root = plan.disk.root();
         format::Options {
             id: plan.id,
             epoch: plan.epoch,
@@ -214,6 +255,7 @@ impl Assembly {
                 uefi: plan.boot == BootMode::Uefi,
                 ..format::ova::Machine::default()
             },
+            root: Some(root.start..root.start + root.len),
         }
     }
 

@@ -5,12 +5,12 @@ use super::open;
 use crate::deliver::manifest::{self, Manifest};
 use crate::deliver::verify::check_table;
 use crate::deliver::{Delivery, Metadata, MetadataFile, artifact, secret};
-use crate::disk::table::{self, PartitionTable};
+use crate::disk::table::{self, PartitionTable, PartitionType};
 use crate::error::Report;
 use crate::format::{self, Sink, ova::Machine, raw};
 use crate::fs::free as fs_free;
 use crate::hex::hex;
-use crate::model::partition::SECTOR;
+use crate::model::partition::{LINUX_MBR, ROOT_AMD64, ROOT_ARM64, SECTOR};
 use crate::model::{BootMode, Compression, Format, MIB, Size};
 use crate::output::Access;
 use crate::plain::{self, folder};
@@ -158,6 +158,21 @@ impl RawImage {
         starts
     }
 
+    /// Where the root file system is, in bytes: the only partition with a type for that. An image with
+    /// volumes and an MBR has two partitions of the same type, and then it is not known.
+    fn root(&self) -> Option<Range<u64>> {
+        let is_root = |kind: &PartitionType| match kind {
+            PartitionType::Gpt(kind) => [ROOT_AMD64, ROOT_ARM64].contains(kind),
+            PartitionType::Mbr(kind) => *kind == LINUX_MBR,
+        };
+        let partitions = self.table.iter().flat_map(|table| &table.partitions);
+        let mut roots = partitions.filter(|p| is_root(&p.kind));
+        match (roots.next(), roots.next()) {
+            (Some(root), None) => Some(root.start..root.start.checked_add(root.len)?),
+            _ => None,
+        }
+    }
+
     /// Who may read the files that are made from the image.
     fn access(&self) -> Result<Access, Report> {
         let mut starts = self.partitions();
@@ -192,6 +207,15 @@ impl RawImage {
         if let Some(format) = wanted.formats.iter().find(|f| !f.has_sectors_of(sectors)) {
             return Err(format.no_sectors_of(sectors));
         }
+        if wanted.formats.contains(&Format::Rootfs)
+            && self.root().is_none_or(|root| root.end > self.size)
+        {
+            return Err(Report::mistake(format!(
+                "the root file system in {} cannot be written alone: not exactly one of the partitions on it has the type of a root file system",
+                wanted.image
+            ))
+            .hint("remove rootfs from --format"));
+        }
         let image = wanted.image.canonicalize_utf8();
         for format in &wanted.formats {
             let file = dir.join(format.file_name(&self.name));
@@ -218,6 +242,7 @@ impl RawImage {
             compression: wanted.compression,
             threads,
             machine: Machine::default(),
+            root: self.root(),
         };
         if let Some(manifest) = &self.manifest {
             options.id = Uuid::parse_str(&manifest.id).map_err(|e| {

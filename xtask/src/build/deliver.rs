@@ -5,7 +5,7 @@ use super::input::Unchecked;
 use crate::deliver::artifact;
 use crate::deliver::manifest::{self, Manifest};
 use crate::deliver::sbom::Inventory;
-use crate::deliver::{Delivery, Emit, Metadata, WriteJob, pages};
+use crate::deliver::{Delivery, Emit, Metadata, WriteJob, direct, pages};
 use crate::error::Report;
 use crate::format::{self, Sink};
 use crate::model::{Format, MIB, Packing, Size};
@@ -189,9 +189,12 @@ pub(super) fn image(
         stale.push(manifest::file_name(&plan.name));
         stale.push(manifest::spdx_name(&plan.name));
     }
+    let mut others = assembly.direct(set.dir(), access)?;
+    others.extend(pages);
+    stale.extend(direct::names(&plan.name));
     let delivery = Delivery {
         artifacts,
-        others: pages,
+        others,
         stale,
         metadata,
         sums: job.sums,

@@ -92,8 +92,10 @@ fn need(job: &WriteJob<'_>, content: u64) -> (u64, bool) {
     let mut need = 0;
     let mut most = job.packing.is_some();
     for format in job.formats {
-        most |= matches!(format, Format::VmdkStream | Format::Ova | Format::Gcp)
-            || (*format == Format::Qcow2 && job.options.compression != Compression::None);
+        most |= matches!(
+            format,
+            Format::VmdkStream | Format::Ova | Format::Gcp | Format::Rootfs
+        ) || (*format == Format::Qcow2 && job.options.compression != Compression::None);
         let detour = (job.packing.is_some() || job.split.is_some())
             && !crate::format::stream::ascends(*format);
         need += if detour { 2 * each } else { each };

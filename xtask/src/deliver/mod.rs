@@ -2,6 +2,7 @@
 //! `SHA256SUMS` and a list of packages.
 
 pub mod artifact;
+pub mod direct;
 pub mod free_space;
 mod job;
 pub mod manifest;

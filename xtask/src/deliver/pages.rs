@@ -1,7 +1,7 @@
 //! The pages next to an image: one for each of its targets, which says how it is imported there.
 
-use super::MetadataFile;
 use super::artifact::{Artifact, join_name};
+use super::{MetadataFile, direct};
 use crate::error::Report;
 use crate::model::{Format, Target};
 use crate::output;
@@ -28,6 +28,9 @@ pub fn write(
             disk: plan.disk.size,
             boot: plan.boot,
             arch: plan.arch,
+            arguments: plan.entries.first().map_or("", |e| &e.arguments),
+            kernel: direct::kernel_name(&plan.name),
+            initrd: direct::initrd_name(&plan.name),
             file: ImageFile {
                 format: artifact.format,
                 name: &artifact.file,

@@ -11,6 +11,7 @@ pub mod pack;
 mod pool;
 pub mod qcow2;
 pub mod raw;
+pub mod rootfs;
 pub mod source;
 mod squeeze;
 pub mod stream;
@@ -24,6 +25,7 @@ pub(crate) mod zero;
 use crate::model::{Compression, Format};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use uuid::Uuid;
 
 /// Receives a disk, region by region.
@@ -86,6 +88,9 @@ pub struct Options {
     pub threads: usize,
     /// The machine that an OVA describes.
     pub machine: ova::Machine,
+    /// Where on the disk the root file system is, in bytes, if that is known. [`Format::Rootfs`] needs
+    /// it.
+    pub root: Option<Range<u64>>,
 }
 
 /// A sink that writes a disk of `size` bytes in `format` into `file`, which must be empty and open
@@ -117,6 +122,11 @@ pub fn open(format: Format, file: File, size: u64, options: &Options) -> io::Res
         Format::VhdFixed => Box::new(vhd::VhdFixed::new(file, size, options)?),
         Format::Vhdx => Box::new(vhdx::Vhdx::new(file, size, options)?),
         Format::Gcp => Box::new(gcp::Gcp::new(file, size, options)?),
+        Format::Rootfs => {
+            let range = rootfs::range(size, options)?;
+            let raw = raw::Raw::new(file, range.end - range.start)?;
+            Box::new(rootfs::Rootfs::new(raw, range))
+        }
     })
 }
 

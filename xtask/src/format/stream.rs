@@ -1,6 +1,7 @@
 //! Formats that are written strictly front to back go directly through a packer or into parts; the
 //! uncompressed image is never stored.
 
+use super::rootfs::{self, Rootfs};
 use super::target::{Target, Whole};
 use super::vmdk::VmdkStream;
 use super::{Options, Sink, vhd};
@@ -10,7 +11,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Whether a format's writer never seeks back.
 pub fn ascends(format: Format) -> bool {
-    matches!(format, Format::Raw | Format::VhdFixed | Format::VmdkStream)
+    matches!(
+        format,
+        Format::Raw | Format::VhdFixed | Format::VmdkStream | Format::Rootfs
+    )
 }
 
 /// A sink that writes a disk of `size` bytes in `format`, one for which [`ascends`] holds, into
@@ -31,6 +35,11 @@ pub fn open(
     };
     let sink: Box<dyn Sink> = match format {
         Format::Raw => Box::new(plain(target, size, &[])),
+        Format::Rootfs => {
+            let range = rootfs::range(size, options)?;
+            let inner = plain(target, range.end - range.start, &[]);
+            Box::new(Rootfs::new(inner, range))
+        }
         Format::VhdFixed => {
             let (end, footer) = vhd::fixed(size, options)?;
             Box::new(plain(target, end, &footer))

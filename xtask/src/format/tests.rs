@@ -18,6 +18,7 @@ pub(super) fn options() -> Options {
         compression: Compression::None,
         threads: 2,
         machine: Machine::default(),
+        root: Some(1 << 20..3 << 20),
     }
 }
 

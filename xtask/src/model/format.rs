@@ -31,11 +31,14 @@ pub enum Format {
     Vhdx,
     /// For Google Cloud: a compressed tar with the disk, in whole GiB.
     Gcp,
+    /// The root file system alone: an ext4 without a partition table, for machines whose kernel is
+    /// not loaded from the disk.
+    Rootfs,
 }
 
 impl Format {
     /// All formats, in the order in which they are listed.
-    pub const ALL: [Format; 10] = [
+    pub const ALL: [Format; 11] = [
         Format::Raw,
         Format::Qcow2,
         Format::Vdi,
@@ -46,6 +49,7 @@ impl Format {
         Format::VhdFixed,
         Format::Vhdx,
         Format::Gcp,
+        Format::Rootfs,
     ];
 
     /// Its name, as recipes and `--format` write it.
@@ -61,6 +65,7 @@ impl Format {
             Format::VhdFixed => "vhd-fixed",
             Format::Vhdx => "vhdx",
             Format::Gcp => "gcp",
+            Format::Rootfs => "rootfs",
         }
     }
 
@@ -79,6 +84,7 @@ impl Format {
             Format::Vhdx => "vhdx",
             // Google requires the extension `.tar.gz`.
             Format::Gcp => "gcp.tar.gz",
+            Format::Rootfs => "rootfs.ext4",
         }
     }
 
@@ -93,7 +99,11 @@ impl Format {
     /// Whether a disk in this format can have logical sectors of `bytes` bytes: the format records
     /// the size, or leaves it to the machine. VDI, VMDK and VHD always have sectors of 512 bytes.
     pub fn has_sectors_of(self, bytes: u64) -> bool {
-        bytes == 512 || matches!(self, Format::Raw | Format::Qcow2 | Format::Vhdx)
+        bytes == 512
+            || matches!(
+                self,
+                Format::Raw | Format::Qcow2 | Format::Vhdx | Format::Rootfs
+            )
     }
 
     /// The error for a disk with logical sectors of `bytes` bytes that the format cannot hold.

@@ -33,6 +33,8 @@ pub enum Target {
     Proxmox,
     /// QEMU, started by its own command.
     Qemu,
+    /// QEMU's microvm, which loads the kernel itself.
+    QemuMicrovm,
     /// A USB stick or another disk that a machine starts from.
     Usb,
     /// UTM, for macOS and iOS.
@@ -47,7 +49,7 @@ pub enum Target {
 
 impl Target {
     /// All targets, in the order in which they are listed.
-    pub const ALL: [Target; 17] = [
+    pub const ALL: [Target; 18] = [
         Target::Aws,
         Target::Azure,
         Target::AzureGen1,
@@ -60,6 +62,7 @@ impl Target {
         Target::Openstack,
         Target::Proxmox,
         Target::Qemu,
+        Target::QemuMicrovm,
         Target::Usb,
         Target::Utm,
         Target::Virtualbox,
@@ -82,6 +85,7 @@ impl Target {
             Target::Openstack => "openstack",
             Target::Proxmox => "proxmox",
             Target::Qemu => "qemu",
+            Target::QemuMicrovm => "qemu-microvm",
             Target::Usb => "usb",
             Target::Utm => "utm",
             Target::Virtualbox => "virtualbox",

@@ -2,7 +2,7 @@
 
 use super::file_name::file_name;
 use super::kernels::Kernel;
-use super::rules::{boot_mode, table};
+use super::rules::{boot_mode, check_rootfs, table};
 use super::volumes::{VOLUMES_DIR, Volumes, volumes};
 use super::{BootEntry, Container, ContainerFacts, Ids, container};
 use crate::error::Report;
@@ -109,6 +109,7 @@ impl Outline {
         let (container, mut notes) = container(facts.container, recipe.service)?;
         let (volumes, about_volumes) = volumes(recipe, container.as_ref(), &ids)?;
         notes.extend(about_volumes);
+        check_rootfs(recipe, volumes.is_some())?;
         let arguments = kernel_arguments(recipe, &ids, arch, table);
         Ok(Outline {
             mounts: mounts(recipe, boot, &ids, volumes.as_ref()),

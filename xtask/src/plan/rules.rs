@@ -2,7 +2,7 @@
 
 use crate::error::Report;
 use crate::model::size::Size;
-use crate::model::{Arch, BootEntryKind, BootMode, DiskSize, SectorSize, TableKind};
+use crate::model::{Arch, BootEntryKind, BootMode, DiskSize, Format, SectorSize, TableKind};
 use crate::recipe::Recipe;
 
 /// The boot mode for an architecture and a recipe, or why there is none.
@@ -55,6 +55,18 @@ pub fn check(arch: Arch, recipe: &Recipe) -> Result<(), Report> {
         None => Ok(()),
         Some(format) => Err(format.no_sectors_of(bytes)),
     }
+}
+
+/// Refuses the root file system alone where the machine also needs another partition. `volumes`: whether
+/// volumes have their own.
+pub(super) fn check_rootfs(recipe: &Recipe, volumes: bool) -> Result<(), Report> {
+    if !volumes || !recipe.formats.contains(&Format::Rootfs) {
+        return Ok(());
+    }
+    Err(Report::mistake(
+        "the format rootfs has the root file system only, but the volumes would be on a partition of their own",
+    )
+    .hint("use `volumes: root` (--volumes root), or remove rootfs from the formats"))
 }
 
 /// Largest disk that an MBR can address: 2^32 sectors of 512 bytes.

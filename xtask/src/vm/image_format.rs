@@ -28,8 +28,8 @@ impl ImageFormat {
             Format::Qcow2 => ImageFormat::Qcow2,
             Format::Vdi => ImageFormat::Vdi,
             Format::Vmdk | Format::VmdkStream => ImageFormat::Vmdk,
-            // A tar of several files.
-            Format::Ova | Format::Gcp => return None,
+            // Tars, and a file system that no firmware boots from.
+            Format::Ova | Format::Gcp | Format::Rootfs => return None,
             Format::Vhd | Format::VhdFixed => ImageFormat::Vpc,
             Format::Vhdx => ImageFormat::Vhdx,
         })

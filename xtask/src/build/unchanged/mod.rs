@@ -10,7 +10,7 @@ mod inputs;
 mod record;
 
 use super::Request;
-use crate::deliver::{manifest, pages};
+use crate::deliver::{direct, manifest, pages};
 use crate::error::Report;
 use crate::progress::Progress;
 use camino::Utf8PathBuf;
@@ -74,6 +74,7 @@ impl Watch {
         let targets = pages::names(name);
         let metadata = [manifest::file_name(name), manifest::spdx_name(name)];
         let others = metadata.into_iter().chain(targets);
+        let others = others.chain(direct::names(name));
         let others = others.map(|other| request.output.join(other));
         let others = others.filter(|path| path.is_file()).collect();
         if let Ok(record) = Record::new(inputs, files.to_vec(), others) {

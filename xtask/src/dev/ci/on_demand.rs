@@ -11,7 +11,7 @@ pub(super) enum When {
 }
 
 /// The tests that need whole machines: their subject, the prefix of their names, and when they run.
-pub(super) const MACHINES: [(&str, &str, When); 22] = [
+pub(super) const MACHINES: [(&str, &str, When); 23] = [
     (
         "the same files from every form of an image",
         "oci::",
@@ -85,6 +85,7 @@ pub(super) const MACHINES: [(&str, &str, When); 22] = [
     ("more logins and growth", "guest::all::", When::Full),
     ("a card without a cable", "guest::unplugged::", When::Full),
     ("kernels in other places", "layouts::", When::Full),
+    ("a microVM", "targets::a_microvm", When::Full),
     ("upgrades in the guest", "upgrade::", When::Full),
 ];
 

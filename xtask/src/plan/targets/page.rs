@@ -8,6 +8,7 @@
 use super::Platform;
 use crate::model::size::{GIB, MIB, Size};
 use crate::model::{Arch, BootMode, Format, Packing};
+use crate::shell::quote;
 
 /// The image that a page is about.
 #[derive(Debug, Clone)]
@@ -20,6 +21,12 @@ pub struct Imported<'a> {
     pub boot: BootMode,
     /// Architecture of the machine.
     pub arch: Arch,
+    /// Kernel arguments of the default boot entry.
+    pub arguments: &'a str,
+    /// Name of the kernel's file, which is there if the format is [`Format::Rootfs`].
+    pub kernel: String,
+    /// Name of the initrd's file, as the kernel's.
+    pub initrd: String,
     /// Its file.
     pub file: ImageFile<'a>,
 }
@@ -42,15 +49,24 @@ pub struct ImageFile<'a> {
 /// The page about importing an image on a platform, as Markdown.
 pub fn page(row: &Platform, image: &Imported<'_>) -> String {
     let file = &image.file;
+    let holds = match file.format {
+        Format::Rootfs => format!(
+            "holds the root file system; `{}` and `{}` are its kernel and its initrd ({})",
+            image.kernel, image.initrd, image.arch
+        ),
+        _ => format!(
+            "holds a disk of {} that boots with {} ({})",
+            Size(image.disk),
+            image.boot.firmware(),
+            image.arch
+        ),
+    };
     let mut text = format!(
-        "# {} for {}\n\n`{}` ({}) holds a disk of {} that boots with {} ({}).\n\n",
+        "# {} for {}\n\n`{}` ({}) {holds}.\n\n",
         image.name,
         row.title,
         file.name,
         Size(file.size),
-        Size(image.disk),
-        image.boot.firmware(),
-        image.arch
     );
     let mut first = Vec::new();
     if let Some(script) = &file.join {
@@ -139,6 +155,10 @@ fn replaced(line: &str, image: &Imported<'_>) -> String {
         // Architecture as Linux and QEMU call it, and as Debian does.
         ("@machine@", machine.to_owned()),
         ("@arch@", image.arch.to_string()),
+        // What is loaded without firmware.
+        ("@kernel@", image.kernel.clone()),
+        ("@initrd@", image.initrd.clone()),
+        ("@arguments@", quote(image.arguments)),
     ];
     let all = words.iter();
     all.fold(line.to_owned(), |line, (word, value)| {

@@ -247,6 +247,20 @@ pub const ALL: &[Platform] = &[
         names: None,
         import: include_str!("pages/qemu.md"),
     },
+    // QEMU's documentation, "'microvm' virtual platform": x86 only, Linux started with `-kernel`, and
+    // `pcie=on` for devices on PCI, whose drivers every initrd for a virtual machine has.
+    Platform {
+        target: Target::QemuMicrovm,
+        title: "QEMU's microvm",
+        formats: &[Format::Rootfs],
+        firmware: BootMode::Hybrid,
+        archs: PC,
+        kernel_arguments: &[],
+        least: 0,
+        most: ANY,
+        names: None,
+        import: include_str!("pages/qemu-microvm.md"),
+    },
     // dd(1). What the machine's firmware is, its owner knows.
     Platform {
         target: Target::Usb,

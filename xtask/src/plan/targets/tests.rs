@@ -36,6 +36,9 @@ fn page_of(row: &Platform, arch: Arch, boot: BootMode, format: Format) -> String
             disk,
             boot,
             arch,
+            arguments: "root=UUID=1 ro",
+            kernel: "box.vmlinuz".into(),
+            initrd: "box.initrd".into(),
             file,
         },
     )
@@ -99,12 +102,25 @@ fn pages_are_complete() {
                 let what = format!("{} {arch} {boot:?} {format:?}:\n{text}", row.target);
                 let rest = text.replace("user@", "");
                 let words = [
-                    "@name", "@file", "@format", "@disk", "@vhd", "@machine", "@arch",
+                    "@name",
+                    "@file",
+                    "@format",
+                    "@disk",
+                    "@vhd",
+                    "@machine",
+                    "@arch",
+                    "@kernel",
+                    "@initrd",
+                    "@arguments",
                 ];
                 assert!(words.iter().all(|word| !rest.contains(word)), "{what}");
                 assert!(!text.contains("\n%"), "{what}");
                 assert!(text.contains(&format.file_name("box")), "{what}");
-                assert!(text.contains("640 MiB"), "{what}");
+                let size = match format {
+                    Format::Rootfs => "123 MiB",
+                    _ => "640 MiB",
+                };
+                assert!(text.contains(size), "{what}");
                 let fences = text.lines().filter(|l| l.starts_with("```")).count();
                 assert!(fences % 2 == 0, "{what}");
                 assert!(text.contains("box"), "{what}");
@@ -174,6 +190,9 @@ fn a_page_begins_with_unpacking() {
         disk: 640 * MIB,
         boot: BootMode::Uefi,
         arch: Arch::Amd64,
+        arguments: "",
+        kernel: String::new(),
+        initrd: String::new(),
         file,
     };
     let text = page(Platform::of(Target::Usb), &image);
