@@ -241,6 +241,82 @@ fn a_guest_that_sleeps_for_ever() {
     assert!(begun.elapsed() >= Duration::from_secs(4));
 }
 
+/// GRUB writes into the memory of the screen, of which the BIOS knows nothing.
+#[test]
+fn a_prompt_that_only_the_screen_shows() {
+    const CODE: [u8; 28] = [
+        0x31, 0xc0, 0x8e, 0xd8, //       xor ax, ax; mov ds, ax
+        0xb8, 0x00, 0xb8, 0x8e, 0xc0, // mov ax, 0xb800; mov es, ax
+        0x31, 0xff, //                   xor di, di
+        0xbe, 0x40, 0x7c, //             mov si, 0x7c40
+        0xb4, 0x07, 0xfc, //             mov ah, 7; cld
+        0xac, 0x84, 0xc0, 0x74, 0x03, // next: lodsb; test al, al; jz end
+        0xab, 0xeb, 0xf8, //             stosw; jmp next
+        0xf4, 0xeb, 0xfd, //             end: hlt; jmp end
+    ];
+    let mut bytes = sleeper();
+    bytes[..CODE.len()].copy_from_slice(&CODE);
+    let text = b"error: no such device. grub rescue> \0";
+    bytes[0x40..0x40 + text.len()].copy_from_slice(text);
+    let Some(disk) = Disk::of(&bytes) else {
+        return;
+    };
+    let said = disk.smoke(&[]);
+    let outcome = said.fails("boot loader failed");
+    let detail = outcome["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("GRUB found none of its modules"),
+        "{detail}"
+    );
+    assert!(outcome["seconds"].as_f64().unwrap() < 60.0, "{outcome}");
+}
+
+/// Nothing will wake it: there is no need to wait for long.
+#[test]
+fn a_boot_sector_that_stops_the_processor() {
+    let mut bytes = sleeper();
+    // cli; hlt, and a jump to it.
+    bytes[..4].copy_from_slice(&[0xfa, 0xf4, 0xeb, 0xfd]);
+    let Some(disk) = Disk::of(&bytes) else {
+        return;
+    };
+    let said = disk.smoke(&[]);
+    let outcome = said.fails("hung");
+    assert_eq!(outcome["hung-in"], "loader", "{outcome}");
+    let detail = outcome["detail"].as_str().unwrap();
+    for part in [
+        "the boot sector was never left",
+        "halted for ever at 0x7c02",
+        "Booting from Hard Disk",
+    ] {
+        assert!(detail.contains(part), "{detail}");
+    }
+    assert!(outcome["seconds"].as_f64().unwrap() < 60.0, "{outcome}");
+}
+
+#[test]
+#[ignore = "waits until a machine counts as dead, which takes half a minute without KVM"]
+fn a_boot_sector_that_is_never_left() {
+    // An endless loop, and the sleeper, which interrupts wake again and again.
+    for (code, doing) in [
+        (&[0xeb, 0xfe][..], "in a loop at 0x7c00"),
+        (&[0xf4, 0xeb, 0xfd], "idle at 0x7c01"),
+    ] {
+        let mut bytes = sleeper();
+        bytes[..code.len()].copy_from_slice(code);
+        let Some(disk) = Disk::of(&bytes) else {
+            return;
+        };
+        let said = disk.smoke(&[]);
+        let outcome = said.fails("hung");
+        let detail = outcome["detail"].as_str().unwrap();
+        for part in ["the boot sector was never left", doing] {
+            assert!(detail.contains(part), "{detail}");
+        }
+        assert!(outcome["seconds"].as_f64().unwrap() < 60.0, "{outcome}");
+    }
+}
+
 #[test]
 fn an_argument_that_qemu_does_not_know() {
     let Some(disk) = Disk::of(&sleeper()) else {

@@ -27,7 +27,7 @@ and runs the commands in the recipe's `smoke: run:`. Then it presses the power b
 file system must be clean after the shutdown.
 
 Verdicts: booted, firmware found no boot device, boot loader failed, kernel panic, emergency shell,
-init failed, root file system not clean, timeout, QEMU failed.
+init failed, root file system not clean, hung, timeout, QEMU failed.
 
 Examples:
   cargo xtask smoke debian alpine

@@ -14,7 +14,7 @@ use crate::vm::copy::Copy;
 use crate::vm::stage::Stage;
 use crate::vm::throwaway;
 use crate::vm::trouble::{self, Cause, Failed};
-use crate::vm::{self, Display, ImageFormat, Login, Machine, Network, PROMPT, Session};
+use crate::vm::{self, Display, ImageFormat, Login, Machine, Network, PROMPT, Patience, Session};
 use camino::{Utf8Path, Utf8PathBuf};
 use std::time::{Duration, Instant};
 
@@ -194,7 +194,9 @@ impl Run<'_> {
     fn watch(&mut self, session: &mut Session) -> Result<(), Report> {
         let scaled = Duration::from_secs(self.job.smoke.timeout.into()) * self.accel.slowness();
         let patience = self.job.timeout.unwrap_or(scaled);
+        session.expect_life(Some(Patience::new(self.accel)));
         let prompt = session.expect(&[PROMPT], Instant::now() + patience);
+        session.expect_life(None);
         self.waited = session.elapsed();
         prompt?;
         if let Some(who) = self.login.clone() {

@@ -97,7 +97,7 @@ pub struct BootOutcome {
     pub disk: DiskBus,
     /// The verdict.
     pub verdict: Verdict,
-    /// For a timeout: where it happened.
+    /// For a timeout, and for a machine that hung: where it happened.
     pub hung_in: Option<&'static str>,
     /// Whether it booted and nothing counts as a failure.
     pub passed: bool,

@@ -22,6 +22,8 @@ pub enum Verdict {
     InitFailed,
     /// The root file system is damaged, or was not unmounted.
     RootNotClean,
+    /// It showed no sign of life any more.
+    Hung(Stage),
     /// A time limit was exceeded.
     Timeout(Hung),
     /// QEMU failed.
@@ -50,14 +52,16 @@ impl Verdict {
             Verdict::EmergencyShell => "emergency shell",
             Verdict::InitFailed => "init failed",
             Verdict::RootNotClean => "root file system not clean",
+            Verdict::Hung(_) => "hung",
             Verdict::Timeout(_) => "timeout",
             Verdict::Qemu => "QEMU failed",
         }
     }
 
-    /// For a timeout: where it happened.
+    /// For a timeout, and for a machine that hung: where it happened.
     pub fn hung_in(self) -> Option<&'static str> {
         match self {
+            Verdict::Hung(stage) => Some(stage.name()),
             Verdict::Timeout(Hung::In(stage)) => Some(stage.name()),
             Verdict::Timeout(Hung::Checks) => Some("checks"),
             Verdict::Timeout(Hung::PowerOff) => Some("power-off"),
@@ -76,6 +80,7 @@ impl Verdict {
                 Part::Init => Verdict::InitFailed,
                 Part::Root => Verdict::RootNotClean,
             },
+            Cause::Still { stage, .. } => Verdict::Hung(*stage),
             Cause::TimedOut { .. } => Verdict::Timeout(Hung::In(stage)),
             Cause::Qemu { .. } => Verdict::Qemu,
             // It powered off or restarted by itself, because of the stage that was running.

@@ -94,6 +94,17 @@ impl Child {
         self.inner.stdout.take()
     }
 
+    /// How long processors have worked for it, if this system tells (proc_pid_stat(5): `utime` and
+    /// `stime` in ticks, of which Linux has 100 a second).
+    pub(super) fn worked(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.inner.id())).ok()?;
+        // The name before it may have blanks and parentheses.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks: u64 = fields.get(11)?.parse().ok()?;
+        let in_kernel: u64 = fields.get(12)?.parse().ok()?;
+        Some(Duration::from_millis(10 * ticks.saturating_add(in_kernel)))
+    }
+
     /// Its exit status, if it has ended.
     pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         let mut slot = lock(&self.alive);

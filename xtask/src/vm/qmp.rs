@@ -1,4 +1,4 @@
-//! The part of QEMU's control protocol that is needed: three commands and one event
+//! The part of QEMU's control protocol that is needed: a few commands and one event
 //! (docs/interop/qmp-spec.rst of QEMU: one JSON object per line).
 
 use super::child::Child;
@@ -91,22 +91,40 @@ impl Qmp {
 
     /// Writes a screenshot to a file, as a PPM: the only format that every QEMU supports.
     pub(super) fn screendump(&mut self, file: &Utf8Path, deadline: Instant) -> io::Result<()> {
-        self.send("screendump", serde_json::json!({ "filename": file }))?;
+        self.ask(
+            "screendump",
+            serde_json::json!({ "filename": file }),
+            deadline,
+        )
+        .map(drop)
+    }
+
+    /// Sends a command and waits for its answer.
+    pub(super) fn ask(
+        &mut self,
+        command: &str,
+        arguments: serde_json::Value,
+        deadline: Instant,
+    ) -> io::Result<serde_json::Value> {
+        self.send(command, arguments)?;
         let id = self.sent;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Some(line) = self.line(left)? else {
+            if left.is_zero() {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "QEMU does not answer on its control socket",
                 ));
+            }
+            let Some(mut line) = self.line(left)? else {
+                continue;
             };
             if line["id"] != id {
                 continue;
             }
             return match &line["error"]["desc"] {
                 serde_json::Value::String(why) => Err(io::Error::other(why.clone())),
-                _ => Ok(()),
+                _ => Ok(line["return"].take()),
             };
         }
     }

@@ -7,8 +7,11 @@ use super::dir::Dir;
 use super::firmware;
 use super::machine::{Console, Firmware, Machine, Screen, shell_words};
 use super::picture;
+use super::pulse::{self, Look, Patience, Pulse};
 use super::qmp::{self, Qmp};
 use super::stage::{self, Stage};
+use super::still::{self, Seen};
+use super::text_mode;
 use super::trouble::{Cause, Failed, SCREEN, Trouble};
 use crate::error::Report;
 use crate::tool;
@@ -46,10 +49,24 @@ pub struct Session {
     /// The text before this offset was searched for troubles.
     searched: u64,
     troubles: &'static [Trouble],
+    /// What tells whether it lives, while that matters.
+    life: Option<Life>,
     choice: Choice,
     command_line: String,
     started: Instant,
     dir: Dir,
+}
+
+/// Signs of life, and where the last look at them ended.
+struct Life {
+    pulse: Pulse,
+    looked: Instant,
+    worked: Option<Duration>,
+    /// Places in the texts of the console and of the screen.
+    console: u64,
+    screen: u64,
+    /// The screen in text mode.
+    rows: Vec<String>,
 }
 
 impl std::fmt::Debug for Session {
@@ -131,6 +148,7 @@ impl Session {
             cursor: 0,
             searched: 0,
             troubles,
+            life: None,
             choice,
             command_line,
             started,
@@ -188,6 +206,19 @@ impl Session {
     pub fn watch_for(&mut self, troubles: &'static [Trouble]) {
         self.troubles = troubles;
         self.searched = self.cursor;
+    }
+
+    /// From now on a machine that shows no sign of life for too long counts as a failure
+    /// ([`Cause::Still`]); not any more with `None`.
+    pub fn expect_life(&mut self, patience: Option<Patience>) {
+        self.life = patience.map(|patience| Life {
+            pulse: Pulse::new(patience),
+            looked: Instant::now(),
+            worked: self.child.worked(),
+            console: 0,
+            screen: 0,
+            rows: Vec::new(),
+        });
     }
 
     /// The raw output of the serial console, at most the last 4 MiB.
@@ -262,6 +293,9 @@ impl Session {
             if ended {
                 return Err(self.ended(&waited_for));
             }
+            if let Some(cause) = self.check_life() {
+                return Err(self.failed(cause, &waited_for));
+            }
             let now = Instant::now();
             if now >= deadline {
                 let seconds = deadline.saturating_duration_since(begun).as_secs();
@@ -315,6 +349,111 @@ impl Session {
             let _ = reader.join();
         }
         self.look();
+    }
+
+    /// Looks for signs of life, if it is time to. A cause if there were none for too long, or if the
+    /// screen shows a failure that no console tells.
+    fn check_life(&mut self) -> Option<Cause> {
+        let mut life = self
+            .life
+            .take_if(|life| life.looked.elapsed() >= pulse::EVERY)?;
+        let cause = self.look_for_life(&mut life);
+        self.life = Some(life);
+        cause
+    }
+
+    fn look_for_life(&mut self, life: &mut Life) -> Option<Cause> {
+        let (stage, _) = self.stages().last().copied()?;
+        let worked = self.child.worked();
+        let mut look = Look {
+            passed: life.looked.elapsed(),
+            worked: worked
+                .zip(life.worked)
+                .map(|(now, then)| now.saturating_sub(then)),
+            ..Look::default()
+        };
+        life.looked = Instant::now();
+        life.worked = worked;
+        look.lines = self.new_lines(life);
+        self.ask_qemu(life, &mut look);
+        life.pulse.note(look);
+        // Later these rows are of the kernel, which may say the same and mean something else.
+        if stage <= Stage::Loader {
+            let said = |t: &&Trouble| life.rows.iter().any(|row| row.contains(t.pattern));
+            if let Some(trouble) = SCREEN.iter().find(said) {
+                let line = life.rows.iter().rfind(|row| row.contains(trouble.pattern));
+                return Some(Cause::Said {
+                    trouble,
+                    line: line.cloned().unwrap_or_default(),
+                });
+            }
+        }
+        if !life.pulse.is_over(stage) {
+            return None;
+        }
+        let console = self.heard.lock().0.tail(TAIL);
+        let bios = self.screen.as_ref().map(|s| s.text.tail(TAIL));
+        let (why, hint) = still::likely(&Seen {
+            stage,
+            doing: life.pulse.doing(),
+            still: life.pulse.still(),
+            console: &console,
+            bios: &bios.unwrap_or_default(),
+            rows: &life.rows,
+        });
+        Some(Cause::Still { stage, why, hint })
+    }
+
+    /// What the consoles said since the last look.
+    fn new_lines(&self, life: &mut Life) -> Vec<String> {
+        let heard = self.heard.lock();
+        let mut text = heard.0.between(life.console, heard.0.end()).to_vec();
+        life.console = heard.0.end();
+        drop(heard);
+        if let Some(screen) = &self.screen {
+            text.push(b'\n');
+            text.extend(screen.text.between(life.screen, screen.text.end()));
+            life.screen = screen.text.end();
+        }
+        let text = String::from_utf8_lossy(&text);
+        let lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+        lines.map(str::to_owned).collect()
+    }
+
+    /// Asks QEMU for the processors, the disk and the screen. What it does not answer stays unknown.
+    fn ask_qemu(&mut self, life: &mut Life, look: &mut Look) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let (memory, picture) = (self.dir.path.join("text"), self.dir.path.join("life.ppm"));
+        let Some(qmp) = self.qmp.as_mut() else { return };
+        let registers = serde_json::json!({ "command-line": "info registers -a" });
+        if let Ok(answer) = qmp.ask("human-monitor-command", registers, deadline) {
+            look.cpus = pulse::cpus(answer.as_str().unwrap_or_default());
+        }
+        let none = serde_json::json!({});
+        if let Ok(serde_json::Value::Array(disks)) = qmp.ask("query-blockstats", none, deadline) {
+            let count = |disk: &serde_json::Value, name: &str| disk["stats"][name].as_u64();
+            let all = disks.iter().flat_map(|disk| {
+                ["rd_operations", "wr_operations"].map(|name| count(disk, name).unwrap_or(0))
+            });
+            look.disk = Some(all.fold(0, u64::saturating_add));
+        }
+        let (place, len) = text_mode::PLACE;
+        let arguments = serde_json::json!({ "val": place, "size": len, "filename": memory });
+        life.rows.clear();
+        if self.screen.is_some()
+            && qmp.ask("pmemsave", arguments, deadline).is_ok()
+            && let Ok(bytes) = fs::read(&memory)
+        {
+            life.rows = text_mode::rows(&bytes);
+        }
+        // Only what nothing else explains is worth a picture of some megabytes.
+        look.picture = if life.rows.is_empty() {
+            let done = qmp.screendump(&picture, deadline).is_ok();
+            let bytes = done.then(|| fs::read(&picture).ok()).flatten();
+            bytes.map(|bytes| pulse::hash(&bytes))
+        } else {
+            Some(pulse::hash(life.rows.join("\n").as_bytes()))
+        };
     }
 
     /// Reads new output of the screen.

@@ -1,6 +1,7 @@
 //! The messages of a machine that will never come up, and what errors say about them.
 
 use super::accel::Accel;
+use super::stage::Stage;
 use crate::error::Report;
 use std::fmt;
 
@@ -313,6 +314,15 @@ pub enum Cause {
         /// The time limit, in seconds.
         seconds: u64,
     },
+    /// It shows no sign of life any more.
+    Still {
+        /// The stage that it is in.
+        stage: Stage,
+        /// What is likely the cause, what it does, and what it showed last.
+        why: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// The machine ended early.
     Ended {
         /// The reason in QEMU's terms (`guest-shutdown`, `guest-reset`, ...), if known.
@@ -379,6 +389,7 @@ impl Cause {
             Cause::TimedOut { seconds } => {
                 format!("no {waited_for} appeared within {seconds} s")
             }
+            Cause::Still { stage, why, .. } => format!("it hangs in the {stage}: {why}"),
             Cause::Ended { reason } => match reason.as_deref() {
                 Some("guest-reset") => format!("it restarted before {waited_for} appeared"),
                 Some("guest-shutdown") => {
@@ -406,6 +417,7 @@ impl Cause {
             Cause::TimedOut { .. } => {
                 "on a slow host, use a longer --timeout; if the console stays silent, add a console= kernel argument for the serial port"
             }
+            Cause::Still { hint, .. } => hint,
             Cause::Ended { reason } if reason.as_deref() == Some("guest-reset") => {
                 "systemd-boot restarts into the firmware if no boot entry has a kernel; a kernel restarts if it has too little memory or panicked (panic=0 keeps it)"
             }
