@@ -62,8 +62,8 @@ impl Exports {
         Some(file)
     }
 
-    /// Keeps the tar in `stream`, and returns its file. `None` if the engine's ID is not one of
-    /// those that are known; then nothing was read.
+    /// Keeps the tar in `stream`, and returns its file. Nothing was read if the error is
+    /// [`Unkept::Id`].
     pub(super) fn keep(&self, id: &str, mut stream: impl Read) -> Result<File, Unkept> {
         let Some(path) = self.file(id) else {
             return Err(Unkept::Id);

@@ -60,10 +60,7 @@ impl Name {
     /// The image that has this name now.
     pub(super) fn held(self, engine: &Engine) -> Result<Held, Report> {
         let Name { name, guard } = self;
-        let id = engine.run(
-            ["image", "inspect", "--format", "{{.Id}}", &name],
-            "asking for the ID of an image",
-        )?;
+        let id = engine.id(&name)?;
         Ok(Held {
             id,
             name,

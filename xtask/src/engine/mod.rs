@@ -153,10 +153,9 @@ impl Engine {
     }
 
     /// The engine's own ID of an image that it has.
-    pub fn id(&self, image: &str) -> Option<String> {
+    pub fn id(&self, image: &str) -> Result<String, Report> {
         let ask = ["image", "inspect", "--format", "{{.Id}}", image];
-        let id = self.run(ask, "asking for the ID of an image").ok()?;
-        (!id.is_empty()).then_some(id)
+        self.run(ask, "asking for the ID of an image")
     }
 
     /// Identifies exactly this image: its digest in its registry, or the engine's own ID of it if

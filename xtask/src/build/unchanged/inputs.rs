@@ -3,7 +3,7 @@
 use super::dockerfile::{self, Unclear};
 use super::folder::{self, By, Unlike};
 use crate::bootloader::files::From;
-use crate::build::{Container, Input, Request, Source, loaders_folder};
+use crate::build::{Container, Input, Request, Source, arch_of, loaders_folder};
 use crate::engine::{self, Engine};
 use crate::error::{self, Report};
 use crate::machine;
@@ -287,7 +287,10 @@ impl Inputs {
     /// The ID of an image in the engine, which may have other names there.
     fn image(&mut self, engine: &Engine, name: &str, others: &[&str]) {
         let names = [name].into_iter().chain(others.iter().copied());
-        let ids: Vec<String> = names.filter_map(|name| engine.id(name)).collect();
+        let ids: Vec<String> = names
+            .filter_map(|name| engine.id(name).ok())
+            .filter(|id| !id.is_empty())
+            .collect();
         let id = (!ids.is_empty()).then(|| ids.join(" "));
         self.add(format!("{IMAGE}{name}"), id);
     }
@@ -320,7 +323,7 @@ fn of(value: &impl std::fmt::Debug) -> String {
 fn arch(request: &Request) -> Arch {
     match (request.overrides.arch, &request.recipe) {
         (Some(arch), _) => arch,
-        (None, Some(found)) => super::super::arch_of(found),
+        (None, Some(found)) => arch_of(found),
         (None, None) => engine::host_arch(),
     }
 }
